@@ -1,0 +1,193 @@
+//! The bus: an immutable sorted map from address ranges to devices, replaced as a whole when devices come or go.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use vm_core::AccessWidth;
+
+/// A device that answers accesses to a range of a bus.
+///
+/// Methods take `&self`: a device locks what it must, for as short as it can. Offsets are from the start of the
+/// range and always lie, with the width, inside it. Accesses may be misaligned; a device that does not support
+/// an offset or width reads as zero and ignores writes.
+pub trait BusDevice: Send + Sync {
+    /// Reads `width` bytes at `offset`; bits above the width are ignored by the caller.
+    fn read(&self, offset: u64, width: AccessWidth) -> u64;
+    /// Writes the low `width` bytes of `value` at `offset`.
+    fn write(&self, offset: u64, width: AccessWidth, value: u64);
+    /// Puts the device into its state after power-on.
+    fn reset(&self);
+}
+
+/// Why a device cannot be placed.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// Another device has part of the range.
+    #[error("{name}: {base:#x}+{bytes:#x} overlaps {other}")]
+    Overlap {
+        /// The device that was to be placed.
+        name: String,
+        /// First address.
+        base: u64,
+        /// Length in bytes.
+        bytes: u64,
+        /// Who is there already.
+        other: String,
+    },
+    /// The range is empty or passes the end of the address space.
+    #[error("{name}: {base:#x}+{bytes:#x} is not a range")]
+    BadRange {
+        /// The device that was to be placed.
+        name: String,
+        /// First address.
+        base: u64,
+        /// Length in bytes.
+        bytes: u64,
+    },
+}
+
+#[derive(Clone)]
+struct Range {
+    base: u64,
+    last: u64,
+    name: String,
+    device: Arc<dyn BusDevice>,
+}
+
+/// An address space of devices (memory-mapped or port I/O). Lookups take no lock.
+#[derive(Default)]
+pub struct Bus {
+    ranges: ArcSwap<Vec<Range>>,
+}
+
+impl Bus {
+    /// An empty bus.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Places a device at `bytes` bytes from `base`.
+    ///
+    /// # Errors
+    /// When the range is malformed or taken.
+    pub fn insert(
+        &self,
+        name: &str,
+        base: u64,
+        bytes: u64,
+        device: Arc<dyn BusDevice>,
+    ) -> Result<(), BusError> {
+        let name = name.to_owned();
+        let Some(last) = bytes.checked_sub(1).and_then(|n| base.checked_add(n)) else {
+            return Err(BusError::BadRange { name, base, bytes });
+        };
+        let mut ranges = Vec::clone(&self.ranges.load());
+        let at = ranges.partition_point(|range| range.last < base);
+        if let Some(next) = ranges.get(at)
+            && next.base <= last
+        {
+            return Err(BusError::Overlap { name, base, bytes, other: next.name.clone() });
+        }
+        ranges.insert(at, Range { base, last, name, device });
+        self.ranges.store(Arc::new(ranges));
+        Ok(())
+    }
+
+    /// Takes the device at `base` away; accesses under way finish.
+    pub fn remove(&self, base: u64) -> bool {
+        let mut ranges = Vec::clone(&self.ranges.load());
+        let before = ranges.len();
+        ranges.retain(|range| range.base != base);
+        let found = ranges.len() != before;
+        self.ranges.store(Arc::new(ranges));
+        found
+    }
+
+    fn route<R>(
+        &self,
+        addr: u64,
+        width: AccessWidth,
+        access: impl FnOnce(&dyn BusDevice, u64) -> R,
+    ) -> Option<R> {
+        let ranges = self.ranges.load();
+        let range = ranges.get(ranges.partition_point(|range| range.last < addr))?;
+        let last = addr.checked_add(width.bytes() - 1)?;
+        (range.base <= addr && last <= range.last)
+            .then(|| access(&*range.device, addr - range.base))
+    }
+
+    /// Reads from the device at `addr`; `None` when none is there.
+    pub fn read(&self, addr: u64, width: AccessWidth) -> Option<u64> {
+        self.route(addr, width, |device, offset| device.read(offset, width) & width.mask())
+    }
+
+    /// Writes to the device at `addr`; false when none is there.
+    #[must_use]
+    pub fn write(&self, addr: u64, width: AccessWidth, value: u64) -> bool {
+        self.route(addr, width, |device, offset| {
+            device.write(offset, width, value & width.mask());
+        })
+        .is_some()
+    }
+
+    /// Resets every device, lowest address first.
+    pub fn reset(&self) {
+        for range in self.ranges.load().iter() {
+            range.device.reset();
+        }
+    }
+
+    /// (first address, bytes, name) of every device, lowest address first.
+    pub fn map(&self) -> Vec<(u64, u64, String)> {
+        let ranges = self.ranges.load();
+        ranges.iter().map(|r| (r.base, (r.last - r.base).wrapping_add(1), r.name.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[derive(Default)]
+    struct Cell(AtomicU64);
+    impl BusDevice for Cell {
+        fn read(&self, offset: u64, _width: AccessWidth) -> u64 {
+            self.0.load(Ordering::Relaxed) + offset
+        }
+        fn write(&self, offset: u64, _width: AccessWidth, value: u64) {
+            self.0.store(value + offset, Ordering::Relaxed);
+        }
+        fn reset(&self) {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn access_reaches_the_device_with_its_offset_and_mask() {
+        let bus = Bus::new();
+        bus.insert("b", 0x2000, 0x100, Arc::new(Cell::default())).unwrap();
+        bus.insert("a", 0x1000, 0x100, Arc::new(Cell::default())).unwrap();
+        assert!(bus.write(0x1000, AccessWidth::Byte, 0x1ff));
+        assert_eq!(bus.read(0x1004, AccessWidth::Word), Some(0xff + 4));
+        assert_eq!(bus.read(0x2000, AccessWidth::Word), Some(0));
+        assert_eq!(bus.read(0x10fe, AccessWidth::Word), None);
+        assert_eq!(bus.read(0x1100, AccessWidth::Byte), None);
+        assert_eq!(bus.read(u64::MAX, AccessWidth::Double), None);
+        bus.reset();
+        assert_eq!(bus.read(0x1004, AccessWidth::Word), Some(4));
+        assert!(bus.remove(0x1000));
+        assert!(!bus.write(0x1000, AccessWidth::Byte, 1));
+    }
+
+    #[test]
+    fn insert_over_another_is_refused() {
+        let bus = Bus::new();
+        bus.insert("a", 0x1000, 0x100, Arc::new(Cell::default())).unwrap();
+        assert!(bus.insert("b", 0x10ff, 1, Arc::new(Cell::default())).is_err());
+        assert!(bus.insert("b", 0xf00, 0x101, Arc::new(Cell::default())).is_err());
+        assert!(bus.insert("b", 0xf00, 0, Arc::new(Cell::default())).is_err());
+        assert!(bus.insert("b", 0xf00, 0x100, Arc::new(Cell::default())).is_ok());
+        assert!(bus.insert("c", u64::MAX, 2, Arc::new(Cell::default())).is_err());
+    }
+}

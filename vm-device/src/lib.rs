@@ -1,0 +1,14 @@
+//! Device models and the buses they sit on.
+//!
+//! What it is: the [`Bus`] that routes a virtual CPU's access to a device, and one folder per class of device.
+//!
+//! What it refuses to do: decide where a device sits (that is `vm-platform`), or call the operating system other
+//! than through `vm-osal`.
+//!
+//! Data flow: virtual CPU -> [`Bus::read`]/[`Bus::write`] -> [`BusDevice`] -> [`vm_core::IrqLine`] towards an
+//! interrupt controller. A guest's mistakes are values (reads of all zeros, ignored writes, device error bits),
+//! never panics.
+
+pub mod bus;
+
+pub use bus::{Bus, BusDevice, BusError};

@@ -1,0 +1,174 @@
+//! Which guest memory holds code that was translated.
+//!
+//! One 64-bit word per 4 KiB page, a bit per 64-byte granule. A page whose word is not zero must not get a
+//! write tag in any TLB, so that every store to it comes by here.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use vm_core::{GuestPhysAddr, PAGE_BYTES, PAGE_SHIFT};
+use vm_memory::bitmap::{Bitmap, RefSlice, WithBitmapSlice};
+
+/// Bytes that one bit of a page's word stands for.
+pub const GRANULE_BYTES: u64 = PAGE_BYTES / 64;
+
+/// Told when memory that translated code was made from is written.
+pub trait CodeWriteObserver: Send + Sync {
+    /// `page` (a page base) was written in granules that hold code. Everything translated from the page
+    /// is stale; the page's word has been cleared already.
+    fn code_written(&self, page: GuestPhysAddr);
+}
+
+/// The code words of one RAM range.
+pub struct CodePages {
+    base: GuestPhysAddr,
+    words: Box<[AtomicU64]>,
+    observer: OnceLock<Arc<dyn CodeWriteObserver>>,
+}
+
+impl CodePages {
+    pub(crate) fn new(base: GuestPhysAddr, bytes: u64) -> Self {
+        let pages = bytes.div_ceil(PAGE_BYTES) as usize;
+        Self {
+            base,
+            words: std::iter::repeat_with(|| AtomicU64::new(0)).take(pages).collect(),
+            observer: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn set_observer(&self, observer: Arc<dyn CodeWriteObserver>) -> bool {
+        self.observer.set(observer).is_ok()
+    }
+
+    fn word(&self, addr: GuestPhysAddr) -> Option<&AtomicU64> {
+        let offset = addr.raw().checked_sub(self.base.raw())?;
+        self.words.get((offset >> PAGE_SHIFT) as usize)
+    }
+
+    /// Records that code was read from `bytes` bytes at `addr` (within one page).
+    pub fn mark(&self, addr: GuestPhysAddr, bytes: u64) {
+        if let Some(word) = self.word(addr) {
+            word.fetch_or(granules(addr.page_offset(), bytes), Ordering::SeqCst);
+        }
+    }
+
+    /// Whether the page that holds `addr` has code.
+    pub fn has_code(&self, addr: GuestPhysAddr) -> bool {
+        self.word(addr).is_some_and(|word| word.load(Ordering::SeqCst) != 0)
+    }
+
+    /// To be called after `bytes` bytes at `addr` were written, by whoever wrote them. Tells the observer when
+    /// a granule with code was hit.
+    #[inline]
+    pub fn written(&self, addr: GuestPhysAddr, bytes: u64) {
+        let mut at = addr;
+        let mut left = bytes;
+        while left > 0 {
+            let here = left.min(PAGE_BYTES - at.page_offset());
+            if let Some(word) = self.word(at)
+                && word.load(Ordering::SeqCst) & granules(at.page_offset(), here) != 0
+            {
+                self.hit(at.page_base(), word);
+            }
+            at = at + here;
+            left -= here;
+        }
+    }
+
+    #[cold]
+    fn hit(&self, page: GuestPhysAddr, word: &AtomicU64) {
+        if word.swap(0, Ordering::SeqCst) != 0
+            && let Some(observer) = self.observer.get()
+        {
+            observer.code_written(page);
+        }
+    }
+}
+
+impl fmt::Debug for CodePages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodePages").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// The granule bits that `bytes` bytes from `offset` within a page touch.
+fn granules(offset: u64, bytes: u64) -> u64 {
+    if bytes == 0 {
+        return 0;
+    }
+    let first = offset / GRANULE_BYTES;
+    let last = ((offset + bytes - 1).min(PAGE_BYTES - 1)) / GRANULE_BYTES;
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
+}
+
+/// Makes every write that goes through `vm-memory` pass [`CodePages::written`].
+#[derive(Clone, Debug)]
+pub struct CodeWatch(pub(crate) Arc<CodePages>);
+
+impl<'a> WithBitmapSlice<'a> for CodeWatch {
+    type S = RefSlice<'a, Self>;
+}
+
+impl Bitmap for CodeWatch {
+    fn mark_dirty(&self, offset: usize, len: usize) {
+        self.0.written(self.0.base + offset as u64, len as u64);
+    }
+
+    fn dirty_at(&self, offset: usize) -> bool {
+        self.0.has_code(self.0.base + offset as u64)
+    }
+
+    fn slice_at(&self, offset: usize) -> RefSlice<'_, Self> {
+        RefSlice::new(self, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    struct Log(Mutex<Vec<u64>>);
+    impl CodeWriteObserver for Log {
+        fn code_written(&self, page: GuestPhysAddr) {
+            self.0.lock().unwrap().push(page.raw());
+        }
+    }
+
+    fn watched() -> (CodePages, Arc<Log>) {
+        let pages = CodePages::new(GuestPhysAddr(0x8000_0000), 0x10000);
+        let log = Arc::new(Log(Mutex::new(Vec::new())));
+        assert!(pages.set_observer(log.clone()));
+        (pages, log)
+    }
+
+    #[test]
+    fn written_beside_code_is_silent() {
+        let (pages, log) = watched();
+        pages.mark(GuestPhysAddr(0x8000_1040), 4);
+        pages.written(GuestPhysAddr(0x8000_1000), 64);
+        pages.written(GuestPhysAddr(0x8000_1080), 8);
+        assert!(log.0.lock().unwrap().is_empty());
+        assert!(pages.has_code(GuestPhysAddr(0x8000_1fff)));
+    }
+
+    #[test]
+    fn written_over_code_reports_each_page_once() {
+        let (pages, log) = watched();
+        pages.mark(GuestPhysAddr(0x8000_1ffc), 4);
+        pages.mark(GuestPhysAddr(0x8000_2000), 4);
+        pages.written(GuestPhysAddr(0x8000_0f00), 0x1200);
+        pages.written(GuestPhysAddr(0x8000_1ffc), 8);
+        assert_eq!(*log.0.lock().unwrap(), [0x8000_1000, 0x8000_2000]);
+    }
+
+    #[test]
+    fn granules_cover_exactly_the_bytes() {
+        assert_eq!(granules(0, 1), 1);
+        assert_eq!(granules(63, 2), 3);
+        assert_eq!(granules(4095, 1), 1 << 63);
+        assert_eq!(granules(0, 4096), u64::MAX);
+        assert_eq!(granules(100, 0), 0);
+    }
+}

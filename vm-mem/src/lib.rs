@@ -1,0 +1,16 @@
+//! Guest memory: RAM, which of it holds translated code, and how virtual CPUs reach it.
+//!
+//! What it is: [`GuestMemory`] (the machine's RAM, memfd-backed), [`CodePages`] (which 64-byte granules of RAM
+//! translated code was made from), the page walkers and the software TLB.
+//!
+//! What it refuses to do: know devices, run code.
+//!
+//! Data flow: a loader, a device's DMA or the debugger writes through [`GuestMemory`], which marks what it
+//! wrote in [`CodePages`]; the marking tells the engine's [`CodeWriteObserver`] when code was hit. A virtual CPU
+//! reaches RAM through its TLB and host pointers from [`GuestMemory::host_range`].
+
+mod code;
+mod ram;
+
+pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
+pub use ram::{GuestMemory, GuestRamMap, MemoryError, RamRange};

@@ -1,0 +1,43 @@
+//! Linux.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{Advice, madvise};
+use vm_core::HostVirtAddr;
+
+/// Protection bits for memory that is read and written.
+pub const PROT_READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+/// Mapping flags for guest RAM: shared, and no swap reserved for what the guest never touches.
+pub const MAP_SHARED_NORESERVE: i32 = libc::MAP_SHARED | libc::MAP_NORESERVE;
+
+/// Makes an anonymous file of `bytes` zero bytes, to be mapped.
+///
+/// # Errors
+/// What the host says.
+pub fn memory_file(name: &str, bytes: u64) -> io::Result<File> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC)?;
+    ftruncate(&fd, bytes)?;
+    Ok(File::from(fd))
+}
+
+/// Asks for huge pages behind a mapping. The host may decline; nothing depends on it.
+pub fn advise_huge_pages(at: HostVirtAddr, bytes: u64) {
+    // SAFETY: this advice changes no contents and no validity of any mapping; a range that is not mapped
+    // only makes the call fail.
+    let _ = unsafe { madvise(at.raw() as *mut _, bytes as usize, Advice::LinuxHugepage) };
+}
+
+/// Drops the contents of a mapped memory file: the range reads as zero afterwards.
+///
+/// # Errors
+/// What the host says.
+pub fn discard_pages(at: HostVirtAddr, bytes: u64) -> io::Result<()> {
+    // SAFETY: MADV_REMOVE frees the pages of the shared file behind the range; the mapping stays valid and reads
+    // as zero, and guest RAM has no Rust references into it.
+    let done = unsafe { libc::madvise(at.raw() as *mut _, bytes as usize, libc::MADV_REMOVE) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
