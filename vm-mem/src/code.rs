@@ -32,7 +32,9 @@ impl CodePages {
         let pages = bytes.div_ceil(PAGE_BYTES) as usize;
         Self {
             base,
-            words: std::iter::repeat_with(|| AtomicU64::new(0)).take(pages).collect(),
+            words: std::iter::repeat_with(|| AtomicU64::new(0))
+                .take(pages)
+                .collect(),
             observer: OnceLock::new(),
         }
     }
@@ -55,7 +57,8 @@ impl CodePages {
 
     /// Whether the page that holds `addr` has code.
     pub fn has_code(&self, addr: GuestPhysAddr) -> bool {
-        self.word(addr).is_some_and(|word| word.load(Ordering::SeqCst) != 0)
+        self.word(addr)
+            .is_some_and(|word| word.load(Ordering::SeqCst) != 0)
     }
 
     /// To be called after `bytes` bytes at `addr` were written, by whoever wrote them. Tells the observer when
@@ -88,7 +91,9 @@ impl CodePages {
 
 impl fmt::Debug for CodePages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CodePages").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("CodePages")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,9 @@
 //! reaches RAM through its TLB and host pointers from [`GuestMemory::host_range`].
 
 mod code;
+mod phys;
 mod ram;
 
 pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
+pub use phys::PhysMemory;
 pub use ram::{GuestMemory, GuestRamMap, MemoryError, RamRange};

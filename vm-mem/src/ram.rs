@@ -79,11 +79,16 @@ impl GuestMemory {
         let total: u64 = ranges.iter().map(|(_, bytes)| bytes).sum();
         let whole = |n: u64| n.is_multiple_of(PAGE_BYTES);
         if ranges.is_empty()
-            || ranges.iter().any(|&(base, bytes)| bytes == 0 || !whole(bytes) || !whole(base.raw()))
+            || ranges
+                .iter()
+                .any(|&(base, bytes)| bytes == 0 || !whole(bytes) || !whole(base.raw()))
         {
             return Err(MemoryError::BadRanges);
         }
-        let refused = |reason: String| MemoryError::Reserve { bytes: total, reason };
+        let refused = |reason: String| MemoryError::Reserve {
+            bytes: total,
+            reason,
+        };
         let file = vm_osal::memory_file("guest-ram", total).map_err(|e| refused(e.to_string()))?;
         let file: Arc<File> = Arc::new(file);
         let mut regions = Vec::new();
@@ -108,7 +113,10 @@ impl GuestMemory {
             offset += bytes;
         }
         let map = GuestRamMap::from_regions(regions).map_err(|_| MemoryError::BadRanges)?;
-        Ok(Self { map: Arc::new(map), ranges: table.into() })
+        Ok(Self {
+            map: Arc::new(map),
+            ranges: table.into(),
+        })
     }
 
     /// The same RAM for crates that speak `vm-memory` (virtqueues, vhost).
@@ -139,12 +147,16 @@ impl GuestMemory {
     #[inline]
     pub fn host_range(&self, addr: GuestPhysAddr, bytes: u64) -> Option<HostVirtAddr> {
         let (range, _) = self.find(addr)?;
-        range.contains(addr, bytes).then(|| range.host + (addr - range.base))
+        range
+            .contains(addr, bytes)
+            .then(|| range.host + (addr - range.base))
     }
 
     /// Names who is told of writes to code. Returns false when someone was named before.
     pub fn set_code_observer(&self, observer: &Arc<dyn CodeWriteObserver>) -> bool {
-        self.ranges.iter().all(|(_, code)| code.set_observer(observer.clone()))
+        self.ranges
+            .iter()
+            .all(|(_, code)| code.set_observer(observer.clone()))
     }
 
     /// Copies RAM at `addr` into `into`.
@@ -154,7 +166,10 @@ impl GuestMemory {
     pub fn read(&self, addr: GuestPhysAddr, into: &mut [u8]) -> Result<(), MemoryError> {
         self.map
             .read_slice(into, GuestAddress(addr.raw()))
-            .map_err(|_| MemoryError::NotRam { addr, bytes: into.len() as u64 })
+            .map_err(|_| MemoryError::NotRam {
+                addr,
+                bytes: into.len() as u64,
+            })
     }
 
     /// Copies `from` to RAM at `addr` and drops translated code that it overwrites.
@@ -164,7 +179,10 @@ impl GuestMemory {
     pub fn write(&self, addr: GuestPhysAddr, from: &[u8]) -> Result<(), MemoryError> {
         self.map
             .write_slice(from, GuestAddress(addr.raw()))
-            .map_err(|_| MemoryError::NotRam { addr, bytes: from.len() as u64 })
+            .map_err(|_| MemoryError::NotRam {
+                addr,
+                bytes: from.len() as u64,
+            })
     }
 
     /// Sets all RAM to zero, as power-on would leave it for us, giving the pages back to the host.
@@ -173,8 +191,10 @@ impl GuestMemory {
     /// When the host refuses.
     pub fn clear(&self) -> Result<(), MemoryError> {
         for (range, code) in self.ranges.iter() {
-            vm_osal::discard_pages(range.host, range.bytes)
-                .map_err(|e| MemoryError::Reserve { bytes: range.bytes, reason: e.to_string() })?;
+            vm_osal::discard_pages(range.host, range.bytes).map_err(|e| MemoryError::Reserve {
+                bytes: range.bytes,
+                reason: e.to_string(),
+            })?;
             code.written(range.base, range.bytes);
         }
         Ok(())
@@ -214,7 +234,10 @@ mod tests {
         let count = Arc::new(Count::default());
         let observer: Arc<dyn CodeWriteObserver> = count.clone();
         assert!(ram.set_code_observer(&observer));
-        ram.find(GuestPhysAddr(0x1000)).unwrap().1.mark(GuestPhysAddr(0x1000), 4);
+        ram.find(GuestPhysAddr(0x1000))
+            .unwrap()
+            .1
+            .mark(GuestPhysAddr(0x1000), 4);
         ram.write(GuestPhysAddr(0x1040), &[1]).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
         ram.write(GuestPhysAddr(0x0fff), &[1, 2]).unwrap();

@@ -18,7 +18,9 @@ pub struct HostClock {
 impl HostClock {
     /// A clock that starts at zero now.
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 
@@ -72,13 +74,20 @@ pub struct TimerThread {
 impl TimerThread {
     /// Starts the thread; deadlines are of `clock`, which must follow host time.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let shared = Arc::new(Shared { clock, queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            clock,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let inner = shared.clone();
         let thread = thread::Builder::new()
             .name("timers".into())
             .spawn(move || run(&inner))
             .expect("invariant: the host can start a thread");
-        Self { shared, thread: Some(thread) }
+        Self {
+            shared,
+            thread: Some(thread),
+        }
     }
 }
 
@@ -96,12 +105,19 @@ impl Drop for TimerThread {
 
 impl Alarms for TimerThread {
     fn alarm(&self, fire: Box<dyn Fn() + Send + Sync>) -> Arc<dyn Alarm> {
-        let entry = Arc::new(Entry { fire, deadline_ns: AtomicU64::new(NEVER) });
+        let entry = Arc::new(Entry {
+            fire,
+            deadline_ns: AtomicU64::new(NEVER),
+        });
         let mut queue = self.shared.lock();
         let id = queue.next_id;
         queue.next_id += 1;
         queue.entries.insert(id, Arc::downgrade(&entry));
-        Arc::new(ThreadAlarm { shared: self.shared.clone(), id, entry })
+        Arc::new(ThreadAlarm {
+            shared: self.shared.clone(),
+            id,
+            entry,
+        })
     }
 }
 
@@ -114,7 +130,8 @@ struct ThreadAlarm {
 impl Alarm for ThreadAlarm {
     fn arm(&self, deadline_ns: Option<u64>) {
         let deadline = deadline_ns.unwrap_or(NEVER);
-        if self.entry.deadline_ns.swap(deadline, Ordering::SeqCst) == deadline || deadline == NEVER {
+        if self.entry.deadline_ns.swap(deadline, Ordering::SeqCst) == deadline || deadline == NEVER
+        {
             return;
         }
         let mut queue = self.shared.lock();
@@ -137,7 +154,10 @@ fn run(shared: &Shared) {
     let mut queue = shared.lock();
     while !queue.stop {
         let Some(&Reverse((deadline, id))) = queue.heap.peek() else {
-            queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = shared
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
             continue;
         };
         let now = shared.clock.now_ns();
@@ -151,10 +171,15 @@ fn run(shared: &Shared) {
             continue;
         }
         queue.heap.pop();
-        let Some(entry) = queue.entries.get(&id).and_then(Weak::upgrade) else { continue };
+        let Some(entry) = queue.entries.get(&id).and_then(Weak::upgrade) else {
+            continue;
+        };
         // Fires only if this deadline is still the one in force; disarming first lets `fire` arm again.
         let armed = &entry.deadline_ns;
-        if armed.compare_exchange(deadline, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        if armed
+            .compare_exchange(deadline, NEVER, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+        {
             drop(queue);
             (entry.fire)();
             drop(entry);

@@ -39,5 +39,9 @@ pub fn discard_pages(at: HostVirtAddr, bytes: u64) -> io::Result<()> {
     // SAFETY: MADV_REMOVE frees the pages of the shared file behind the range; the mapping stays valid and reads
     // as zero, and guest RAM has no Rust references into it.
     let done = unsafe { libc::madvise(at.raw() as *mut _, bytes as usize, libc::MADV_REMOVE) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

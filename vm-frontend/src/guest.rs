@@ -1,0 +1,269 @@
+//! The border between a guest ISA and the engine that runs it.
+
+use vm_core::{GuestPhysAddr, GuestVirtAddr, VcpuId};
+use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Mode, StateLayout};
+pub use vm_mem::PhysMemory;
+
+/// The part of the state that every ISA has and the engine itself reads and writes. It stands at offset 0 of
+/// every [`Guest::State`].
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct CommonState {
+    /// Virtual address of the page that the running block's code was fetched from.
+    pub page_base: u64,
+    /// Program counter; valid whenever the virtual CPU is outside of blocks and inside helpers that exit.
+    pub pc: u64,
+    /// Guest instructions retired. Inside a block it already counts the whole block.
+    pub retired: u64,
+    /// Accrued IEEE exception flags in RISC-V order: bit 0 inexact, 1 underflow, 2 overflow, 3 division by
+    /// zero, 4 invalid.
+    pub fp_flags: u32,
+    /// Rounding in force for `dyn`, numbered as [`vm_ir::Rounding`].
+    pub fp_rounding: u32,
+    /// Guest-physical address of the load reservation, all ones when there is none.
+    pub reservation_addr: u64,
+    /// What memory held when the reservation was made, low and high half.
+    pub reservation_value: [u64; 2],
+}
+
+/// A guest-visible exception, raised by an access or an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exception {
+    /// The ISA's number.
+    pub code: ExceptionCode,
+    /// The ISA's value for it: faulting address, instruction bits, zero.
+    pub value: u64,
+}
+
+/// What an access wants.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Access {
+    /// To read data.
+    Read,
+    /// To write data (or to read and write it at once).
+    Write,
+    /// To fetch an instruction.
+    Execute,
+}
+
+/// A translation of one 4 KiB page, with what the current mode may do through it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// Guest-physical page.
+    pub page: GuestPhysAddr,
+    /// Reads are allowed.
+    pub read: bool,
+    /// Writes are allowed and need no more bookkeeping (the page-table entry is dirty already).
+    pub write: bool,
+    /// Fetches are allowed.
+    pub execute: bool,
+    /// Whether the TLB may keep it. False when permissions change within the page (PMP).
+    pub cacheable: bool,
+    /// Whether it holds in every address space.
+    pub global: bool,
+}
+
+/// Which translations a data or code access uses: a small number for the access mode, and an identifier of the
+/// address space. Equal values promise equal translations until a flush.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct AddressSpace {
+    /// Access mode, below [`Guest::DATA_MODES`].
+    pub data_mode: u8,
+    /// ISA's address-space number (RISC-V: 0 when translation is off for fetches, else 1 + ASID).
+    pub asid: u32,
+}
+
+/// Which translations to forget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlushScope {
+    /// Only of this page; `None`: of all.
+    pub page: Option<GuestVirtAddr>,
+    /// Only of this address space (and not global ones); `None`: of all.
+    pub asid: Option<u32>,
+}
+
+/// What the engine must do once the running instruction has finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Sleep until [`Guest::wakes`].
+    Wait,
+    /// Give other virtual CPUs the host's processor (spin-wait hints).
+    Yield,
+    /// Forget translated code that has been written over (instruction-cache synchronisation).
+    SyncCode,
+}
+
+/// What [`Guest::raise`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Raised {
+    /// The state stands at the guest's handler.
+    Taken,
+    /// The guest called firmware that the machine provides; the state stands after the call.
+    Firmware,
+    /// The virtual CPU cannot go on.
+    Wedged,
+}
+
+/// What helpers ask of the engine and the machine.
+pub trait SysEnv {
+    /// Which virtual CPU this is.
+    fn vcpu(&self) -> VcpuId;
+    /// Ticks of the guest's time counter (RISC-V `time`, Arm `CNTVCT`).
+    fn time(&self) -> u64;
+    /// Interrupt lines that are high, numbered by the ISA (RISC-V: as in `mip`).
+    fn lines(&self) -> u64;
+    /// Drives interrupt lines of this virtual CPU from within.
+    fn set_lines(&mut self, set: u64, clear: u64);
+    /// From time `deadline` (ticks) on, line `line` is high; before, it is low. `None` disarms and lowers it.
+    fn set_timer(&mut self, line: u32, deadline: Option<u64>);
+    /// Forgets translations of this virtual CPU.
+    fn flush(&mut self, scope: FlushScope);
+    /// Address space, mode or interrupt enables may have changed.
+    fn state_changed(&mut self);
+    /// Something to do after this instruction.
+    fn request(&mut self, request: Request);
+    /// Fills `bytes` (a power of two up to 4096, naturally aligned) at a virtual address with zeros, as a store
+    /// of the current data mode.
+    ///
+    /// # Errors
+    /// The guest exception that the store raises.
+    fn zero(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception>;
+    /// Checks an access of the current data mode without doing it.
+    ///
+    /// # Errors
+    /// The guest exception that it raises.
+    fn probe(&mut self, addr: GuestVirtAddr, bytes: u64, access: Access) -> Result<(), Exception>;
+    /// Instructions retired before the running one.
+    fn retired(&self) -> u64;
+}
+
+/// One page of guest code as the lifter reads it. Memory may change under it; each half-word is read once.
+pub trait CodePage {
+    /// Two bytes at an even `offset` below 4096.
+    fn half(&mut self, offset: u16) -> u16;
+    /// First two bytes of the next virtual page, and its physical page, for an instruction that straddles.
+    ///
+    /// # Errors
+    /// The exception that fetching them raises.
+    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception>;
+}
+
+/// Bounds on one block.
+#[derive(Clone, Copy, Debug)]
+pub struct LiftLimits<'a> {
+    /// Most guest instructions.
+    pub max_insns: u32,
+    /// Page offsets before which a block ends (breakpoints); a block may start at one.
+    pub stop_before: &'a [u16],
+}
+
+/// How an ISA chooses the NaN that an operation gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NanRule {
+    /// Always the positive quiet NaN without payload (RISC-V).
+    Canonical,
+    /// The first signalling NaN, else the first quiet one, quieted (Arm without default-NaN mode).
+    SignallingFirst,
+    /// The first operand that is a NaN, quieted (x86 SSE).
+    FirstOperand,
+}
+
+/// Rules of floating-point arithmetic that hold for the whole ISA.
+#[derive(Clone, Copy, Debug)]
+pub struct FpRules {
+    /// How NaN results are chosen.
+    pub nan: NanRule,
+    /// Whether tininess is detected before rounding (Arm) or after (x86, RISC-V).
+    pub tiny_before_rounding: bool,
+}
+
+/// Which virtual CPU of which machine a state is for.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceSpec {
+    /// Its number.
+    pub vcpu: VcpuId,
+    /// Where it starts.
+    pub entry: GuestVirtAddr,
+    /// Whether the machine answers firmware calls itself (built-in SBI, PSCI), so that the guest starts in the
+    /// mode of an operating system.
+    pub builtin_firmware: bool,
+}
+
+/// A guest instruction set.
+///
+/// `State` is `#[repr(C)]`, begins with a [`CommonState`], holds plain integers only, and is laid out as
+/// [`Guest::layout`] says.
+pub trait Guest: Sized + Send + Sync + 'static {
+    /// Everything the ISA keeps per virtual CPU.
+    type State: Clone + Send + 'static;
+    /// Which instructions and features exist.
+    type Config: Clone + Send + Sync + 'static;
+
+    /// Data access modes: how many different TLBs one address space can need.
+    const DATA_MODES: usize;
+
+    /// Slots, offsets and helpers.
+    fn layout() -> &'static StateLayout;
+    /// Floating-point rules.
+    fn fp_rules() -> FpRules;
+    /// The state after power-on.
+    fn new_state(config: &Self::Config, spec: InstanceSpec) -> Self::State;
+    /// The common part of a state.
+    fn common(state: &mut Self::State) -> &mut CommonState;
+    /// The mode that code is decoded in now.
+    fn mode(state: &Self::State) -> Mode;
+    /// What data accesses use now.
+    fn address_space(state: &Self::State) -> AddressSpace;
+
+    /// Decodes and lifts the block at `key`. Never crosses the page, but for one straddling instruction, which
+    /// is a block of its own. Undefined instructions become exceptions of the block.
+    ///
+    /// # Errors
+    /// The exception of fetching the second half of a straddling first instruction.
+    fn lift(
+        config: &Self::Config,
+        key: BlockKey,
+        code: &mut dyn CodePage,
+        limits: LiftLimits<'_>,
+    ) -> Result<Block, Exception>;
+
+    /// Translates for an access of the current mode, setting accessed and dirty bits where the ISA says so.
+    ///
+    /// # Errors
+    /// The guest exception.
+    fn translate(
+        state: &Self::State,
+        memory: &dyn PhysMemory,
+        addr: GuestVirtAddr,
+        access: Access,
+    ) -> Result<Mapping, Exception>;
+
+    /// The exception of an access of `bytes` bytes that translates but reaches neither RAM nor a device.
+    fn bus_error(addr: GuestVirtAddr, access: Access) -> Exception;
+
+    /// The exception of an access that must be aligned and is not.
+    fn misaligned(addr: GuestVirtAddr, access: Access) -> Exception;
+
+    /// Delivers an exception of the instruction at `CommonState::pc`.
+    fn raise(state: &mut Self::State, config: &Self::Config, exception: Exception) -> Raised;
+
+    /// Delivers the most urgent enabled interrupt among `lines` and those pending in the state, if there is one.
+    fn take_interrupt(state: &mut Self::State, lines: u64) -> bool;
+
+    /// Whether a waiting virtual CPU wakes up.
+    fn wakes(state: &Self::State, lines: u64) -> bool;
+
+    /// Runs a helper. Within it `CommonState::pc` is that of the calling instruction only for helpers declared to
+    /// write state.
+    ///
+    /// # Errors
+    /// The guest exception that the instruction raises; nothing has changed then.
+    fn call(
+        state: &mut Self::State,
+        config: &Self::Config,
+        env: &mut dyn SysEnv,
+        helper: HelperId,
+        args: [u64; 3],
+    ) -> Result<u64, Exception>;
+}

@@ -1,0 +1,75 @@
+//! The state of one hart and its layout.
+
+use std::mem::offset_of;
+
+use vm_ir::{SlotDecl, Type};
+
+use crate::guest::CommonState;
+
+/// Registers of one hart.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct HartState {
+    /// What every ISA has.
+    pub common: CommonState,
+    /// Integer registers; `x[0]` stays zero and is no slot.
+    pub x: [u64; 32],
+    /// Floating-point registers, narrower values NaN-boxed.
+    pub f: [u64; 32],
+}
+
+/// Number of the first integer register slot: slot `X + n` is `x[n]`; slot `X` itself is never used.
+pub const X: u16 = 0;
+/// Number of the first floating-point register slot.
+pub const F: u16 = 32;
+/// Slots in the layout.
+pub const SLOTS: usize = 64;
+
+/// Order in which integer registers are given host registers: arguments, stack pointer, return address and
+/// temporaries first, as compiled code uses them.
+const PIN_ORDER: [u8; 16] = [15, 14, 10, 13, 12, 11, 2, 8, 1, 9, 16, 17, 18, 5, 6, 7];
+
+const X_NAMES: [&str; 32] = [
+    "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+    "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27",
+    "x28", "x29", "x30", "x31",
+];
+const F_NAMES: [&str; 32] = [
+    "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14",
+    "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27",
+    "f28", "f29", "f30", "f31",
+];
+
+/// Every slot of a hart.
+pub static SLOT_TABLE: [SlotDecl; SLOTS] = slot_table();
+
+const fn slot_table() -> [SlotDecl; SLOTS] {
+    let mut table = [SlotDecl {
+        name: "",
+        ty: Type::I64,
+        offset: 0,
+        pin_rank: 255,
+    }; SLOTS];
+    let mut n = 0;
+    while n < 32 {
+        table[X as usize + n] = SlotDecl {
+            name: X_NAMES[n],
+            ty: Type::I64,
+            offset: (offset_of!(HartState, x) + 8 * n) as u32,
+            pin_rank: 255,
+        };
+        table[F as usize + n] = SlotDecl {
+            name: F_NAMES[n],
+            ty: Type::F64,
+            offset: (offset_of!(HartState, f) + 8 * n) as u32,
+            pin_rank: 255,
+        };
+        n += 1;
+    }
+    let mut rank = 0;
+    while rank < PIN_ORDER.len() {
+        table[X as usize + PIN_ORDER[rank] as usize].pin_rank = rank as u8;
+        rank += 1;
+    }
+    table
+}
