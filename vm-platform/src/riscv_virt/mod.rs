@@ -1,0 +1,4 @@
+//! The RISC-V `virt` machine: one PLIC, CLINT timers, a 16550, virtio over mmio and PCIe.
+
+pub mod fdt;
+pub mod layout;
