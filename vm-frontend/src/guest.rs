@@ -62,6 +62,9 @@ pub struct Mapping {
     pub cacheable: bool,
     /// Whether it holds in every address space.
     pub global: bool,
+    /// Bytes of the guest's page (4 KiB up to its largest), of which `page` is the 4 KiB piece asked for. An
+    /// identity mapping without translation says 4096.
+    pub page_bytes: u64,
 }
 
 /// Which translations a data or code access uses: a small number for the access mode, and an identifier of the

@@ -12,7 +12,11 @@
 mod code;
 mod phys;
 mod ram;
+mod tlb;
 
 pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
 pub use phys::PhysMemory;
 pub use ram::{GuestMemory, GuestRamMap, MemoryError, RamRange};
+pub use tlb::{
+    MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill, TlbStats, tag_of,
+};

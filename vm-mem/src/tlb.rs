@@ -1,0 +1,476 @@
+//! The software TLB of one virtual CPU.
+//!
+//! Per address space and data-access mode one direct-mapped table of 4 KiB translations. A hit needs one compare:
+//! an address with its page-offset bits masked (but for those that show misalignment) equals the tag. Tables
+//! grow when a flush finds them crowded and shrink when it finds them empty.
+//!
+//! Only the owner fills and looks up. Other threads may clear write tags ([`Tlb::protect`]), which is why tags are
+//! atomic, and why tables are replaced under a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use vm_core::{GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, PAGE_SHIFT};
+
+/// A tag that no access compares equal to: its page-offset bits are set.
+pub const NO_TAG: u64 = u64::MAX;
+
+/// One translation. 32 bytes, so that an index is a shift.
+#[derive(Debug)]
+#[repr(C, align(32))]
+pub struct TlbEntry {
+    /// Virtual page when reads hit, else [`NO_TAG`].
+    pub read: AtomicU64,
+    /// Virtual page when writes hit, else [`NO_TAG`].
+    pub write: AtomicU64,
+    /// Host address minus guest-virtual address.
+    pub addend: AtomicU64,
+    /// Guest-physical page.
+    pub phys: AtomicU64,
+}
+
+impl TlbEntry {
+    const fn empty() -> Self {
+        Self {
+            read: AtomicU64::new(NO_TAG),
+            write: AtomicU64::new(NO_TAG),
+            addend: AtomicU64::new(0),
+            phys: AtomicU64::new(NO_TAG),
+        }
+    }
+
+    fn clear(&self) {
+        self.read.store(NO_TAG, Ordering::Relaxed);
+        self.write.store(NO_TAG, Ordering::Relaxed);
+        self.phys.store(NO_TAG, Ordering::Relaxed);
+    }
+
+    fn is_used(&self) -> bool {
+        self.phys.load(Ordering::Relaxed) != NO_TAG
+    }
+}
+
+/// What a lookup compares with a tag: misaligned addresses never match.
+#[inline(always)]
+pub const fn tag_of(addr: u64, bytes: u64) -> u64 {
+    addr & !((PAGE_BYTES - 1) & !(bytes - 1))
+}
+
+/// Entries of a fresh table.
+const MIN_ENTRIES: usize = 256;
+/// Entries of the largest table: 16 MiB worth of pages.
+const MAX_ENTRIES: usize = 4096;
+/// Flushes in a row that must find a table nearly empty before it shrinks, so that it does not oscillate.
+const SHRINK_AFTER: u32 = 64;
+
+/// Where a table is, for lookups by the owner's code.
+#[derive(Clone, Copy, Debug)]
+pub struct TableRef {
+    /// First entry.
+    pub entries: *const TlbEntry,
+    /// Mask of the page number that gives the index.
+    pub mask: u64,
+}
+
+#[derive(Debug)]
+struct Table {
+    entries: Box<[TlbEntry]>,
+    used: usize,
+    sparse_flushes: u32,
+    /// Page numbers `lo..=hi` of each half of the address space that came from guest pages above 4 KiB.
+    large: [Option<(u64, u64)>; 2],
+}
+
+impl Table {
+    fn new(entries: usize) -> Self {
+        Self {
+            entries: std::iter::repeat_with(TlbEntry::empty).take(entries).collect(),
+            used: 0,
+            sparse_flushes: 0,
+            large: [None; 2],
+        }
+    }
+
+    fn index(&self, addr: GuestVirtAddr) -> usize {
+        (addr.page_number() as usize) & (self.entries.len() - 1)
+    }
+
+    /// Forgets everything; true when the table should be replaced by one of another size.
+    fn flush(&mut self) -> Option<usize> {
+        if self.used == 0 {
+            return None;
+        }
+        for entry in &self.entries {
+            entry.clear();
+        }
+        let (used, size) = (self.used, self.entries.len());
+        self.used = 0;
+        self.large = [None; 2];
+        if used * 10 > size * 7 && size < MAX_ENTRIES {
+            return Some(size * 2);
+        }
+        self.sparse_flushes = if used * 10 < size * 3 { self.sparse_flushes + 1 } else { 0 };
+        (self.sparse_flushes > SHRINK_AFTER && size > MIN_ENTRIES).then_some(size / 2)
+    }
+}
+
+fn half(page: u64) -> usize {
+    (page >> (63 - PAGE_SHIFT)) as usize & 1
+}
+
+/// One translation to remember.
+#[derive(Clone, Copy, Debug)]
+pub struct TlbFill {
+    /// Any address of the virtual page.
+    pub addr: GuestVirtAddr,
+    /// Guest-physical page.
+    pub phys: GuestPhysAddr,
+    /// Host address of the page.
+    pub host: u64,
+    /// Whether reads may hit.
+    pub read: bool,
+    /// Whether writes may hit.
+    pub write: bool,
+    /// Bytes of the guest's page.
+    pub page_bytes: u64,
+}
+
+/// Address spaces kept at once.
+const SPACES: usize = 8;
+/// Data-access modes at most.
+pub const MAX_MODES: usize = 4;
+
+#[derive(Debug)]
+struct Space {
+    asid: u32,
+    generation: u64,
+    last_use: u64,
+    tables: [Option<Table>; MAX_MODES],
+}
+
+/// Counters of a [`Tlb`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlbStats {
+    /// Translations filled in.
+    pub fills: u64,
+    /// Whole-table flushes that found something.
+    pub flushes: u64,
+    /// Flushes that found nothing to do.
+    pub elided: u64,
+    /// Single-page flushes.
+    pub page_flushes: u64,
+    /// Times a table changed its size.
+    pub resizes: u64,
+}
+
+/// The software TLB of one virtual CPU, for a few address spaces.
+#[derive(Debug)]
+pub struct Tlb {
+    spaces: Mutex<Vec<Space>>,
+    /// Source of generations; a space's generation never comes back after a flush.
+    next_generation: AtomicU64,
+    clock: AtomicU64,
+    stats: Mutex<TlbStats>,
+}
+
+/// What the owner uses until the next flush or switch.
+#[derive(Clone, Copy, Debug)]
+pub struct SpaceRef {
+    /// The table of the data mode asked for.
+    pub table: TableRef,
+    /// Identifies this address space between two of its flushes; never reused.
+    pub generation: u64,
+}
+
+impl Default for Tlb {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tlb {
+    /// An empty TLB.
+    pub fn new() -> Self {
+        Self {
+            spaces: Mutex::new(Vec::new()),
+            next_generation: AtomicU64::new(1),
+            clock: AtomicU64::new(0),
+            stats: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Space>> {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut TlbStats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn fresh_generation(&self) -> u64 {
+        self.next_generation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The table for an address space and data mode, made or evicted as needed. Valid until the next call of
+    /// `enter`, `flush_*` by the owner.
+    pub fn enter(&self, asid: u32, mode: u8) -> SpaceRef {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let mut spaces = self.lock();
+        let at = match spaces.iter().position(|space| space.asid == asid) {
+            Some(at) => at,
+            None => {
+                let fresh = Space {
+                    asid,
+                    generation: self.fresh_generation(),
+                    last_use: now,
+                    tables: [const { None }; MAX_MODES],
+                };
+                if spaces.len() < SPACES {
+                    spaces.push(fresh);
+                    spaces.len() - 1
+                } else {
+                    let oldest = (0..spaces.len())
+                        .min_by_key(|&i| spaces[i].last_use)
+                        .expect("invariant: there are spaces");
+                    self.replace(&mut spaces[oldest], fresh);
+                    oldest
+                }
+            }
+        };
+        let space = &mut spaces[at];
+        space.last_use = now;
+        let table = space.tables[usize::from(mode)].get_or_insert_with(|| Table::new(MIN_ENTRIES));
+        SpaceRef {
+            table: TableRef {
+                entries: table.entries.as_ptr(),
+                mask: table.entries.len() as u64 - 1,
+            },
+            generation: space.generation,
+        }
+    }
+
+    /// Gives an evicted space's tables to a new one, emptied.
+    fn replace(&self, old: &mut Space, fresh: Space) {
+        old.asid = fresh.asid;
+        old.generation = fresh.generation;
+        for table in old.tables.iter_mut().flatten() {
+            let _ = table.flush();
+        }
+    }
+
+    /// Remembers a translation. `still_writable` is asked after the write tag is visible to other threads and takes
+    /// it back when it says no (the page got translated code meanwhile).
+    pub fn fill(&self, asid: u32, mode: u8, fill: TlbFill, still_writable: impl FnOnce() -> bool) {
+        let mut spaces = self.lock();
+        let Some(table) = spaces
+            .iter_mut()
+            .find(|space| space.asid == asid)
+            .and_then(|space| space.tables[usize::from(mode)].as_mut())
+        else {
+            return;
+        };
+        let page = fill.addr.page_base().raw();
+        let index = table.index(fill.addr);
+        let entry = &table.entries[index];
+        if !entry.is_used() {
+            table.used += 1;
+        }
+        entry.phys.store(fill.phys.raw(), Ordering::Relaxed);
+        entry.addend.store(fill.host.wrapping_sub(page), Ordering::Relaxed);
+        entry.read.store(if fill.read { page } else { NO_TAG }, Ordering::Relaxed);
+        entry.write.store(if fill.write { page } else { NO_TAG }, Ordering::SeqCst);
+        if fill.write && !still_writable() {
+            entry.write.store(NO_TAG, Ordering::SeqCst);
+        }
+        if fill.page_bytes > PAGE_BYTES {
+            let number = fill.addr.page_number();
+            let first = number & !((fill.page_bytes >> PAGE_SHIFT) - 1);
+            let last = first + (fill.page_bytes >> PAGE_SHIFT) - 1;
+            let range = &mut table.large[half(number)];
+            *range = Some(match *range {
+                Some((lo, hi)) => (lo.min(first), hi.max(last)),
+                None => (first, last),
+            });
+        }
+        drop(spaces);
+        self.count(|stats| stats.fills += 1);
+    }
+
+    /// Forgets everything of one address space, or of all. Entries of the space used on get a new generation.
+    pub fn flush_all(&self, asid: Option<u32>) {
+        let mut spaces = self.lock();
+        let (mut full, mut elided, mut resized) = (0, 0, 0);
+        for space in spaces.iter_mut().filter(|space| asid.is_none_or(|asid| space.asid == asid)) {
+            space.generation = self.fresh_generation();
+            for table in space.tables.iter_mut().flatten() {
+                if table.used == 0 {
+                    elided += 1;
+                    continue;
+                }
+                full += 1;
+                if let Some(entries) = table.flush() {
+                    *table = Table::new(entries);
+                    resized += 1;
+                }
+            }
+        }
+        drop(spaces);
+        self.count(|stats| {
+            stats.flushes += full;
+            stats.elided += elided;
+            stats.resizes += resized;
+        });
+    }
+
+    /// Forgets one page in one address space, or in all. `code` says that code may have been fetched from it, so
+    /// that the generations must move on as well.
+    pub fn flush_page(&self, addr: GuestVirtAddr, asid: Option<u32>, code: bool) {
+        let mut spaces = self.lock();
+        let number = addr.page_number();
+        for space in spaces.iter_mut().filter(|space| asid.is_none_or(|asid| space.asid == asid)) {
+            if code {
+                space.generation = self.fresh_generation();
+            }
+            for table in space.tables.iter_mut().flatten() {
+                let large = table.large[half(number)];
+                if large.is_some_and(|(lo, hi)| (lo..=hi).contains(&number)) {
+                    let _ = table.flush();
+                    continue;
+                }
+                let index = table.index(addr);
+                let entry = &table.entries[index];
+                let page = addr.page_base().raw();
+                let holds = entry.read.load(Ordering::Relaxed) == page
+                    || entry.write.load(Ordering::Relaxed) == page;
+                if holds {
+                    entry.clear();
+                    table.used -= 1;
+                }
+            }
+        }
+        drop(spaces);
+        self.count(|stats| stats.page_flushes += 1);
+    }
+
+    /// Takes the write tags of a guest-physical page away, everywhere. For any thread.
+    pub fn protect(&self, phys: GuestPhysAddr) {
+        let spaces = self.lock();
+        for table in spaces.iter().flat_map(|space| space.tables.iter().flatten()) {
+            if table.used == 0 {
+                continue;
+            }
+            for entry in &table.entries {
+                if entry.phys.load(Ordering::Relaxed) == phys.page_base().raw() {
+                    entry.write.store(NO_TAG, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> TlbStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(addr: u64, phys: u64) -> TlbFill {
+        TlbFill {
+            addr: GuestVirtAddr(addr),
+            phys: GuestPhysAddr(phys),
+            host: 0x7000_0000_0000 + phys,
+            read: true,
+            write: true,
+            page_bytes: 4096,
+        }
+    }
+
+    fn probe(tlb: &Tlb, asid: u32, addr: u64, write: bool) -> Option<u64> {
+        let spaces = tlb.lock();
+        let table = spaces.iter().find(|s| s.asid == asid)?.tables[0].as_ref()?;
+        let entry = &table.entries[table.index(GuestVirtAddr(addr))];
+        let tag = if write { &entry.write } else { &entry.read };
+        (tag.load(Ordering::Relaxed) == tag_of(addr, 1))
+            .then(|| addr.wrapping_add(entry.addend.load(Ordering::Relaxed)))
+    }
+
+    #[test]
+    fn tag_of_misaligned_never_matches_a_page() {
+        assert_eq!(tag_of(0x1238, 8), 0x1000);
+        assert_ne!(tag_of(0x1239, 8), 0x1000);
+        assert_eq!(tag_of(0x1239, 1), 0x1000);
+        assert_ne!(tag_of(0x1ffe, 4), 0x1000);
+    }
+
+    #[test]
+    fn flush_page_forgets_that_page_only() {
+        let tlb = Tlb::new();
+        tlb.enter(1, 0);
+        tlb.fill(1, 0, fill(0x1000, 0x8000_0000), || true);
+        tlb.fill(1, 0, fill(0x2000, 0x8000_1000), || true);
+        tlb.flush_page(GuestVirtAddr(0x1000), None, false);
+        assert_eq!(probe(&tlb, 1, 0x1008, false), None);
+        assert_eq!(probe(&tlb, 1, 0x2008, false), Some(0x7000_8000_1008));
+    }
+
+    #[test]
+    fn flush_page_within_a_large_page_forgets_all_its_pieces() {
+        let tlb = Tlb::new();
+        tlb.enter(1, 0);
+        let piece = TlbFill { page_bytes: 0x20_0000, ..fill(0x20_3000, 0x8000_0000) };
+        tlb.fill(1, 0, piece, || true);
+        tlb.flush_page(GuestVirtAddr(0x30_0000), None, false);
+        assert_eq!(probe(&tlb, 1, 0x20_3000, false), None);
+    }
+
+    #[test]
+    fn flush_of_one_space_keeps_the_other() {
+        let tlb = Tlb::new();
+        let before = tlb.enter(1, 0).generation;
+        tlb.enter(2, 0);
+        tlb.fill(1, 0, fill(0x1000, 0x8000_0000), || true);
+        tlb.fill(2, 0, fill(0x1000, 0x8000_1000), || true);
+        tlb.flush_all(Some(1));
+        assert_eq!(probe(&tlb, 1, 0x1000, false), None);
+        assert!(probe(&tlb, 2, 0x1000, false).is_some());
+        assert_ne!(tlb.enter(1, 0).generation, before);
+    }
+
+    #[test]
+    fn protect_and_refused_fill_leave_reads_only() {
+        let tlb = Tlb::new();
+        tlb.enter(1, 0);
+        tlb.fill(1, 0, fill(0x1000, 0x8000_0000), || true);
+        assert!(probe(&tlb, 1, 0x1000, true).is_some());
+        tlb.protect(GuestPhysAddr(0x8000_0000));
+        assert!(probe(&tlb, 1, 0x1000, true).is_none());
+        assert!(probe(&tlb, 1, 0x1000, false).is_some());
+        tlb.fill(1, 0, fill(0x1000, 0x8000_0000), || false);
+        assert!(probe(&tlb, 1, 0x1000, true).is_none());
+    }
+
+    #[test]
+    fn crowded_table_grows_at_the_flush() {
+        let tlb = Tlb::new();
+        tlb.enter(1, 0);
+        for page in 0..MIN_ENTRIES as u64 {
+            tlb.fill(1, 0, fill(page << 12, 0x8000_0000), || true);
+        }
+        tlb.flush_all(None);
+        assert_eq!(tlb.enter(1, 0).table.mask, 2 * MIN_ENTRIES as u64 - 1);
+    }
+
+    #[test]
+    fn enter_beyond_capacity_evicts_the_least_recent() {
+        let tlb = Tlb::new();
+        for asid in 0..=SPACES as u32 {
+            tlb.enter(asid, 0);
+            tlb.fill(asid, 0, fill(0x1000, 0x8000_0000), || true);
+        }
+        assert!(probe(&tlb, 0, 0x1000, false).is_none());
+        assert!(probe(&tlb, 1, 0x1000, false).is_some());
+    }
+}
