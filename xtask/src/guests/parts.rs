@@ -1,0 +1,244 @@
+//! The parts: which packages each one needs and what is made of them. One table row a part.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::initramfs::{DEFAULT_INIT, DHCP_SCRIPT, Initramfs};
+use super::modules::ModuleTree;
+use super::{Cache, Error};
+
+/// Whose architecture a package root has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// Debian's riscv64 port (first released with trixie).
+    Riscv64,
+    /// The newest QEMU that is packaged for bookworm.
+    HostBackports,
+}
+
+impl Root {
+    /// Suites, the preferred one last.
+    pub(crate) fn suites(self) -> &'static [&'static str] {
+        match self {
+            Self::Riscv64 => &["trixie"],
+            Self::HostBackports => &["bookworm", "bookworm-backports"],
+        }
+    }
+}
+
+/// Packages that are downloaded and unpacked together into one directory of that name.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    pub(crate) name: &'static str,
+    pub(crate) root: Root,
+    pub(crate) packages: &'static [&'static str],
+    /// Unpack all dependencies too.
+    pub(crate) closure: bool,
+}
+
+/// Files under stable names, made of unpacked bundles.
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) bundles: &'static [&'static Bundle],
+    /// What the outputs depend on besides the packages: a change makes them anew.
+    pub(crate) recipe: &'static [&'static [&'static str]],
+    /// Relative to the cache directory.
+    pub(crate) outputs: &'static [&'static str],
+    pub(crate) assemble: fn(&Cache) -> Result<(), Error>,
+}
+
+const KERNEL: Bundle = Bundle {
+    name: "riscv64-kernel",
+    root: Root::Riscv64,
+    packages: &["linux-image-riscv64"],
+    closure: false,
+};
+const BUSYBOX: Bundle = Bundle {
+    name: "riscv64-busybox",
+    root: Root::Riscv64,
+    packages: &["busybox-static"],
+    closure: false,
+};
+const FIRMWARE: Bundle = Bundle {
+    name: "riscv64-firmware",
+    root: Root::Riscv64,
+    packages: &["opensbi", "u-boot-qemu"],
+    closure: false,
+};
+const INSTALLER: Bundle = Bundle {
+    name: "riscv64-installer",
+    root: Root::Riscv64,
+    packages: &["debian-installer-13-netboot-riscv64"],
+    closure: false,
+};
+const QEMU: Bundle = Bundle {
+    name: "qemu",
+    root: Root::HostBackports,
+    packages: &["qemu-system-riscv", "qemu-user", "ipxe-qemu"],
+    closure: true,
+};
+
+/// Modules of the standard initramfs: disk, network and entropy over virtio, and the file systems.
+pub const STANDARD_MODULES: &[&str] = &[
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_rng",
+    "ext4",
+    "vfat",
+    "nls_ascii",
+];
+
+pub(crate) const PARTS: &[Part] = &[
+    Part {
+        name: "riscv64-linux",
+        about: "Debian's kernel and an initramfs of busybox",
+        bundles: &[&KERNEL, &BUSYBOX],
+        recipe: &[
+            DEFAULT_INIT,
+            include_str!("udhcpc.sh"),
+            "virtio_mmio blk net rng ext4 vfat 1",
+        ],
+        outputs: &[
+            "riscv64/Image",
+            "riscv64/busybox",
+            "riscv64/initramfs.cpio.gz",
+        ],
+        assemble: linux,
+    },
+    Part {
+        name: "riscv64-firmware",
+        about: "OpenSBI and U-Boot",
+        bundles: &[&FIRMWARE],
+        recipe: &[],
+        outputs: &[
+            "riscv64/fw_dynamic.bin",
+            "riscv64/fw_jump.bin",
+            "riscv64/u-boot.bin",
+        ],
+        assemble: firmware,
+    },
+    Part {
+        name: "riscv64-installer",
+        about: "Debian's netboot installer",
+        bundles: &[&INSTALLER],
+        recipe: &[],
+        outputs: &["riscv64/installer/linux", "riscv64/installer/initrd.gz"],
+        assemble: installer,
+    },
+    Part {
+        name: "qemu",
+        about: "QEMU of Debian's backports, system and user mode",
+        bundles: &[&QEMU],
+        recipe: &[],
+        outputs: &[],
+        assemble: |_| Ok(()),
+    },
+];
+
+fn linux(cache: &Cache) -> Result<(), Error> {
+    let kernel = find(&cache.unpacked(KERNEL.name).join("boot"), |name| {
+        name.starts_with("vmlinu")
+    })?;
+    copy(&kernel, &cache.file("riscv64/Image"))?;
+    let busybox = cache.unpacked(BUSYBOX.name).join("usr/bin/busybox");
+    copy(&busybox, &cache.file("riscv64/busybox"))?;
+    let archive = cache.riscv64_initramfs()?.gzip();
+    replace(&cache.file("riscv64/initramfs.cpio.gz"), &archive)
+}
+
+fn firmware(cache: &Cache) -> Result<(), Error> {
+    let root = cache.unpacked(FIRMWARE.name).join("usr/lib");
+    for name in ["fw_dynamic.bin", "fw_jump.bin"] {
+        let from = root.join("riscv64-linux-gnu/opensbi/generic").join(name);
+        copy(&from, &cache.file(&format!("riscv64/{name}")))?;
+    }
+    copy(
+        &root.join("u-boot/qemu-riscv64_smode/u-boot.bin"),
+        &cache.file("riscv64/u-boot.bin"),
+    )
+}
+
+fn installer(cache: &Cache) -> Result<(), Error> {
+    let images = cache
+        .unpacked(INSTALLER.name)
+        .join("usr/lib/debian-installer/images/13/riscv64/text/debian-installer/riscv64");
+    for name in ["linux", "initrd.gz"] {
+        copy(
+            &images.join(name),
+            &cache.file(&format!("riscv64/installer/{name}")),
+        )?;
+    }
+    Ok(())
+}
+
+impl Cache {
+    /// The modules of the riscv64 kernel.
+    pub fn riscv64_modules(&self) -> Result<ModuleTree, Error> {
+        ModuleTree::open(&self.unpacked(KERNEL.name))
+    }
+
+    /// The standard riscv64 initramfs (busybox, [`STANDARD_MODULES`]) for a test to add to.
+    pub fn riscv64_initramfs(&self) -> Result<Initramfs, Error> {
+        let path = self.require("riscv64/busybox")?;
+        let busybox = fs::read(&path).map_err(Error::io(path))?;
+        let mut initramfs = Initramfs::new(busybox);
+        initramfs.modules(&self.riscv64_modules()?, STANDARD_MODULES)?;
+        Ok(initramfs)
+    }
+}
+
+/// The only file of `dir` whose name satisfies `wanted`.
+fn find(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf, Error> {
+    fs::read_dir(dir)
+        .map_err(Error::io(dir))?
+        .flatten()
+        .find(|entry| wanted(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path())
+        .ok_or_else(|| Error::Layout {
+            what: "the kernel".into(),
+            place: dir.into(),
+        })
+}
+
+/// Copies to a file that appears whole or not at all.
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    let contents = fs::read(from).map_err(Error::io(from))?;
+    replace(to, &contents)
+}
+
+/// Writes a file that appears whole or not at all.
+pub(crate) fn replace(to: &Path, contents: &[u8]) -> Result<(), Error> {
+    let dir = to
+        .parent()
+        .expect("invariant: outputs are below the cache directory");
+    fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    let partial = to.with_extension("partial");
+    fs::write(&partial, contents).map_err(Error::io(&partial))?;
+    fs::rename(&partial, to).map_err(Error::io(to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn parts_outputs_and_names_are_distinct() {
+        let names: BTreeSet<_> = PARTS.iter().map(|part| part.name).collect();
+        assert_eq!(names.len(), PARTS.len());
+        let outputs: Vec<_> = PARTS.iter().flat_map(|part| part.outputs).collect();
+        assert_eq!(outputs.iter().collect::<BTreeSet<_>>().len(), outputs.len());
+    }
+
+    #[test]
+    fn bundles_of_one_name_are_one_bundle() {
+        let bundles: Vec<_> = PARTS.iter().flat_map(|part| part.bundles).collect();
+        for a in &bundles {
+            for b in &bundles {
+                assert!(a.name != b.name || a.packages == b.packages, "{}", a.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Tasks of this repository, run as `cargo xtask <task>`, and the guest parts that tests and benchmarks
+//! share.
+//!
+//! What it is: [`guests`] fetches unmodified Debian kernels, firmware and programs into the cache and
+//! assembles initramfs archives and disk images from them.
+//!
+//! What it refuses to do: contain product code, change anything outside the repository's `target` and
+//! `.cache` directories, or need root.
+//!
+//! Data flow: the host's own package sources name a mirror -> a private package root downloads and
+//! unpacks packages -> recipes assemble files with stable names under `.cache/guests` -> tests and
+//! benchmarks open them through [`guests::Cache`].
+//!
+//! Specifications followed: initramfs buffer format (Linux `driver-api/early-userspace`), UEFI 2.10
+//! chapter 5 (GPT) for disk images.
+
+pub mod guests;
+
+use std::path::PathBuf;
+
+/// The root directory of the repository.
+pub fn repository() -> PathBuf {
+    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    xtask
+        .parent()
+        .expect("invariant: xtask is a folder of the repository")
+        .to_owned()
+}
