@@ -95,11 +95,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "riscv64-linux",
         about: "Debian's kernel and an initramfs of busybox",
         bundles: &[&KERNEL, &BUSYBOX],
-        recipe: &[
-            DEFAULT_INIT,
-            include_str!("udhcpc.sh"),
-            "virtio_mmio blk net rng ext4 vfat 1",
-        ],
+        recipe: &[&[DEFAULT_INIT, DHCP_SCRIPT], STANDARD_MODULES],
         outputs: &[
             "riscv64/Image",
             "riscv64/busybox",
