@@ -10,5 +10,16 @@
 //! never panics.
 
 pub mod bus;
+pub mod chardev;
+pub mod firmware;
+pub mod fuzzing;
+pub mod intc;
+pub mod power;
+pub mod serial;
+pub mod state;
+pub mod timer;
+
+#[cfg(test)]
+mod testing;
 
 pub use bus::{Bus, BusDevice, BusError};

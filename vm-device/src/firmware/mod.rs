@@ -1,0 +1,1 @@
+//! What firmware boots from and is told by.

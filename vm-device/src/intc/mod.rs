@@ -1,0 +1,4 @@
+//! Interrupt controllers and the timers that belong to them.
+
+pub mod clint;
+pub mod plic;

@@ -1,0 +1,3 @@
+//! Devices that turn the machine off or restart it.
+
+pub mod sifive_test;

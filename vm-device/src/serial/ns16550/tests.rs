@@ -1,0 +1,325 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::testing::{Collect, Level};
+use AccessWidth::Byte;
+
+struct Port {
+    uart: Ns16550,
+    irq: Arc<Level>,
+    sink: Arc<Collect>,
+}
+
+impl Port {
+    fn new() -> Self {
+        let (irq, sink) = (Arc::new(Level::default()), Arc::new(Collect::default()));
+        Self {
+            uart: Ns16550::new(irq.clone(), sink.clone()),
+            irq,
+            sink,
+        }
+    }
+    fn get(&self, register: u64) -> u8 {
+        self.uart.read(register, Byte) as u8
+    }
+    fn put(&self, register: u64, value: u8) {
+        self.uart.write(register, Byte, u64::from(value));
+    }
+}
+
+#[test]
+fn reset_registers_read_as_the_data_sheet_says() {
+    let port = Port::new();
+    let read: Vec<u8> = [IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR]
+        .map(|r| port.get(r))
+        .into();
+    assert_eq!(read, [0, 0x01, 0, 0, 0x60, 0xb0, 0]);
+    port.put(SCR, 0x5a);
+    port.put(LCR, 0x83);
+    port.put(RBR_THR_DLL, 0x34);
+    port.put(IER_DLM, 0x12);
+    assert_eq!(
+        (port.get(RBR_THR_DLL), port.get(IER_DLM), port.get(SCR)),
+        (0x34, 0x12, 0x5a)
+    );
+    port.put(LCR, 0x03);
+    assert_eq!(port.get(IER_DLM), 0);
+    assert!(port.sink.take().is_empty());
+    port.uart.reset();
+    port.put(LCR, 0x80);
+    assert_eq!(
+        (port.get(RBR_THR_DLL), port.get(IER_DLM), port.get(SCR)),
+        (12, 0, 0)
+    );
+}
+
+/// The steps of Linux `autoconfig()` that tell a 16550A from its relatives.
+#[test]
+fn autoconfig_linux_finds_a_16550a() {
+    let port = Port::new();
+    port.put(IER_DLM, 0);
+    assert_eq!(port.get(IER_DLM) & 0x0f, 0);
+    port.put(IER_DLM, 0x0f);
+    assert_eq!(port.get(IER_DLM) & 0x0f, 0x0f);
+    port.put(IER_DLM, 0xff);
+    assert_eq!(
+        port.get(IER_DLM),
+        0x0f,
+        "no XScale UUE, no 16750 sleep bits"
+    );
+    port.put(IER_DLM, 0);
+    port.put(MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
+    assert_eq!(port.get(MSR) & 0xf0, 0x90);
+    port.put(MCR, 0);
+    port.put(LCR, 0);
+    assert_eq!(port.get(IIR_FCR) & 0xc0, 0, "FIFOs are off");
+    port.put(IIR_FCR, FCR_ENABLE);
+    assert_eq!(port.get(IIR_FCR) >> 6, 3, "16550A");
+    port.put(LCR, 0xbf);
+    assert_ne!(port.get(IIR_FCR), 0, "no EFR: not a 16650");
+    port.put(LCR, 0x80);
+    port.put(IIR_FCR, 0x21);
+    assert_eq!(port.get(IIR_FCR) >> 5, 6, "no 64-byte FIFO: not a 16750");
+}
+
+#[test]
+fn thr_write_is_sent_and_interrupts_once_until_identified() {
+    let port = Port::new();
+    port.put(IER_DLM, IER_ETBEI);
+    assert!(port.irq.high(), "empty when enabled");
+    assert_eq!(port.get(IIR_FCR), IIR_THRE);
+    assert!(!port.irq.high(), "identification served it");
+    assert_eq!(port.get(IIR_FCR), IIR_NONE);
+    for &byte in b"ok" {
+        port.put(RBR_THR_DLL, byte);
+    }
+    assert_eq!(port.sink.take(), b"ok");
+    assert!(port.irq.high());
+    assert_eq!(port.get(LSR), LSR_THRE | LSR_TEMT);
+    assert!(port.irq.high(), "only IIR serves THRE");
+    port.put(IER_DLM, 0);
+    assert!(!port.irq.high());
+    port.put(IER_DLM, IER_ETBEI);
+    assert_eq!(
+        port.get(IIR_FCR),
+        IIR_THRE,
+        "enabling again interrupts again (Linux THRE test)"
+    );
+    port.put(IER_DLM, IER_ETBEI);
+    assert_eq!(port.get(IIR_FCR), IIR_NONE, "no change, no interrupt");
+}
+
+#[test]
+fn receive_below_and_at_trigger_gives_timeout_then_data() {
+    let port = Port::new();
+    port.put(IIR_FCR, FCR_ENABLE | 0x40);
+    port.put(IER_DLM, IER_ERBFI);
+    assert_eq!(port.uart.offer(b"abc"), 3);
+    assert!(port.irq.high());
+    assert_eq!(port.get(IIR_FCR), IIR_FIFOS | IIR_TIMEOUT);
+    assert_eq!(port.uart.offer(b"d"), 1);
+    assert_eq!(port.get(IIR_FCR), IIR_FIFOS | IIR_DATA);
+    assert_eq!(port.get(RBR_THR_DLL), b'a');
+    assert_eq!(port.get(IIR_FCR), IIR_FIFOS | IIR_TIMEOUT);
+    assert_eq!([(); 3].map(|()| port.get(RBR_THR_DLL)), *b"bcd");
+    assert!(!port.irq.high());
+    assert_eq!(port.get(LSR) & LSR_DR, 0);
+}
+
+#[test]
+fn receive_without_interrupt_enable_only_sets_data_ready() {
+    let port = Port::new();
+    assert_eq!(port.uart.offer(b"xy"), 1, "one character without FIFOs");
+    assert!(!port.irq.high());
+    assert_eq!(port.get(LSR), LSR_DR | LSR_THRE | LSR_TEMT);
+    assert_eq!(port.get(RBR_THR_DLL), b'x');
+    assert_eq!(port.get(LSR) & LSR_DR, 0);
+}
+
+#[test]
+fn cause_order_is_line_data_thre_modem() {
+    let port = Port::new();
+    port.put(IIR_FCR, FCR_ENABLE);
+    port.put(IER_DLM, 0x0f);
+    port.put(MCR, MCR_LOOP);
+    for _ in 0..=FIFO_CHARS {
+        port.put(RBR_THR_DLL, 7);
+    }
+    let cause = |port: &Port| port.get(IIR_FCR) & 0x0f;
+    assert_eq!(cause(&port), IIR_LINE);
+    assert_eq!(port.get(LSR), LSR_DR | LSR_OE | LSR_THRE | LSR_TEMT);
+    assert_eq!(cause(&port), IIR_DATA);
+    port.put(IIR_FCR, FCR_ENABLE | FCR_CLEAR_RX);
+    assert_eq!(cause(&port), IIR_THRE);
+    assert_eq!(cause(&port), IIR_MODEM);
+    assert!(port.irq.high());
+    assert_eq!(port.get(MSR), MSR_DCTS | MSR_DDSR | MSR_DDCD);
+    assert_eq!(cause(&port), IIR_NONE);
+    assert!(!port.irq.high());
+}
+
+#[test]
+fn loopback_returns_characters_and_keeps_them_from_the_sink() {
+    let port = Port::new();
+    port.put(IIR_FCR, FCR_ENABLE);
+    port.put(MCR, MCR_LOOP);
+    port.put(RBR_THR_DLL, b'L');
+    assert_eq!(port.uart.offer(b"no"), 0);
+    assert_eq!(port.get(RBR_THR_DLL), b'L');
+    assert!(port.sink.take().is_empty());
+}
+
+#[test]
+fn loopback_ring_indicator_reports_only_its_trailing_edge() {
+    let port = Port::new();
+    port.put(MCR, MCR_LOOP | MCR_OUT1 | MCR_OUT2 | MCR_RTS | MCR_DTR);
+    assert_eq!(port.get(MSR), 0xf0);
+    port.put(MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS | MCR_DTR);
+    assert_eq!(port.get(MSR), 0xb0 | MSR_TERI);
+    assert_eq!(port.get(MSR), 0xb0);
+}
+
+#[test]
+fn overrun_without_fifos_keeps_the_new_character() {
+    let port = Port::new();
+    port.put(MCR, MCR_LOOP);
+    port.put(RBR_THR_DLL, 1);
+    port.put(RBR_THR_DLL, 2);
+    assert_eq!(port.get(LSR) & LSR_OE, LSR_OE);
+    assert_eq!(port.get(LSR) & LSR_OE, 0, "reading clears it");
+    assert_eq!(port.get(RBR_THR_DLL), 2);
+}
+
+#[test]
+fn break_shows_when_it_reaches_the_top() {
+    let port = Port::new();
+    port.put(IIR_FCR, FCR_ENABLE);
+    port.put(IER_DLM, IER_ELSI);
+    port.uart.offer(b"a");
+    port.uart.receive_break();
+    assert!(!port.irq.high());
+    assert_eq!(port.get(LSR), LSR_DR | LSR_THRE | LSR_TEMT | LSR_FIFO_ERROR);
+    assert_eq!(port.get(RBR_THR_DLL), b'a');
+    assert!(port.irq.high());
+    assert_eq!(
+        port.get(LSR),
+        LSR_DR | LSR_BI | LSR_THRE | LSR_TEMT | LSR_FIFO_ERROR
+    );
+    assert!(!port.irq.high());
+    assert_eq!(port.get(LSR), LSR_DR | LSR_THRE | LSR_TEMT);
+    assert_eq!(port.get(RBR_THR_DLL), 0);
+}
+
+#[test]
+fn offer_cut_short_is_called_back_when_drained() {
+    let port = Port::new();
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = calls.clone();
+    port.uart.on_ready(Arc::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
+    port.put(IIR_FCR, FCR_ENABLE);
+    assert_eq!(port.uart.offer(&[b'z'; 20]), FIFO_CHARS);
+    for _ in 1..FIFO_CHARS {
+        port.get(RBR_THR_DLL);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+    port.get(RBR_THR_DLL);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    port.get(LSR);
+    assert_eq!(calls.load(Ordering::Relaxed), 1, "told once");
+    assert_eq!(port.uart.offer(&[0; 16]), 16);
+    port.put(IIR_FCR, FCR_ENABLE | FCR_CLEAR_RX);
+    assert_eq!(
+        calls.load(Ordering::Relaxed),
+        1,
+        "that offer was not cut short"
+    );
+    port.put(MCR, MCR_LOOP);
+    assert_eq!(port.uart.offer(b"a"), 0);
+    port.put(MCR, 0);
+    assert_eq!(
+        calls.load(Ordering::Relaxed),
+        2,
+        "leaving loopback makes room"
+    );
+    assert_eq!(port.uart.offer(&[0; 17]), 16);
+    port.uart.reset();
+    assert_eq!(calls.load(Ordering::Relaxed), 3, "so does a reset");
+}
+
+#[test]
+fn fifo_mode_switch_clears_received_characters() {
+    let port = Port::new();
+    port.put(IIR_FCR, FCR_ENABLE);
+    port.uart.offer(b"abc");
+    port.put(IIR_FCR, FCR_ENABLE);
+    assert_eq!(port.get(LSR) & LSR_DR, LSR_DR, "no switch");
+    port.put(IIR_FCR, FCR_CLEAR_RX);
+    assert_eq!(port.get(LSR) & LSR_DR, 0);
+    assert_eq!(port.get(IIR_FCR), IIR_NONE);
+}
+
+#[test]
+fn restore_of_a_save_continues_alike() {
+    let port = Port::new();
+    port.put(LCR, 0x83);
+    port.put(RBR_THR_DLL, 1);
+    port.put(IER_DLM, 2);
+    port.put(LCR, 0x03);
+    port.put(IIR_FCR, FCR_ENABLE | 0x80);
+    port.put(IER_DLM, 0x0f);
+    port.put(SCR, 9);
+    port.put(MCR, MCR_RTS);
+    port.uart.offer(b"q");
+    port.uart.receive_break();
+    let saved = port.uart.save();
+    let other = Port::new();
+    other.uart.restore(saved.clone()).unwrap();
+    assert_eq!(other.uart.save(), saved);
+    assert!(other.irq.high());
+    for register in [
+        IIR_FCR,
+        RBR_THR_DLL,
+        LSR,
+        IIR_FCR,
+        MSR,
+        MCR,
+        SCR,
+        LCR,
+        IER_DLM,
+    ] {
+        assert_eq!(
+            other.get(register),
+            port.get(register),
+            "register {register}"
+        );
+    }
+    let stale = SavedState {
+        version: 0,
+        ..saved.clone()
+    };
+    assert!(matches!(
+        other.uart.restore(stale),
+        Err(crate::state::RestoreError::Version { .. })
+    ));
+    let long = SavedState {
+        rx: vec![(0, 0); 17],
+        ..saved
+    };
+    assert!(other.uart.restore(long).is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn fuzz_any_script_leaves_line_and_cause_agreeing(script: Vec<u8>, input: Vec<u8>) {
+        let port = Port::new();
+        for part in script.chunks(16) {
+            crate::fuzzing::drive(&port.uart, RANGE_BYTES, part);
+            port.uart.offer(&input);
+            proptest::prop_assert!(port.uart.state.lock().rx.len() <= FIFO_CHARS);
+            let line = port.irq.high();
+            proptest::prop_assert_eq!(line, port.get(IIR_FCR) & 1 == 0);
+        }
+    }
+}
