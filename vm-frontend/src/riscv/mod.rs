@@ -3,3 +3,5 @@
 pub mod decode;
 pub mod disasm;
 pub mod isa;
+pub mod state;
+pub mod sys;

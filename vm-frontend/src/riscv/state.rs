@@ -6,8 +6,12 @@ use vm_ir::{SlotDecl, Type};
 
 use crate::guest::CommonState;
 
-/// Registers of one hart.
-#[derive(Clone, Debug, Default)]
+/// PMP entries at most (RISC-V Priv 1.13, 3.7.1).
+pub const PMP_ENTRIES: usize = 64;
+
+/// Registers of one hart. Plain integers only; which bits of a control register can be set is enforced where it is
+/// written ([`super::sys`]), so that readers take the fields as they stand.
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub struct HartState {
     /// What every ISA has.
@@ -16,6 +20,76 @@ pub struct HartState {
     pub x: [u64; 32],
     /// Floating-point registers, narrower values NaN-boxed.
     pub f: [u64; 32],
+    /// Current privilege: 0 U, 1 S, 3 M.
+    pub privilege: u64,
+    /// `mstatus`; SD is computed when it is read.
+    pub mstatus: u64,
+    /// `mie`.
+    pub mie: u64,
+    /// Software-writable bits of `mip` (SEIP, and STIP while `menvcfg.STCE` is clear). SSIP is an interrupt line.
+    pub mip: u64,
+    /// `mideleg`.
+    pub mideleg: u64,
+    /// `medeleg`.
+    pub medeleg: u64,
+    /// `mtvec`.
+    pub mtvec: u64,
+    /// `stvec`.
+    pub stvec: u64,
+    /// `mepc`.
+    pub mepc: u64,
+    /// `sepc`.
+    pub sepc: u64,
+    /// `mcause`.
+    pub mcause: u64,
+    /// `scause`.
+    pub scause: u64,
+    /// `mtval`.
+    pub mtval: u64,
+    /// `stval`.
+    pub stval: u64,
+    /// `mscratch`.
+    pub mscratch: u64,
+    /// `sscratch`.
+    pub sscratch: u64,
+    /// `satp`; its mode is one that the hart has.
+    pub satp: u64,
+    /// `menvcfg`.
+    pub menvcfg: u64,
+    /// `senvcfg`.
+    pub senvcfg: u64,
+    /// `mcounteren`.
+    pub mcounteren: u64,
+    /// `scounteren`.
+    pub scounteren: u64,
+    /// `mcountinhibit`.
+    pub mcountinhibit: u64,
+    /// `mcycle`: what to add to the instructions retired, or the value itself while it is inhibited.
+    pub mcycle: u64,
+    /// `minstret`: what to add to the instructions retired, or the value itself while it is inhibited.
+    pub minstret: u64,
+    /// `stimecmp`.
+    pub stimecmp: u64,
+    /// `frm` as it was written, reserved values included; `common.fp_rounding` follows it.
+    pub frm: u64,
+    /// `mhartid`.
+    pub hart_id: u64,
+    /// What of the configuration translation and traps need: bits of [`super::sys::feature`].
+    pub features: u64,
+    /// PMP entries that exist: 0, 16 or 64.
+    pub pmp_entries: u64,
+    /// Bit n: entry n matches addresses (its A field is not OFF).
+    pub pmp_active: u64,
+    /// Bit n: entry n is active and locked, so that it binds M-mode too.
+    pub pmp_locked: u64,
+    /// `pmpaddr0` to `pmpaddr63`.
+    pub pmpaddr: [u64; PMP_ENTRIES],
+    /// First byte that each active entry matches.
+    pub pmp_first: [u64; PMP_ENTRIES],
+    /// Last byte that each active entry matches.
+    pub pmp_last: [u64; PMP_ENTRIES],
+    /// The bytes of `pmpcfg0` to `pmpcfg14`, one an entry.
+    pub pmpcfg: [u8; PMP_ENTRIES],
 }
 
 /// Number of the first integer register slot: slot `X + n` is `x[n]`; slot `X` itself is never used.

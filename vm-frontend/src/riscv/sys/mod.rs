@@ -1,0 +1,102 @@
+//! The privileged architecture: control and status registers, traps, interrupts, translation, PMP.
+//!
+//! Follows the RISC-V Privileged Architecture 1.13 for RV64 with M, S and U modes and no hypervisor extension.
+//! Blocks reach it through the helpers of [`HELPERS`]; the engine through [`crate::Guest`].
+
+pub mod fields;
+pub mod mode;
+
+use vm_ir::{Effects, HelperDecl, HelperId};
+
+/// Features of the configuration as bits of `HartState::features`.
+pub mod feature {
+    /// Svnapot: 64 KiB translations.
+    pub const NAPOT: u64 = 1 << 0;
+    /// The machine answers firmware calls from S-mode itself.
+    pub const BUILTIN_FIRMWARE: u64 = 1 << 1;
+    /// Instructions are aligned to two bytes (the C extension), else to four.
+    pub const COMPRESSED: u64 = 1 << 2;
+}
+
+const ACCESS: Effects = Effects::MAY_FAULT.and(Effects::READS_STATE);
+const SYSTEM: Effects = ACCESS.and(Effects::WRITES_STATE);
+
+macro_rules! helpers {
+    ($($(#[$doc:meta])* $id:ident $name:literal $effects:expr;)*) => {
+        helpers!(@ids 0u16; $($(#[$doc])* $id;)*);
+
+        /// Every helper, by number.
+        pub static HELPERS: &[HelperDecl] = &[$(HelperDecl { name: $name, effects: $effects },)*];
+    };
+    (@ids $n:expr; $(#[$doc:meta])* $id:ident; $($rest:tt)*) => {
+        $(#[$doc])*
+        pub const $id: HelperId = HelperId($n);
+        helpers!(@ids $n + 1; $($rest)*);
+    };
+    (@ids $n:expr;) => {};
+}
+
+helpers! {
+    /// A CSR instruction. Arguments: the request that [`csr_request`] makes, the source value, the instruction's
+    /// bits. Result: the register's old value (zero when it is not read). Every CSR instruction ends its block
+    /// with `Exit`, unless [`csr_stays_in_block`] says that it need not.
+    HELPER_CSR "csr" SYSTEM.and(Effects::ACCRUES);
+    /// `mret`. Arguments: the instruction's bits. The block ends with `Dispatch`.
+    HELPER_MRET "mret" SYSTEM;
+    /// `sret`. Arguments: the instruction's bits. The block ends with `Dispatch`.
+    HELPER_SRET "sret" SYSTEM;
+    /// `wfi`. Arguments: the instruction's bits. The block ends with `Exit`.
+    HELPER_WFI "wfi" ACCESS;
+    /// `wrs.nto` and `wrs.sto`. No arguments. The block ends with `Exit`.
+    HELPER_WRS "wrs" Effects::READS_STATE;
+    /// `pause`. No arguments. The block ends with `Exit`.
+    HELPER_PAUSE "pause" Effects::READS_STATE;
+    /// `sfence.vma` and `sinval.vma`. Arguments: address, address-space identifier, and the instruction's bits
+    /// shifted left by 32 with bit 0 set when rs1 is not `x0` and bit 1 when rs2 is not. The block ends with `Exit`.
+    HELPER_SFENCE_VMA "sfence.vma" ACCESS;
+    /// `sfence.w.inval` and `sfence.inval.ir`. Arguments: the instruction's bits. The block may go on.
+    HELPER_SFENCE_INVAL "sfence.inval" ACCESS;
+    /// `fence.i`. No arguments. The block ends with `Exit`.
+    HELPER_FENCE_I "fence.i" Effects::READS_STATE;
+    /// `cbo.zero`. Arguments: address, the instruction's bits.
+    HELPER_CBO_ZERO "cbo.zero" ACCESS.and(Effects::WRITES_MEMORY);
+    /// `cbo.inval`. Arguments: address, the instruction's bits.
+    HELPER_CBO_INVAL "cbo.inval" ACCESS.and(Effects::READS_MEMORY);
+    /// `cbo.clean`. Arguments: address, the instruction's bits.
+    HELPER_CBO_CLEAN "cbo.clean" ACCESS.and(Effects::READS_MEMORY);
+    /// `cbo.flush`. Arguments: address, the instruction's bits.
+    HELPER_CBO_FLUSH "cbo.flush" ACCESS.and(Effects::READS_MEMORY);
+    /// Makes `mstatus.FS` dirty, before floating-point state is written in a mode that is [`mode::FpState::Clean`].
+    /// No arguments; never faults.
+    HELPER_FS_DIRTY "fs.dirty" Effects::READS_STATE.and(Effects::WRITES_STATE);
+}
+
+/// What a CSR instruction does with the source value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CsrOp {
+    /// Writes it (`csrrw`, `csrrwi`).
+    Write = 0,
+    /// Sets its bits (`csrrs`, `csrrsi`).
+    Set = 1,
+    /// Clears its bits (`csrrc`, `csrrci`).
+    Clear = 2,
+}
+
+/// The first argument of [`HELPER_CSR`]. `csrrw` with rd = `x0` does not read; `csrrs` and `csrrc` with rs1 = `x0`
+/// (or a zero immediate) do not write (RISC-V Unpriv 20240411, 6.1).
+pub const fn csr_request(number: u16, op: CsrOp, reads: bool, writes: bool) -> u64 {
+    number as u64 & 0xfff | (op as u64) << 12 | (writes as u64) << 14 | (reads as u64) << 15
+}
+
+/// Whether a CSR instruction leaves everything that blocks depend on as it was and gives the same result wherever in
+/// a block it stands, so that the block may go on after it: scratch registers and trap records, whose values only
+/// software and traps change, and `fflags`, of which no mode bit depends.
+pub const fn csr_stays_in_block(number: u16, writes: bool) -> bool {
+    match number {
+        // sscratch, sepc, scause, stval; mscratch, mepc, mcause, mtval.
+        0x140..=0x143 | 0x340..=0x343 => true,
+        // fflags, frm, fcsr; sstatus, satp; mhartid.
+        0x001..=0x003 | 0x100 | 0x180 | 0xf14 => !writes,
+        _ => false,
+    }
+}
