@@ -9,15 +9,18 @@
 //! interrupt controller. A guest's mistakes are values (reads of all zeros, ignored writes, device error bits),
 //! never panics.
 
+pub mod block;
 pub mod bus;
 pub mod chardev;
 pub mod firmware;
 pub mod fuzzing;
 pub mod intc;
+pub mod net;
 pub mod power;
 pub mod serial;
 pub mod state;
 pub mod timer;
+pub mod virtio;
 
 #[cfg(test)]
 mod testing;

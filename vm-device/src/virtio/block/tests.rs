@@ -1,0 +1,390 @@
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
+
+use proptest::prelude::*;
+use vm_core::AccessWidth;
+
+use super::*;
+use crate::BusDevice;
+use crate::virtio::VirtioMmio;
+use crate::virtio::driver::*;
+use crate::virtio::spec::{feature as core_feature, isr, status as device_status};
+
+const HEADER: u64 = BUFFERS;
+const DATA: u64 = BUFFERS + 0x1000;
+const STATUS: u64 = BUFFERS + 0x10_0000;
+
+/// A disk in memory that counts flushes.
+struct RamDisk {
+    bytes: Mutex<Vec<u8>>,
+    flushes: AtomicU32,
+    read_only: bool,
+}
+
+impl RamDisk {
+    fn new(sectors: usize, read_only: bool) -> Arc<Self> {
+        let bytes = (0..sectors * 512).map(|i| (i / 512) as u8).collect();
+        Arc::new(Self {
+            bytes: Mutex::new(bytes),
+            flushes: AtomicU32::new(0),
+            read_only,
+        })
+    }
+}
+
+impl BlockBackend for RamDisk {
+    fn len(&self) -> u64 {
+        self.bytes.lock().unwrap().len() as u64
+    }
+    fn read_only(&self) -> bool {
+        self.read_only
+    }
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let at = offset as usize;
+        into.copy_from_slice(&self.bytes.lock().unwrap()[at..at + into.len()]);
+        Ok(())
+    }
+    fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
+        let at = offset as usize;
+        self.bytes.lock().unwrap()[at..at + from.len()].copy_from_slice(from);
+        Ok(())
+    }
+    fn flush(&self) -> io::Result<()> {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+fn rig(disk: &Arc<RamDisk>) -> Rig<Arc<VirtioMmio>> {
+    Rig::mmio(VirtioBlock::new(disk.clone(), "serial-0123456789-too-long"))
+}
+
+fn header<R: Registers>(rig: &Rig<R>, kind: u32, sector: u64) -> Piece {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&kind.to_le_bytes());
+    bytes[8..].copy_from_slice(&sector.to_le_bytes());
+    rig.put(HEADER, &bytes);
+    rig.put(STATUS, &[0xee]);
+    readable(HEADER, 16)
+}
+
+/// Sends a request with one data buffer; returns (status, bytes written).
+fn request<R: Registers>(
+    rig: &mut Rig<R>,
+    kind: u32,
+    sector: u64,
+    data: Option<Piece>,
+) -> (u8, u32) {
+    let mut pieces = vec![header(rig, kind, sector)];
+    pieces.extend(data);
+    pieces.push(writable(STATUS, 1));
+    let written = rig.roundtrip(0, &pieces);
+    (rig.get(STATUS, 1)[0], written)
+}
+
+#[test]
+fn read_of_sectors_returns_them_and_interrupts() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    assert_eq!(rig.registers.config(0, AccessWidth::Double), 64);
+    assert_eq!(rig.registers.config(20, AccessWidth::Word), 512);
+    assert_eq!(
+        request(&mut rig, 0, 3, Some(writable(DATA, 1024))),
+        (0, 1025)
+    );
+    let data = rig.get(DATA, 1024);
+    assert!(data[..512].iter().all(|&b| b == 3) && data[512..].iter().all(|&b| b == 4));
+    eventually("an interrupt", || rig.irq.high());
+    assert_eq!(rig.registers.take_interrupt(), isr::QUEUE);
+    assert!(!rig.irq.high());
+}
+
+#[test]
+fn write_scattered_and_indirect_lands_in_order() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    let head = header(&rig, 1, 8);
+    rig.put(DATA, &[0xaa; 100]);
+    rig.put(DATA + 0x2000, &[0xbb; 412]);
+    let pieces = [
+        head,
+        readable(DATA, 100),
+        readable(DATA + 0x2000, 412),
+        writable(STATUS, 1),
+    ];
+    rig.rings[0].add_indirect(BUFFERS + 0x800, &pieces);
+    rig.registers.notify(0);
+    assert_eq!(rig.rings[0].wait_used().1, 1);
+    assert_eq!(rig.get(STATUS, 1), [0]);
+    let bytes = disk.bytes.lock().unwrap();
+    assert!(bytes[4096..4196].iter().all(|&b| b == 0xaa));
+    assert!(bytes[4196..4608].iter().all(|&b| b == 0xbb));
+    assert_eq!(bytes[4608], 9);
+}
+
+#[test]
+fn flush_reaches_the_backend_and_write_alone_does_not() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    assert_eq!(request(&mut rig, 1, 0, Some(readable(DATA, 512))).0, 0);
+    assert_eq!(disk.flushes.load(Ordering::SeqCst), 0);
+    assert_eq!(request(&mut rig, 4, 0, None), (0, 1));
+    assert_eq!(disk.flushes.load(Ordering::SeqCst), 1);
+    // Write-through: durable when the request returns.
+    rig.registers.set_config(32, AccessWidth::Byte, 0);
+    assert_eq!(rig.registers.config(32, AccessWidth::Byte), 0);
+    assert_eq!(request(&mut rig, 1, 0, Some(readable(DATA, 512))).0, 0);
+    assert_eq!(disk.flushes.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn write_without_flush_feature_is_durable_at_once() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(0);
+    assert_eq!(request(&mut rig, 1, 0, Some(readable(DATA, 512))).0, 0);
+    assert_eq!(disk.flushes.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn get_id_returns_the_first_twenty_bytes() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    assert_eq!(request(&mut rig, 8, 0, Some(writable(DATA, 20))), (0, 21));
+    assert_eq!(rig.get(DATA, 20), b"serial-0123456789-to");
+}
+
+#[test]
+fn write_zeroes_clears_the_range() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    let mut segment = [0; 16];
+    segment[0] = 5;
+    segment[8] = 2;
+    rig.put(DATA, &segment);
+    assert_eq!(request(&mut rig, 13, 0, Some(readable(DATA, 16))).0, 0);
+    let bytes = disk.bytes.lock().unwrap().clone();
+    assert!(bytes[5 * 512..7 * 512].iter().all(|&b| b == 0));
+    assert_eq!((bytes[5 * 512 - 1], bytes[7 * 512]), (4, 7));
+    segment[12] = 2;
+    rig.put(DATA, &segment);
+    assert_eq!(
+        request(&mut rig, 13, 0, Some(readable(DATA, 16))).0,
+        Status::Unsupported as u8
+    );
+}
+
+#[test]
+fn request_out_of_range_or_odd_fails_alone() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    let bad = Status::IoError as u8;
+    assert_eq!(
+        request(&mut rig, 0, 63, Some(writable(DATA, 1024))),
+        (bad, 1)
+    );
+    assert_eq!(
+        request(&mut rig, 0, u64::MAX, Some(writable(DATA, 512))),
+        (bad, 1)
+    );
+    assert_eq!(
+        request(&mut rig, 1, 64, Some(readable(DATA, 512))),
+        (bad, 1)
+    );
+    assert_eq!(request(&mut rig, 0, 0, Some(writable(DATA, 100))), (bad, 1));
+    // Not RAM: 0x1000 is below it.
+    assert_eq!(request(&mut rig, 1, 0, Some(readable(0x1000, 512))).0, bad);
+    assert_eq!(
+        request(&mut rig, 0, 0, Some(writable(u64::MAX - 10, 512))).0,
+        bad
+    );
+    assert_eq!(
+        request(&mut rig, 99, 0, None),
+        (Status::Unsupported as u8, 1)
+    );
+    assert_eq!(request(&mut rig, 0, 1, Some(writable(DATA, 512))), (0, 513));
+    assert_eq!(rig.registers.status() & device_status::NEEDS_RESET, 0);
+}
+
+#[test]
+fn write_to_read_only_disk_fails() {
+    let disk = RamDisk::new(64, true);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    assert_ne!(rig.features & feature::RO, 0);
+    assert_eq!(
+        rig.features & (feature::WRITE_ZEROES | feature::CONFIG_WCE),
+        0
+    );
+    let before = disk.bytes.lock().unwrap().clone();
+    assert_eq!(
+        request(&mut rig, 1, 0, Some(readable(DATA, 512))).0,
+        Status::IoError as u8
+    );
+    assert_eq!(*disk.bytes.lock().unwrap(), before);
+}
+
+#[test]
+fn request_without_status_byte_needs_reset_and_reset_recovers() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    let head = header(&rig, 4, 0);
+    rig.rings[0].add(&[head]);
+    rig.registers.notify(0);
+    let needs_reset = || rig.registers.status() & device_status::NEEDS_RESET != 0;
+    eventually("the demand for a reset", needs_reset);
+    eventually("an interrupt", || rig.irq.high());
+    assert_eq!(rig.registers.take_interrupt(), isr::CONFIG);
+    rig.start(u64::MAX);
+    assert_eq!(request(&mut rig, 0, 1, Some(writable(DATA, 512))).0, 0);
+}
+
+#[test]
+fn save_and_restore_between_requests_continues_the_rings() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    assert_eq!(request(&mut rig, 0, 1, Some(writable(DATA, 512))).0, 0);
+    let state = rig.registers.save();
+    assert_eq!(
+        (
+            state.control.queues[0].next_avail,
+            state.control.queues[0].next_used
+        ),
+        (1, 1)
+    );
+    // The device goes on after the save.
+    assert_eq!(request(&mut rig, 0, 2, Some(writable(DATA, 512))).0, 0);
+    let state_later = rig.registers.save();
+    let device = VirtioBlock::new(disk.clone(), "x");
+    let other = VirtioMmio::new("restored", device, rig.memory.clone(), rig.irq.clone());
+    assert!(other.restore(&state_later));
+    rig.registers = other;
+    assert_eq!(request(&mut rig, 0, 7, Some(writable(DATA, 512))).0, 0);
+    assert_eq!(rig.get(DATA, 1), [7]);
+    let mut wrong = state;
+    wrong.control.queues.push(wrong.control.queues[0].clone());
+    assert!(!rig.registers.restore(&wrong));
+}
+
+#[test]
+fn interrupts_suppressed_by_flag_stay_away() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(!core_feature::EVENT_IDX);
+    rig.rings[0].suppress_interrupts(true);
+    assert_eq!(request(&mut rig, 0, 1, Some(writable(DATA, 512))).0, 0);
+    // The reset joins the device's thread, so an interrupt would have come by now.
+    let state = rig.registers.save();
+    assert_eq!((state.interrupt_status, rig.irq.high()), (0, false));
+    rig.rings[0].suppress_interrupts(false);
+    assert_eq!(request(&mut rig, 0, 1, Some(writable(DATA, 512))).0, 0);
+    eventually("an interrupt", || rig.irq.high());
+}
+
+#[test]
+fn interrupts_by_event_index_come_at_the_index() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    let head = header(&rig, 0, 1);
+    let pieces = [head, writable(DATA, 512), writable(STATUS, 1)];
+    rig.rings[0].set_used_event(2);
+    for used in 1..=3 {
+        rig.rings[0].add(&pieces);
+        rig.registers.notify(0);
+        eventually("a used buffer", || rig.rings[0].used_index() == used);
+        // Saving waits for the device's thread.
+        assert_eq!(rig.registers.save().interrupt_status != 0, used == 3);
+    }
+}
+
+/// Anything a driver could put into a descriptor, biased to what goes past the first checks.
+fn hostile_descriptor() -> impl Strategy<Value = (u64, u32, u16, u16)> {
+    let addr = prop_oneof![
+        4 => (0u64..0x40_0000).prop_map(|offset| RAM_BASE + offset),
+        1 => Just(HEADER),
+        1 => any::<u64>(),
+        1 => Just(RAM_BASE + RAM_BYTES - 8),
+    ];
+    let bytes =
+        prop_oneof![4 => 0u32..0x2000, 1 => any::<u32>(), 1 => Just(16u32), 1 => Just(64u32)];
+    (
+        addr,
+        bytes,
+        prop_oneof![6 => 0u16..8, 1 => any::<u16>()],
+        prop_oneof![6 => 0u16..8, 1 => any::<u16>()],
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn hostile_rings_never_wedge_the_device(
+        descriptors in prop::collection::vec(hostile_descriptor(), 8),
+        indirect in prop::collection::vec(hostile_descriptor(), 4),
+        heads in prop::collection::vec(prop_oneof![8 => 0u16..8, 1 => any::<u16>()], 1..12),
+        kind in prop::sample::select(vec![0u32, 1, 4, 8, 13]),
+        skip in prop_oneof![9 => Just(0u16), 1 => any::<u16>()],
+    ) {
+        let disk = RamDisk::new(64, false);
+        let mut rig = rig(&disk);
+        rig.start(u64::MAX);
+        let piece = header(&rig, kind, 0);
+        let place = |table, index, (addr, bytes, flags, next): (u64, u32, u16, u16)| {
+            rig.rings[0].descriptor(table, index, Piece { addr, bytes, writable: false }, flags, next);
+        };
+        for (index, &descriptor) in indirect.iter().enumerate() {
+            place(RAM_BASE, index as u16, descriptor);
+        }
+        let table = rig.rings[0].areas[0];
+        for (index, &descriptor) in descriptors.iter().enumerate() {
+            place(table, index as u16, descriptor);
+        }
+        // One descriptor always leads to the table and one to a good header.
+        place(table, 0, (HEADER, piece.bytes, DESC_NEXT, 1));
+        place(table, 7, (RAM_BASE, 64, DESC_INDIRECT, 0));
+        for &head in &heads {
+            rig.rings[0].publish(head);
+        }
+        if skip != 0 {
+            rig.put(rig.rings[0].areas[1] + 2, &skip.to_le_bytes());
+        }
+        // First to the end on this thread: this hangs if the device loops. Then through the registers.
+        let device = VirtioBlock::new(disk.clone(), "");
+        let _ = serve_once(&*device, &rig.memory, &rig.rings, rig.features);
+        rig.registers.notify(0);
+        // And after a reset it works as if nothing had been.
+        rig.start(u64::MAX);
+        prop_assert_eq!(request(&mut rig, 0, 3, Some(writable(DATA, 512))), (0, 513));
+    }
+
+    #[test]
+    fn random_register_scripts_never_wedge_the_device(
+        script in prop::collection::vec(
+            (0u64..0x140, prop::sample::select(vec![1u64, 2, 4, 8]), prop_oneof![0u64..16, any::<u64>()], any::<bool>()),
+            1..200,
+        ),
+    ) {
+        let disk = RamDisk::new(64, false);
+        let mut rig = rig(&disk);
+        for (offset, width, value, write) in script {
+            let width = AccessWidth::from_bytes(width).unwrap();
+            match write {
+                true => rig.registers.write(offset, width, value),
+                false => { rig.registers.read(offset, width); }
+            }
+        }
+        rig.start(u64::MAX);
+        prop_assert_eq!(request(&mut rig, 0, 3, Some(writable(DATA, 512))), (0, 513));
+    }
+}
