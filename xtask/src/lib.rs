@@ -2,7 +2,7 @@
 //! share.
 //!
 //! What it is: [`guests`] fetches unmodified Debian kernels, firmware and programs into the cache and
-//! assembles initramfs archives and disk images from them.
+//! assembles initramfs archives and disk images from them; [`lint`] checks the house rules.
 //!
 //! What it refuses to do: contain product code, change anything outside the repository's `target` and
 //! `.cache` directories, or need root.
@@ -15,6 +15,7 @@
 //! chapter 5 (GPT) for disk images.
 
 pub mod guests;
+pub mod lint;
 
 use std::path::PathBuf;
 

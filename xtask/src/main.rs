@@ -15,11 +15,14 @@ struct Arguments {
 enum Task {
     /// Fetch Debian's kernels, firmware and programs and assemble the test guests from them
     Guests(xtask::guests::Arguments),
+    /// Check the house rules that the compiler does not
+    Lint,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Guests(arguments) => xtask::guests::run(&arguments).map_err(|e| e.to_string()),
+        Task::Lint => xtask::lint::run(&xtask::repository()).map_err(|e| e.to_string()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

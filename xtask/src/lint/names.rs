@@ -1,0 +1,111 @@
+//! Files and types are named for what they are; words that fit anything are not names.
+
+use super::{Finding, Repository};
+
+const BANNED: &[&str] = &[
+    "manager", "managers", "unified", "advanced", "enhanced", "util", "utils", "utility", "common",
+    "helper", "helpers",
+];
+
+/// Crates in which a helper is a thing: the run-time function that translated code calls.
+const HELPER_CRATES: &[&str] = &["vm-ir", "vm-frontend", "vm-engine", "vm-engine-jit"];
+
+const ITEMS: &[&str] = &["struct", "enum", "trait", "type", "mod", "union"];
+
+pub(super) fn check(repository: &Repository) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in repository.files.iter().filter(|file| file.is_rust()) {
+        let helper_is_a_term = repository
+            .member_of(&file.path)
+            .is_some_and(|member| HELPER_CRATES.contains(&member.name.as_str()));
+        let banned = |name: &str| {
+            words(name).into_iter().find(|word| {
+                BANNED.contains(&word.as_str()) && !(helper_is_a_term && word.starts_with("helper"))
+            })
+        };
+        let path_names = file.path.iter().map(|part| part.to_string_lossy());
+        for name in path_names {
+            if let Some(word) = banned(name.trim_end_matches(".rs")) {
+                findings.push(file.finding(
+                    "names",
+                    None,
+                    format!("`{word}` says nothing: {name}"),
+                ));
+            }
+        }
+        for (index, line) in file.text.lines().enumerate() {
+            if let Some((name, word)) = item_name(line).and_then(|n| Some((n, banned(n)?))) {
+                let message = format!("`{word}` says nothing: {name}");
+                findings.push(file.finding("names", Some(index + 1), message));
+            }
+        }
+    }
+    findings
+}
+
+/// The name that a line declares a type or module by.
+fn item_name(line: &str) -> Option<&str> {
+    let mut rest = line.trim_start();
+    if let Some(after) = rest.strip_prefix("pub") {
+        rest = after.trim_start();
+        if let Some(scope) = rest.strip_prefix('(') {
+            rest = scope.split_once(')')?.1.trim_start();
+        }
+    }
+    let (keyword, rest) = rest.split_once(' ')?;
+    let end = rest
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    ITEMS.contains(&keyword).then(|| &rest[..end])
+}
+
+/// The words of a snake, kebab or camel case name, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if !c.is_alphanumeric() || c.is_uppercase() {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric() {
+            let word = words.last_mut().expect("invariant: never empty");
+            word.extend(c.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::planted::repository;
+    use super::*;
+
+    #[test]
+    fn check_empty_words_are_found_in_files_and_types() {
+        let planted = repository(&[
+            ("vm-x/Cargo.toml", ""),
+            ("vm-x/src/disk_util.rs", "//! X.\n"),
+            (
+                "vm-x/src/a.rs",
+                "pub(crate) struct DiskManager;\n  enum UnifiedBus<T> { A }\n",
+            ),
+            ("vm-x/src/common/b.rs", "pub trait Helper {}\n"),
+        ]);
+        let found: Vec<_> = check(&planted).iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 5, "{found:#?}");
+    }
+
+    #[test]
+    fn check_longer_words_and_the_run_time_helper_pass() {
+        let planted = repository(&[
+            ("vm-x/Cargo.toml", ""),
+            (
+                "vm-x/src/a.rs",
+                "struct Utilisation;\nlet manager = 1;\n// struct Manager\n",
+            ),
+            ("vm-ir/Cargo.toml", ""),
+            ("vm-ir/src/helper.rs", "pub enum HelperId {}\n"),
+        ]);
+        assert_eq!(check(&planted), []);
+    }
+}
