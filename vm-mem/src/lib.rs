@@ -9,10 +9,12 @@
 //! wrote in [`CodePages`]; the marking tells the engine's [`CodeWriteObserver`] when code was hit. A virtual CPU
 //! reaches RAM through its TLB and host pointers from [`GuestMemory::host_range`].
 
+pub mod access;
 mod code;
 mod phys;
 mod ram;
 mod tlb;
+pub mod walk;
 
 pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
 pub use phys::PhysMemory;
