@@ -1,0 +1,214 @@
+//! Files that take part in booting.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::BootError;
+
+/// What a file is given for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// A kernel that is started without loaded firmware. It must have a header that we know.
+    Kernel,
+    /// What loaded firmware starts: a kernel or a boot loader. It may be a flat binary without a header.
+    Payload,
+    /// Firmware that runs first. It may be a flat binary without a header.
+    Firmware,
+    /// An initial RAM disk; its content is the kernel's affair.
+    Initrd,
+}
+
+impl Role {
+    /// The command-line option that names such a file.
+    pub const fn option(self) -> &'static str {
+        match self {
+            Self::Kernel | Self::Payload => "--kernel",
+            Self::Firmware => "--bios",
+            Self::Initrd => "--initrd",
+        }
+    }
+
+    /// How messages call such a file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kernel | Self::Payload => "kernel",
+            Self::Firmware => "firmware",
+            Self::Initrd => "initrd",
+        }
+    }
+
+    /// Whether a file without any known header is taken as machine code for its load address.
+    pub(crate) const fn takes_raw(self) -> bool {
+        matches!(self, Self::Payload | Self::Firmware)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The content of a file that takes part in booting; never empty.
+#[derive(Clone, Debug)]
+pub struct BootFile {
+    role: Role,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl BootFile {
+    /// Takes content that is already in memory; `name` is for messages.
+    ///
+    /// # Errors
+    /// When there is no content.
+    pub fn new(role: Role, name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, BootError> {
+        let name = name.into();
+        if bytes.is_empty() {
+            return Err(BootError::Empty { role, name });
+        }
+        Ok(Self { role, name, bytes })
+    }
+
+    /// Reads a file of at most `max_bytes` bytes (the machine's RAM).
+    ///
+    /// # Errors
+    /// When it is missing, not readable, empty, or larger.
+    pub fn read(role: Role, path: &Path, max_bytes: u64) -> Result<Self, BootError> {
+        let name = path.display().to_string();
+        let refused = |reason: std::io::Error| BootError::Unreadable {
+            role,
+            name: name.clone(),
+            reason: reason.to_string(),
+        };
+        let file = File::open(path).map_err(refused)?;
+        let on_disk = file.metadata().map_err(refused)?.len();
+        let mut bytes = Vec::new();
+        if on_disk <= max_bytes {
+            file.take(max_bytes.saturating_add(1))
+                .read_to_end(&mut bytes)
+                .map_err(refused)?;
+        }
+        let needed = on_disk.max(bytes.len() as u64);
+        if needed > max_bytes {
+            return Err(BootError::TooLarge {
+                role,
+                name,
+                needed,
+                free: max_bytes,
+            });
+        }
+        Self::new(role, name, bytes)
+    }
+
+    /// What the file is given for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What messages call it: its path.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its content.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn damaged(&self, reason: impl Into<String>) -> BootError {
+        BootError::Damaged {
+            role: self.role,
+            name: self.name.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn unsupported(&self, reason: impl Into<String>) -> BootError {
+        BootError::Unsupported {
+            role: self.role,
+            name: self.name.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn too_large(&self, needed: u64, free: u64) -> BootError {
+        BootError::TooLarge {
+            role: self.role,
+            name: self.name.clone(),
+            needed,
+            free,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn read_missing_file_names_path_and_option() {
+        let error = BootFile::read(Role::Initrd, Path::new("/nonexistent/initrd.gz"), 1 << 20);
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("initrd '/nonexistent/initrd.gz'"), "{text}");
+        assert!(text.ends_with("check the path after --initrd"), "{text}");
+    }
+
+    #[test]
+    fn read_directory_is_unreadable() {
+        let error = BootFile::read(Role::Kernel, &std::env::temp_dir(), u64::MAX).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                BootError::Unreadable {
+                    role: Role::Kernel,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn read_empty_file_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = BootFile::read(Role::Kernel, file.path(), 1 << 20).unwrap_err();
+        assert!(matches!(error, BootError::Empty { .. }), "{error}");
+    }
+
+    #[test]
+    fn read_up_to_the_limit_and_not_beyond() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[7; 100]).unwrap();
+        assert_eq!(
+            BootFile::read(Role::Initrd, file.path(), 100)
+                .unwrap()
+                .bytes(),
+            [7; 100]
+        );
+        let error = BootFile::read(Role::Initrd, file.path(), 99).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                BootError::TooLarge {
+                    needed: 100,
+                    free: 99,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn read_endless_device_stops_at_the_limit() {
+        let error = BootFile::read(Role::Kernel, Path::new("/dev/zero"), 4096).unwrap_err();
+        assert!(
+            matches!(error, BootError::TooLarge { needed: 4097, .. }),
+            "{error}"
+        );
+    }
+}

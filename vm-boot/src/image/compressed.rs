@@ -1,0 +1,56 @@
+//! Compressed streams, unpacked with an upper limit.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+
+use crate::{BootError, BootFile};
+
+/// First bytes of a gzip member (RFC 1952, 2.3.1).
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Compressions that we recognise but do not unpack: magic, name.
+const OTHERS: [(&[u8], &str); 5] = [
+    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+    (b"BZh", "bzip2"),
+    (&[0x02, 0x21, 0x4c, 0x18], "lz4"),
+    (&[0x89, b'L', b'Z', b'O'], "lzo"),
+];
+
+/// The compression that the bytes begin with, when it is one of those that are not unpacked at top level.
+pub(super) fn other_compression(bytes: &[u8]) -> Option<&'static str> {
+    OTHERS
+        .iter()
+        .find(|(magic, _)| bytes.starts_with(magic))
+        .map(|(_, name)| *name)
+}
+
+/// Unpacks a gzip member; what follows it is ignored.
+pub(super) fn gunzip(file: &BootFile, bytes: &[u8], max: u64) -> Result<Vec<u8>, BootError> {
+    read_limited(file, "gzip", GzDecoder::new(bytes), max)
+}
+
+/// Unpacks a Zstandard frame (RFC 8878); what follows it is ignored.
+pub(super) fn unzstd(file: &BootFile, bytes: &[u8], max: u64) -> Result<Vec<u8>, BootError> {
+    let decoder = StreamingDecoder::new(bytes)
+        .map_err(|error| file.damaged(format!("its zstd data is unsound ({error})")))?;
+    read_limited(file, "zstd", decoder, max)
+}
+
+fn read_limited(
+    file: &BootFile,
+    format: &str,
+    from: impl Read,
+    max: u64,
+) -> Result<Vec<u8>, BootError> {
+    let mut unpacked = Vec::new();
+    from.take(max.saturating_add(1))
+        .read_to_end(&mut unpacked)
+        .map_err(|error| file.damaged(format!("its {format} data is unsound ({error})")))?;
+    if unpacked.len() as u64 > max {
+        return Err(file.too_large(unpacked.len() as u64, max));
+    }
+    Ok(unpacked)
+}

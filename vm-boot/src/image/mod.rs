@@ -1,0 +1,144 @@
+//! Kernel and firmware files: what they are, and what they hold once unpacked.
+//!
+//! One file per format. [`Program::from_file`] peels off gzip and EFI zboot until a flat Image, an ELF file or,
+//! where the [`Role`](crate::Role) allows it, a headerless binary remains.
+
+mod bytes;
+mod bzimage;
+mod compressed;
+mod elf;
+mod flat;
+mod zboot;
+
+use std::sync::Arc;
+
+use vm_core::GuestArch;
+
+use crate::{BootError, BootFile, Role};
+use bytes::Fields;
+
+pub use elf::{ElfProgram, HtifSymbols, Segment};
+pub use flat::FlatImage;
+
+/// How many containers may be nested; a kernel has one, a gzip'd zboot file two.
+const MAX_NESTING: u32 = 4;
+
+/// An unpacked program, ready to be placed.
+#[derive(Clone, Debug)]
+pub struct Program {
+    role: Role,
+    name: String,
+    kind: ProgramKind,
+}
+
+/// What an unpacked program is.
+#[derive(Clone, Debug)]
+pub enum ProgramKind {
+    /// A Linux Image: position independent within its rules, bytes start at the entry.
+    Flat(FlatImage),
+    /// An ELF executable with addresses of its own.
+    Elf(ElfProgram),
+    /// Machine code without a header, entered at its first byte.
+    Raw(Arc<[u8]>),
+}
+
+impl Program {
+    /// Unpacks `file` for a machine of architecture `arch`; nothing may unpack to more than `max_bytes` bytes
+    /// (the machine's RAM).
+    ///
+    /// # Errors
+    /// When the file is of no known format (and its role needs one), of another architecture, damaged, or
+    /// too large.
+    pub fn from_file(file: &BootFile, arch: GuestArch, max_bytes: u64) -> Result<Self, BootError> {
+        let kind = unpack(file, file.bytes(), arch, max_bytes, MAX_NESTING)?;
+        Ok(Self {
+            role: file.role(),
+            name: file.name().to_owned(),
+            kind,
+        })
+    }
+
+    /// What the file was given for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The file's name, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the file turned out to be.
+    pub fn kind(&self) -> &ProgramKind {
+        &self.kind
+    }
+
+    /// Addresses that test programs share with the host, when it is an ELF file with such symbols.
+    pub fn htif_symbols(&self) -> HtifSymbols {
+        match &self.kind {
+            ProgramKind::Elf(elf) => elf.htif,
+            _ => HtifSymbols::default(),
+        }
+    }
+}
+
+fn unpack(
+    file: &BootFile,
+    bytes: &[u8],
+    arch: GuestArch,
+    max_bytes: u64,
+    nesting: u32,
+) -> Result<ProgramKind, BootError> {
+    let inner = |unpacked: Vec<u8>| {
+        if nesting == 0 {
+            return Err(file.damaged("it is compressed over and over"));
+        }
+        unpack(file, &unpacked, arch, max_bytes, nesting - 1)
+    };
+    if bytes.starts_with(&compressed::GZIP_MAGIC) {
+        return inner(compressed::gunzip(file, bytes, max_bytes)?);
+    }
+    if elf::is_elf(bytes) {
+        return Ok(ProgramKind::Elf(elf::parse(file, bytes, arch)?));
+    }
+    if zboot::is_zboot(bytes) {
+        return inner(zboot::unpack(file, bytes, max_bytes)?);
+    }
+    if bzimage::is_bzimage(bytes) {
+        check_arch(file, GuestArch::X86_64.name(), arch)?;
+        return Err(file.unsupported("is an x86 bzImage, which this machine cannot load"));
+    }
+    if let Some(found) = flat::recognise(bytes) {
+        check_arch(file, found.name(), arch)?;
+        return Ok(ProgramKind::Flat(flat::parse(file, bytes, found)?));
+    }
+    if let Some(other) = compressed::other_compression(bytes) {
+        return Err(file.unsupported(format!(
+            "is compressed with {other}, which is not supported; unpack it first"
+        )));
+    }
+    if file.role().takes_raw() {
+        return Ok(ProgramKind::Raw(bytes.into()));
+    }
+    Err(BootError::UnknownFormat {
+        name: file.name().to_owned(),
+    })
+}
+
+/// Refuses a file for `found`, an architecture's name, on a machine of another one.
+fn check_arch(file: &BootFile, found: &str, wanted: GuestArch) -> Result<(), BootError> {
+    if found == wanted.name() {
+        return Ok(());
+    }
+    Err(BootError::WrongArch {
+        role: file.role(),
+        name: file.name().to_owned(),
+        found: found.to_owned(),
+        wanted,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
