@@ -89,7 +89,11 @@ impl IsaConfig {
 
     /// Who sets A and D bits.
     pub const fn ad_update(&self) -> AdUpdate {
-        if self.has(Extension::Svadu) { AdUpdate::Hardware } else { AdUpdate::Software }
+        if self.has(Extension::Svadu) {
+            AdUpdate::Hardware
+        } else {
+            AdUpdate::Software
+        }
     }
 
     /// Chooses who sets A and D bits.

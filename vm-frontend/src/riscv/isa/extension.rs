@@ -70,7 +70,10 @@ extensions! {
 impl Extension {
     /// The extension with this name (ignoring case).
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|ext| ext.name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|ext| ext.name().eq_ignore_ascii_case(name))
     }
 
     /// Whether the name is one letter, so that it joins the base in an ISA string without an underscore.
@@ -121,7 +124,11 @@ impl Extensions {
     /// The set with `ext` and everything it implies.
     #[must_use]
     pub fn with(self, ext: Extension) -> Self {
-        ext.implies().iter().fold(Self(self.0 | 1 << ext as u8), |set, &implied| set.with(implied))
+        ext.implies()
+            .iter()
+            .fold(Self(self.0 | 1 << ext as u8), |set, &implied| {
+                set.with(implied)
+            })
     }
 
     /// The set without `ext` and without everything that implies it.
@@ -130,12 +137,17 @@ impl Extensions {
         Extension::ALL
             .iter()
             .filter(|other| other.implies().contains(&ext))
-            .fold(Self(self.0 & !(1 << ext as u8)), |set, &other| set.without(other))
+            .fold(Self(self.0 & !(1 << ext as u8)), |set, &other| {
+                set.without(other)
+            })
     }
 
     /// The members in the order of ISA strings.
     pub fn iter(self) -> impl Iterator<Item = Extension> {
-        Extension::ALL.iter().copied().filter(move |&ext| self.has(ext))
+        Extension::ALL
+            .iter()
+            .copied()
+            .filter(move |&ext| self.has(ext))
     }
 }
 
@@ -152,14 +164,23 @@ mod tests {
     #[test]
     fn with_pulls_in_what_is_implied() {
         let set = Extensions::EMPTY.with(Extension::D);
-        assert!(set.contains(Extensions::of(&[Extension::D, Extension::F, Extension::Zicsr])));
+        assert!(set.contains(Extensions::of(&[
+            Extension::D,
+            Extension::F,
+            Extension::Zicsr
+        ])));
         assert!(!set.has(Extension::M));
     }
 
     #[test]
     fn without_drops_what_depends_on_it() {
         let set = Extensions::ALL.without(Extension::F);
-        for gone in [Extension::F, Extension::D, Extension::Zfa, Extension::Zfhmin] {
+        for gone in [
+            Extension::F,
+            Extension::D,
+            Extension::Zfa,
+            Extension::Zfhmin,
+        ] {
             assert!(!set.has(gone), "{gone} needs f");
         }
         assert!(set.has(Extension::Zicsr) && set.has(Extension::A));

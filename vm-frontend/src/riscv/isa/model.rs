@@ -27,7 +27,10 @@ impl CpuModel {
         Self {
             name: "max",
             summary: "all extensions, paging up to Sv57, 64 PMP entries",
-            config: || IsaConfig { pmp_entries: 64, ..full(SatpMode::Sv57) },
+            config: || IsaConfig {
+                pmp_entries: 64,
+                ..full(SatpMode::Sv57)
+            },
         },
     ];
 
@@ -43,7 +46,11 @@ impl CpuModel {
 }
 
 fn full(satp: SatpMode) -> IsaConfig {
-    let mut config = IsaConfig { extensions: Extensions::ALL, satp, pmp_entries: 16 };
+    let mut config = IsaConfig {
+        extensions: Extensions::ALL,
+        satp,
+        pmp_entries: 16,
+    };
     config.set_ad_update(AdUpdate::Hardware);
     config
 }
@@ -51,7 +58,11 @@ fn full(satp: SatpMode) -> IsaConfig {
 fn plain() -> IsaConfig {
     use Extension::*;
     let extensions = Extensions::of(&[I, M, A, F, D, C, Zicsr, Zifencei, Zicntr, Zihpm]);
-    let mut config = IsaConfig { extensions, satp: SatpMode::Sv39, pmp_entries: 16 };
+    let mut config = IsaConfig {
+        extensions,
+        satp: SatpMode::Sv39,
+        pmp_entries: 16,
+    };
     config.set_ad_update(AdUpdate::Software);
     config
 }

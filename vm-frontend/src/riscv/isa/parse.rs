@@ -24,7 +24,9 @@ pub enum CpuError {
         hint: String,
     },
     /// No option has this name.
-    #[error("unknown RISC-V CPU option '{name}'{hint}: use satp=, pmp= or an extension's name with =on or =off")]
+    #[error(
+        "unknown RISC-V CPU option '{name}'{hint}: use satp=, pmp= or an extension's name with =on or =off"
+    )]
     UnknownKey {
         /// The name given.
         name: String,
@@ -42,7 +44,9 @@ pub enum CpuError {
         allowed: String,
     },
     /// An item is neither `+ext`, `-ext` nor `key=value`.
-    #[error("'{0}' in a RISC-V CPU description: write +{0} to add an extension, -{0} to remove it, or key=value")]
+    #[error(
+        "'{0}' in a RISC-V CPU description: write +{0} to add an extension, -{0} to remove it, or key=value"
+    )]
     NoSign(String),
     /// The base cannot be removed.
     #[error("RISC-V extension '{0}' cannot be removed: {1}")]
@@ -50,11 +54,19 @@ pub enum CpuError {
 }
 
 fn model_names() -> String {
-    CpuModel::ALL.iter().map(|model| model.name).collect::<Vec<_>>().join(", ")
+    CpuModel::ALL
+        .iter()
+        .map(|model| model.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn extension_names() -> String {
-    Extension::ALL.iter().map(|ext| ext.name()).collect::<Vec<_>>().join(" ")
+    Extension::ALL
+        .iter()
+        .map(|ext| ext.name())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
@@ -62,7 +74,9 @@ fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
         .map(|known| (strsim::jaro_winkler(name, known), known))
         .filter(|(score, _)| *score > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, known)| format!(" (did you mean '{known}'?)"))
+        .map_or_else(String::new, |(_, known)| {
+            format!(" (did you mean '{known}'?)")
+        })
 }
 
 fn extension(name: &str) -> Result<Extension, CpuError> {
@@ -83,7 +97,11 @@ impl FromStr for IsaConfig {
     type Err = CpuError;
 
     fn from_str(text: &str) -> Result<Self, CpuError> {
-        let mut items = text.split(',').map(str::trim).filter(|item| !item.is_empty()).peekable();
+        let mut items = text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .peekable();
         let named = items.next_if(|item| !item.starts_with(['+', '-']) && !item.contains('='));
         let mut config = match named {
             None => Self::default(),
@@ -119,11 +137,18 @@ impl IsaConfig {
         match (ext, on) {
             (Extension::Svade, _) | (Extension::Svadu, _) => {
                 let software = (ext == Extension::Svade) == on;
-                self.set_ad_update(if software { AdUpdate::Software } else { AdUpdate::Hardware });
+                self.set_ad_update(if software {
+                    AdUpdate::Software
+                } else {
+                    AdUpdate::Hardware
+                });
             }
             (Extension::I, false) => return Err(CpuError::Fixed("i", "it is the base")),
             (Extension::Zicsr, false) => {
-                return Err(CpuError::Fixed("zicsr", "the privileged architecture needs it"));
+                return Err(CpuError::Fixed(
+                    "zicsr",
+                    "the privileged architecture needs it",
+                ));
             }
             (_, true) => self.extensions = self.extensions.with(ext),
             (_, false) => self.extensions = self.extensions.without(ext),
@@ -139,7 +164,12 @@ impl IsaConfig {
         };
         match key {
             "satp" => {
-                let names = || SatpMode::ALL.iter().map(|mode| mode.name()).collect::<Vec<_>>();
+                let names = || {
+                    SatpMode::ALL
+                        .iter()
+                        .map(|mode| mode.name())
+                        .collect::<Vec<_>>()
+                };
                 let mode = SatpMode::ALL.iter().find(|mode| mode.name() == value);
                 self.satp = *mode.ok_or_else(|| bad(names().join(", ")))?;
             }
@@ -156,7 +186,9 @@ impl IsaConfig {
                     name: key.to_owned(),
                     hint: hint(
                         key,
-                        ["satp", "pmp"].into_iter().chain(Extension::ALL.iter().map(|e| e.name())),
+                        ["satp", "pmp"]
+                            .into_iter()
+                            .chain(Extension::ALL.iter().map(|e| e.name())),
                     ),
                 })?;
                 match value {

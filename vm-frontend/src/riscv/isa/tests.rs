@@ -1,7 +1,8 @@
 use super::*;
 
 fn parse(text: &str) -> IsaConfig {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    text.parse()
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn error(text: &str) -> String {
@@ -10,13 +11,19 @@ fn error(text: &str) -> String {
 
 #[test]
 fn cpu_empty_is_the_default_model() {
-    assert_eq!(parse(""), CpuModel::from_name("debian").expect("a model").config());
+    assert_eq!(
+        parse(""),
+        CpuModel::from_name("debian").expect("a model").config()
+    );
     assert_eq!(parse("satp=sv57").satp, SatpMode::Sv57);
 }
 
 #[test]
 fn cpu_rv64_isa_string_matches_rv64gc() {
-    assert_eq!(parse("rv64").isa_string(), "rv64imafdc_zicntr_zicsr_zifencei_zihpm_svade");
+    assert_eq!(
+        parse("rv64").isa_string(),
+        "rv64imafdc_zicntr_zicsr_zifencei_zihpm_svade"
+    );
     assert_eq!(parse("rv64").misa(), 0x8000_0000_0014_112d);
 }
 
@@ -29,7 +36,10 @@ fn cpu_debian_isa_string_is_in_canonical_order() {
     );
     assert_eq!(parse("debian").misa(), 0x8000_0000_0014_112f);
     assert_eq!(parse("debian").isa_base(), "rv64i");
-    assert_eq!(parse("rv64").isa_extensions()[..7], ["i", "m", "a", "f", "d", "c", "zicntr"]);
+    assert_eq!(
+        parse("rv64").isa_extensions()[..7],
+        ["i", "m", "a", "f", "d", "c", "zicntr"]
+    );
 }
 
 #[test]
@@ -52,14 +62,22 @@ fn cpu_svade_and_svadu_exclude_each_other() {
     ] {
         let config = parse(text);
         assert_eq!(config.ad_update(), who, "{text}");
-        assert_ne!(config.has(Extension::Svade), config.has(Extension::Svadu), "{text}");
+        assert_ne!(
+            config.has(Extension::Svade),
+            config.has(Extension::Svadu),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn cpu_unknown_names_get_the_nearest_match() {
-    assert!(error("debain").contains("did you mean 'debian'?"), "{}", error("debain"));
-    assert!(error("rv64,+zicbon").contains("did you mean 'zicbom'?"));
+    assert!(
+        error("debain").contains("did you mean 'debian'?"),
+        "{}",
+        error("debain")
+    );
+    assert!(error("rv64,+svinvl").contains("did you mean 'svinval'?"));
     assert!(error("rv64,sapt=sv39").contains("did you mean 'satp'?"));
     assert!(!error("rv64,+qqqq").contains("did you mean"));
 }

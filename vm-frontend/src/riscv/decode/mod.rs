@@ -1,0 +1,167 @@
+//! Decoding of instructions.
+//!
+//! What it is: two tables of encodings in the manual's notation (`table`: 32 bits, `compressed`: 16 bits), from
+//! which [`Op`], the decoder and the disassembler all follow, and a dispatch index over them that is worked out
+//! while compiling.
+//!
+//! Data flow: [`Decoder::decode`] takes the bytes as one little-endian word, picks the few rows that its major
+//! opcode and one more field leave, and gives the first one that matches and whose extensions the hart has.
+
+#![allow(long_running_const_eval)] // the tables are parsed by the compiler
+
+mod compressed;
+mod dispatch;
+mod pattern;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use table::Op;
+
+use super::isa::Extensions;
+use pattern::Pattern;
+
+/// A decoded instruction. Fields that the encoding does not have are zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Insn {
+    /// What it does.
+    pub op: Op,
+    /// Destination register, integer or floating-point as `op` says.
+    pub rd: u8,
+    /// First source register; the five-bit immediate of `csrr*i` and the constant's number of `fli`.
+    pub rs1: u8,
+    /// Second source register.
+    pub rs2: u8,
+    /// Third source register.
+    pub rs3: u8,
+    /// Rounding mode field (0 to 4, or 7 for dynamic), or for atomics aq (bit 1) and rl (bit 0).
+    pub rm: u8,
+    /// Length in bytes, 2 or 4.
+    pub len: u8,
+    /// Immediate, sign-extended as the encoding says; for `lui` and `auipc` already shifted. For CSR instructions
+    /// the CSR's number; for `fence` fm, pred and succ in bits 11-8, 7-4 and 3-0.
+    pub imm: i32,
+}
+
+impl Insn {
+    /// Acquire ordering of an atomic instruction.
+    pub const fn aq(&self) -> bool {
+        self.rm & 2 != 0
+    }
+
+    /// Release ordering of an atomic instruction.
+    pub const fn rl(&self) -> bool {
+        self.rm & 1 != 0
+    }
+
+    /// Number of the CSR that a Zicsr instruction names.
+    pub const fn csr(&self) -> u16 {
+        self.imm as u16
+    }
+}
+
+impl Op {
+    /// The mnemonic, without aq and rl.
+    pub fn name(self) -> &'static str {
+        table::ROWS[self as usize].name
+    }
+
+    /// How many there are; `op as usize` is below it.
+    pub const COUNT: usize = table::COUNT;
+
+    /// The row of the 32-bit encoding.
+    pub(super) fn row(self) -> &'static Row {
+        &table::ROWS[self as usize]
+    }
+
+    /// Every instruction, in table order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        table::ROWS.iter().map(|row| row.op)
+    }
+
+    /// The extensions that must all be present for the 32-bit encoding to exist.
+    pub fn needs(self) -> Extensions {
+        table::ROWS[self as usize].needs
+    }
+}
+
+/// One line of a table.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    pub(super) op: Op,
+    /// Mnemonic.
+    pub(super) name: &'static str,
+    /// Operands in the syntax of `disasm`.
+    pub(super) operands: &'static str,
+    needs: Extensions,
+    pattern: Pattern,
+}
+
+impl Row {
+    /// The encoding has aq and rl bits.
+    pub(super) const fn orders(&self) -> bool {
+        self.pattern.orders
+    }
+
+    fn extract(&self, word: u32, len: u8) -> Insn {
+        let pattern = &self.pattern;
+        Insn {
+            op: self.op,
+            rd: pattern.rd.get(word),
+            rs1: pattern.rs1.get(word),
+            rs2: pattern.rs2.get(word),
+            rs3: pattern.rs3.get(word),
+            rm: pattern.rm.get(word),
+            len,
+            imm: pattern.imm(word),
+        }
+    }
+}
+
+/// Length in bytes of the instruction that begins with the half-word `low`: 2 or 4. Longer formats do not exist
+/// yet; they count as 4 and decode to nothing (RISC-V Unpriv 20240411, 1.5).
+pub const fn length(low: u16) -> u8 {
+    if low & 3 == 3 { 4 } else { 2 }
+}
+
+/// Decodes for a hart with a given set of extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder {
+    extensions: Extensions,
+}
+
+impl Decoder {
+    /// A decoder that knows the instructions of `extensions` and no others.
+    pub const fn new(extensions: Extensions) -> Self {
+        Self { extensions }
+    }
+
+    /// Decodes the instruction in the low bytes of `word` (a 16-bit one leaves the upper half unused). `None` is an
+    /// illegal instruction: reserved, or of an extension that the hart lacks.
+    pub fn decode(&self, word: u32) -> Option<Insn> {
+        self.row(word)
+            .map(|(row, word, len)| row.extract(word, len))
+    }
+
+    /// Decodes, and says which row it was.
+    pub(super) fn row_and_insn(&self, word: u32) -> Option<(&'static Row, Insn)> {
+        self.row(word)
+            .map(|(row, word, len)| (row, row.extract(word, len)))
+    }
+
+    /// The table row for `word`, the word without what follows the instruction, and the length.
+    fn row(&self, word: u32) -> Option<(&'static Row, u32, u8)> {
+        let there =
+            |row: &&Row, word| row.pattern.matches(word) && self.extensions.contains(row.needs);
+        if length(word as u16) == 4 {
+            dispatch::full(word)
+                .find(|row| there(row, word))
+                .map(|row| (row, word, 4))
+        } else {
+            let low = word & 0xffff;
+            dispatch::compressed(low)
+                .find(|row| there(row, low))
+                .map(|row| (row, low, 2))
+        }
+    }
+}
