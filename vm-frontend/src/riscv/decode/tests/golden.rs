@@ -286,3 +286,20 @@ fn deviates(word: u32, decoder: &Decoder) -> bool {
         _ => unknown_to_binutils(row),
     }
 }
+
+/// `llvm.txt` is what LLVM 19's assembler makes of the extensions that binutils 2.40 does not know.
+#[test]
+fn disassemble_newer_extensions_agrees_with_llvm() {
+    let text = fs::read_to_string(golden("llvm.txt")).expect("the golden file is there");
+    let mut seen = std::collections::HashSet::new();
+    for line in text.lines() {
+        let (word, expected) = line.split_once('|').expect("word|text");
+        let word = u32::from_str_radix(word, 16).expect("hexadecimal");
+        let ours = disassemble(&ALL, word, GuestVirtAddr(0), Style::Plain);
+        assert_eq!(ours, expected, "{word:08x}");
+        seen.extend(ALL.decode(word).map(|insn| insn.op));
+    }
+    for row in table::ROWS.iter().filter(|row| unknown_to_binutils(row)) {
+        assert!(seen.contains(&row.op), "{} is in llvm.txt", row.name);
+    }
+}
