@@ -1,8 +1,9 @@
 //! Device status, feature negotiation and queue set-up (VIRTIO 1.3, 2 and 3.1): what both transports drive.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::{Mutex, MutexGuard};
 use virtio_queue::QueueState;
 use vm_mem::GuestMemory;
 
@@ -12,6 +13,10 @@ use super::save::{ControlState, QueueRegisters};
 use super::signal::{GuestSignal, InterruptSink};
 use super::spec::{feature, status};
 use super::worker::{Doorbell, RunningWorker};
+use crate::state::{RestoreError, check_shape, check_version};
+
+/// In errors about saved states.
+const WHAT: &str = "virtio";
 
 /// The half of a queue's address registers that a 32-bit write sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,9 +93,7 @@ impl DeviceControl {
     }
 
     fn lock(&self) -> MutexGuard<'_, Registers> {
-        self.registers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.registers.lock()
     }
 
     /// The device behind the registers.
@@ -391,10 +394,11 @@ impl DeviceControl {
         state
     }
 
-    /// Puts a saved state back. False, with the device reset, when the state is of another kind of device or of
-    /// another version.
-    #[must_use]
-    pub fn restore(&self, state: &ControlState) -> bool {
+    /// Puts a saved state back.
+    ///
+    /// # Errors
+    /// When the state is of another version or another kind of device; nothing has changed then.
+    pub fn restore(&self, state: &ControlState) -> Result<(), RestoreError> {
         let ControlState {
             version,
             status,
@@ -407,15 +411,12 @@ impl DeviceControl {
             queues,
             bus_master,
         } = state;
+        let sizes = queues.iter().map(|queue| &queue.max);
+        check_version(WHAT, *version, ControlState::VERSION)?;
+        check_shape(WHAT, "queues", sizes.eq(self.device.queue_sizes()))?;
+        check_shape(WHAT, "features", driver_features & !self.offered() == 0)?;
         let mut registers = self.lock();
         self.reset_locked(&mut registers);
-        let sizes = queues.iter().map(|queue| &queue.max);
-        if *version != ControlState::VERSION
-            || !sizes.eq(self.device.queue_sizes())
-            || driver_features & !self.offered() != 0
-        {
-            return false;
-        }
         registers.status = *status;
         registers.device_features_sel = *device_features_sel;
         registers.driver_features_sel = *driver_features_sel;
@@ -429,7 +430,7 @@ impl DeviceControl {
         if *needs_reset {
             self.signal.require_reset();
         }
-        true
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use super::save::MmioState;
 use super::signal::LevelInterrupt;
 use super::spec::VENDOR_ID;
 use crate::BusDevice;
+use crate::state::RestoreError;
 
 /// "virt" (VIRTIO 1.3, 4.2.2).
 const MAGIC: u32 = 0x7472_6976;
@@ -57,15 +58,18 @@ impl VirtioMmio {
         }
     }
 
-    /// Puts a saved state back. False when it is of another kind of device.
-    #[must_use]
-    pub fn restore(&self, state: &MmioState) -> bool {
+    /// Puts a saved state back.
+    ///
+    /// # Errors
+    /// When the state is of another version or another kind of device; nothing has changed then.
+    pub fn restore(&self, state: &MmioState) -> Result<(), RestoreError> {
         let MmioState {
             control,
             interrupt_status,
         } = state;
+        self.control.restore(control)?;
         self.interrupt.restore(*interrupt_status);
-        self.control.restore(control)
+        Ok(())
     }
 
     fn read_register(&self, offset: u32) -> u32 {

@@ -14,9 +14,13 @@
 
 pub mod block;
 mod chain;
+pub mod console;
 mod control;
 mod device;
+pub mod entropy;
+mod inbound;
 mod mmio;
+pub mod net;
 mod queue;
 pub mod save;
 mod signal;

@@ -1,17 +1,22 @@
 //! A split virtqueue as a device uses it (VIRTIO 1.3, 2.7), on top of the `virtio-queue` crate.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
 use vm_core::GuestPhysAddr;
 use vm_mem::GuestRamMap;
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Address, Bytes, GuestAddress};
 
 use super::chain::{Buffer, Chain};
 use super::signal::{Cause, GuestSignal};
 use super::spec::{AVAIL_NO_INTERRUPT, MAX_CHAIN};
 use super::worker::Doorbell;
+
+/// Flags and index come before a ring's elements (VIRTIO 1.3, 2.7.6 and 2.7.8).
+const RING_HEADER_BYTES: u64 = 4;
+/// Where a ring's index lies.
+const RING_INDEX: u64 = 2;
 
 /// How a driver broke the rules of the rings. The device stops with DEVICE_NEEDS_RESET, except for
 /// [`RingError::NotRam`], which may fail just the request.
@@ -40,6 +45,8 @@ pub enum RingError {
 pub struct VirtQueue {
     queue: Queue,
     index: u16,
+    /// Next used entry when the driver was last considered for an interrupt.
+    signalled: u16,
     memory: Arc<GuestRamMap>,
     signal: Arc<GuestSignal>,
     doorbell: Arc<Doorbell>,
@@ -55,9 +62,12 @@ impl VirtQueue {
         doorbell: Arc<Doorbell>,
     ) -> Option<Self> {
         let queue = Queue::try_from(state).ok()?;
-        queue.is_valid(&*memory).then_some(Self {
+        let signalled = queue.next_used();
+        let valid = queue.is_valid(&*memory);
+        valid.then_some(Self {
             queue,
             index,
+            signalled,
             memory,
             signal,
             doorbell,
@@ -124,13 +134,54 @@ impl VirtQueue {
             .set_next_avail(self.queue.next_avail().wrapping_sub(chains));
     }
 
+    /// Takes the next chain; when there is none, asks the driver to notify and returns false.
+    ///
+    /// # Errors
+    /// When ring or chain are malformed.
+    pub fn pop_or_wait(&mut self, chain: &mut Chain) -> Result<bool, RingError> {
+        loop {
+            if self.pop(chain)? {
+                return Ok(true);
+            }
+            if !self.enable_notification()? {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Returns a chain to the driver: the device wrote `written` bytes of it. Interrupts nobody; see
     /// [`VirtQueue::signal`].
     ///
     /// # Errors
-    /// When the head is no descriptor of this queue.
+    /// When the ring is not RAM any more.
     pub fn push_used(&mut self, head: u16, written: u32) -> Result<(), RingError> {
-        Ok(self.queue.add_used(&*self.memory, head, written)?)
+        self.push_used_all(&[(head, written)])
+    }
+
+    /// Returns several chains (head, bytes written) so that the driver sees all or none of them.
+    ///
+    /// # Errors
+    /// When the ring is not RAM any more.
+    pub fn push_used_all(&mut self, used: &[(u16, u32)]) -> Result<(), RingError> {
+        let ring = GuestAddress(self.queue.used_ring());
+        let mut next = self.queue.next_used();
+        for &(head, written) in used {
+            let mut element = [0; 8];
+            element[..2].copy_from_slice(&head.to_le_bytes());
+            element[4..].copy_from_slice(&written.to_le_bytes());
+            let slot = u64::from(next % self.queue.size());
+            let at = ring.unchecked_add(RING_HEADER_BYTES + slot * element.len() as u64);
+            self.memory
+                .write_slice(&element, at)
+                .map_err(virtio_queue::Error::GuestMemory)?;
+            next = next.wrapping_add(1);
+        }
+        self.queue.set_next_used(next);
+        let index = ring.unchecked_add(RING_INDEX);
+        Ok(self
+            .memory
+            .store(next.to_le(), index, Ordering::Release)
+            .map_err(virtio_queue::Error::GuestMemory)?)
     }
 
     /// Interrupts the driver for what was pushed, unless it asked not to be (VIRTIO 1.3, 2.7.7.2).
@@ -138,20 +189,36 @@ impl VirtQueue {
     /// # Errors
     /// When the ring is not RAM any more.
     pub fn signal(&mut self) -> Result<(), RingError> {
-        let wanted = self.queue.needs_notification(&*self.memory)?
-            && (self.queue.event_idx_enabled() || self.avail_flags()? & AVAIL_NO_INTERRUPT == 0);
+        // What was pushed must be visible before the driver's wish is read.
+        fence(Ordering::SeqCst);
+        let new = self.queue.next_used();
+        let old = std::mem::replace(&mut self.signalled, new);
+        let wanted = if self.queue.event_idx_enabled() {
+            let offset = RING_HEADER_BYTES + 2 * u64::from(self.queue.size());
+            let event = self.avail_word(offset)?;
+            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+        } else {
+            new != old && self.avail_word(0)? & AVAIL_NO_INTERRUPT == 0
+        };
         if wanted {
             self.signal.raise(Cause::Queue(self.index));
         }
         Ok(())
     }
 
-    fn avail_flags(&self) -> Result<u16, RingError> {
-        let flags: u16 = self
+    /// Stops the device: the driver has to reset it.
+    pub(crate) fn fail(&self) {
+        self.signal.require_reset();
+    }
+
+    /// The 16 bits at `offset` in the available ring.
+    fn avail_word(&self, offset: u64) -> Result<u16, RingError> {
+        let at = GuestAddress(self.queue.avail_ring()).unchecked_add(offset);
+        let word: u16 = self
             .memory
-            .load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed)
+            .load(at, Ordering::Relaxed)
             .map_err(virtio_queue::Error::GuestMemory)?;
-        Ok(u16::from_le(flags))
+        Ok(u16::from_le(word))
     }
 
     /// Asks the driver to notify when it adds chains. True when some are there already: pop them first, no

@@ -1,8 +1,9 @@
 //! From a device to its driver: interrupts, configuration changes, the request to be reset.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use vm_core::IrqLine;
 
 use super::spec::isr;
@@ -91,7 +92,7 @@ impl LevelInterrupt {
     /// Changes the status bits; returns those before. The line moves under the lock: a device raising while the
     /// driver acknowledges must not end with a bit set and the line low.
     fn update(&self, change: impl FnOnce(u8) -> u8) -> u8 {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock();
         let before = *status;
         *status = change(before);
         if (before == 0) != (*status == 0) {

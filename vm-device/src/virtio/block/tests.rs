@@ -266,13 +266,13 @@ fn save_and_restore_between_requests_continues_the_rings() {
     let state_later = rig.registers.save();
     let device = VirtioBlock::new(disk.clone(), "x");
     let other = VirtioMmio::new("restored", device, rig.memory.clone(), rig.irq.clone());
-    assert!(other.restore(&state_later));
+    other.restore(&state_later).unwrap();
     rig.registers = other;
     assert_eq!(request(&mut rig, 0, 7, Some(writable(DATA, 512))).0, 0);
     assert_eq!(rig.get(DATA, 1), [7]);
     let mut wrong = state;
     wrong.control.queues.push(wrong.control.queues[0].clone());
-    assert!(!rig.registers.restore(&wrong));
+    assert!(rig.registers.restore(&wrong).is_err());
 }
 
 #[test]

@@ -1,0 +1,229 @@
+//! The virtio network card (VIRTIO 1.3, 5.1): one pair of queues, mergeable receive buffers, no offloads.
+
+pub mod spec;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use self::spec::{
+    FRAME_BYTES, FRAME_MIN_BYTES, HEADER_BUFFERS, HEADER_BYTES, RECEIVE, TRANSMIT, config, feature,
+};
+use super::block::copy_config;
+use super::chain::Chain;
+use super::device::{Activation, QueueWorker, VirtioDevice};
+use super::inbound::Inbound;
+use super::queue::{RingError, VirtQueue};
+use super::signal::GuestSignal;
+use super::spec::DeviceType;
+use crate::net::{FrameSink, NetBackend};
+
+const QUEUE_SIZE: u16 = 256;
+
+struct Shared {
+    backend: Arc<dyn NetBackend>,
+    mac: [u8; 6],
+    receive: Inbound,
+    mergeable: AtomicBool,
+    link_up: AtomicBool,
+    signal: Mutex<Option<Arc<GuestSignal>>>,
+}
+
+/// A network card.
+pub struct VirtioNet {
+    shared: Arc<Shared>,
+}
+
+impl VirtioNet {
+    /// A card with address `mac`, cabled to `backend`.
+    pub fn new(backend: Arc<dyn NetBackend>, mac: [u8; 6]) -> Arc<Self> {
+        let shared = Arc::new(Shared {
+            backend: backend.clone(),
+            mac,
+            receive: Inbound::default(),
+            mergeable: AtomicBool::new(false),
+            link_up: AtomicBool::new(true),
+            signal: Mutex::new(None),
+        });
+        backend.connect(Arc::new(CableEnd(Arc::downgrade(&shared))));
+        Arc::new(Self { shared })
+    }
+
+    /// Plugs the cable in or pulls it. Frames are lost while it is out.
+    pub fn set_link(&self, up: bool) {
+        let signal = self.shared.signal.lock().clone();
+        if self.shared.link_up.swap(up, Ordering::SeqCst) != up
+            && let Some(signal) = signal
+        {
+            signal.config_changed();
+        }
+    }
+}
+
+/// What the back end holds of a card: it must not keep it alive, the card keeps the back end.
+struct CableEnd(std::sync::Weak<Shared>);
+
+impl FrameSink for CableEnd {
+    fn receive(&self, frame: &[u8]) -> bool {
+        match self.0.upgrade() {
+            Some(card) if card.link_up.load(Ordering::SeqCst) => card.receive(frame),
+            // Nobody is there: lost, as on a real wire.
+            _ => true,
+        }
+    }
+}
+
+impl Shared {
+    fn receive(&self, frame: &[u8]) -> bool {
+        if !(FRAME_MIN_BYTES..=FRAME_BYTES).contains(&frame.len()) {
+            return true;
+        }
+        let mergeable = self.mergeable.load(Ordering::SeqCst);
+        let delivered = self
+            .receive
+            .deliver(|queue, chain| receive_frame(queue, chain, frame, mergeable));
+        delivered.is_some()
+    }
+}
+
+/// Puts a frame into as many buffers as it takes (VIRTIO 1.3, 5.1.6.4). `None` when there are too few.
+fn receive_frame(
+    queue: &mut VirtQueue,
+    chain: &mut Chain,
+    frame: &[u8],
+    mergeable: bool,
+) -> Result<Option<()>, RingError> {
+    let mut chains: Vec<Chain> = Vec::new();
+    let mut room = 0;
+    let wanted = (HEADER_BYTES + frame.len()) as u64;
+    while room < wanted {
+        let full = if mergeable {
+            chains.len() == usize::from(QUEUE_SIZE)
+        } else {
+            room > 0
+        };
+        if full {
+            // One buffer too small for the frame: dropped, the buffer stays.
+            queue.unpop(chains.len() as u16);
+            return Ok(Some(()));
+        }
+        if !queue.pop_or_wait(chain)? {
+            queue.unpop(chains.len() as u16);
+            return Ok(None);
+        }
+        let here = chain.writer(queue.memory()).left();
+        // The header must not be split; a buffer without room for it breaks 5.1.6.3.1.
+        if here < HEADER_BYTES as u64 {
+            return Err(RingError::MalformedRequest(chain.head));
+        }
+        room += here;
+        chains.push(std::mem::take(chain));
+    }
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + frame.len());
+    bytes.resize(HEADER_BYTES, 0);
+    bytes[HEADER_BUFFERS..].copy_from_slice(&(chains.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(frame);
+    let mut rest = &bytes[..];
+    let mut used = Vec::with_capacity(chains.len());
+    for chain in &chains {
+        let mut writer = chain.writer(queue.memory());
+        let here = writer.left().min(rest.len() as u64) as usize;
+        // In a buffer that is not RAM the frame is lost; the driver gets its buffer back.
+        let _ = writer.write(&rest[..here]);
+        rest = &rest[here..];
+        used.push((chain.head, here as u32));
+    }
+    queue.push_used_all(&used)?;
+    queue.signal()?;
+    *chain = chains.pop().unwrap_or_default();
+    Ok(Some(()))
+}
+
+impl VirtioDevice for VirtioNet {
+    fn device_type(&self) -> DeviceType {
+        DeviceType::Net
+    }
+
+    fn features(&self) -> u64 {
+        feature::MAC | feature::STATUS | feature::MRG_RXBUF
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &[QUEUE_SIZE, QUEUE_SIZE]
+    }
+
+    fn read_config(&self, offset: u64, into: &mut [u8]) {
+        let mut bytes = [0; config::BYTES];
+        bytes[config::MAC..][..6].copy_from_slice(&self.shared.mac);
+        let up = self.shared.link_up.load(Ordering::SeqCst);
+        bytes[config::STATUS] = if up { config::LINK_UP } else { 0 };
+        copy_config(&bytes, offset, into);
+    }
+
+    fn activate(&self, mut activation: Activation) -> Box<dyn QueueWorker> {
+        let mergeable = activation.features & feature::MRG_RXBUF != 0;
+        self.shared.mergeable.store(mergeable, Ordering::SeqCst);
+        *self.shared.signal.lock() = Some(activation.signal);
+        self.shared.receive.open(activation.queues[RECEIVE].take());
+        Box::new(Worker {
+            shared: self.shared.clone(),
+            transmit: activation.queues[TRANSMIT].take(),
+            chain: Chain::new(),
+            frame: vec![0; FRAME_BYTES],
+        })
+    }
+
+    fn reset(&self) {
+        self.shared.receive.close();
+        *self.shared.signal.lock() = None;
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    transmit: Option<VirtQueue>,
+    chain: Chain,
+    frame: Vec<u8>,
+}
+
+impl QueueWorker for Worker {
+    fn work(&mut self, events: u64) -> Result<(), RingError> {
+        if events & (1 << RECEIVE) != 0 && self.shared.receive.take_room() {
+            self.shared.backend.resume();
+        }
+        let Self {
+            shared,
+            transmit,
+            chain,
+            frame,
+        } = self;
+        let Some(transmit) = transmit else {
+            return Ok(());
+        };
+        transmit.drain(chain, |chain, memory| {
+            let mut reader = chain.reader(memory);
+            if reader.left() < HEADER_BYTES as u64 {
+                return Err(RingError::MalformedRequest(chain.head));
+            }
+            // Without offloads the header says nothing. Frames that are too long or not in RAM are lost.
+            let bytes = reader.left() - HEADER_BYTES as u64;
+            let valid = (FRAME_MIN_BYTES as u64..=FRAME_BYTES as u64).contains(&bytes);
+            if valid
+                && reader.read_array::<HEADER_BYTES>().is_ok()
+                && let Ok(bytes) = reader.read(frame)
+                && shared.link_up.load(Ordering::SeqCst)
+            {
+                shared.backend.transmit(&frame[..bytes]);
+            }
+            Ok(0)
+        })
+    }
+
+    fn into_queues(self: Box<Self>) -> Vec<Option<VirtQueue>> {
+        vec![self.shared.receive.close(), self.transmit]
+    }
+}
+
+#[cfg(test)]
+mod tests;
