@@ -38,6 +38,8 @@ fi
 
 case $order in
 shell)
+    # Later kernel messages would end up in the output of commands; emergencies still come through.
+    dmesg -n 1
     echo "guest: shell"
     setsid cttyhack sh
     ;;

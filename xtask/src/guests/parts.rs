@@ -85,6 +85,8 @@ pub const STANDARD_MODULES: &[&str] = &[
     "virtio_blk",
     "virtio_net",
     "virtio_rng",
+    // ext4 asks the crypto layer for it by name, which `depends=` does not show.
+    "crc32c_generic",
     "ext4",
     "vfat",
     "nls_ascii",

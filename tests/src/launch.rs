@@ -1,0 +1,262 @@
+//! A machine to start, written down once for both emulators.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use xtask::guests::Cache;
+
+/// Which program runs the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulator {
+    /// The program under test.
+    VmCli,
+    /// The private QEMU: shows that a test itself is right.
+    Qemu,
+}
+
+impl Emulator {
+    /// The one that `VM_TESTS_EMULATOR` names (`vm-cli`, the default, or `qemu`).
+    ///
+    /// # Panics
+    /// When it names another.
+    pub fn chosen() -> Self {
+        match std::env::var("VM_TESTS_EMULATOR").as_deref() {
+            Err(_) | Ok("" | "vm-cli") => Self::VmCli,
+            Ok("qemu") => Self::Qemu,
+            Ok(other) => panic!("VM_TESTS_EMULATOR={other}: say vm-cli or qemu"),
+        }
+    }
+}
+
+/// A disk of the machine.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// A raw image.
+    pub file: PathBuf,
+    /// Writes vanish with the machine.
+    pub snapshot: bool,
+}
+
+impl Disk {
+    /// A raw image that keeps what the guest writes.
+    pub fn raw(file: impl Into<PathBuf>) -> Self {
+        Self {
+            file: file.into(),
+            snapshot: false,
+        }
+    }
+
+    /// A raw image that stays as it is.
+    pub fn snapshot(file: impl Into<PathBuf>) -> Self {
+        Self {
+            file: file.into(),
+            snapshot: true,
+        }
+    }
+}
+
+/// A riscv64 machine: `--no-reboot`, the console on standard input and output.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Kernel image; with `bios`, started by it.
+    pub kernel: Option<PathBuf>,
+    /// Initramfs.
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line.
+    pub append: String,
+    /// Firmware instead of the built-in one.
+    pub bios: Option<PathBuf>,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// RAM in MiB.
+    pub memory_mib: u32,
+    /// Disks, in the order in which the guest names them.
+    pub disks: Vec<Disk>,
+    /// User-mode network.
+    pub network: bool,
+    /// Start again when the guest asks for a reset.
+    pub reboot: bool,
+}
+
+impl Launch {
+    /// Debian's kernel with the standard initramfs, one CPU, 512 MiB.
+    pub fn riscv64_linux(cache: &Cache) -> Self {
+        Self {
+            kernel: Some(cache.file("riscv64/Image")),
+            initrd: Some(cache.file("riscv64/initramfs.cpio.gz")),
+            append: "console=ttyS0 panic=-1".to_owned(),
+            ..Self::empty()
+        }
+    }
+
+    /// `firmware` that starts U-Boot, which looks for an operating system on `disk`.
+    pub fn riscv64_disk(cache: &Cache, disk: Disk) -> Self {
+        Self {
+            bios: Some(cache.file("riscv64/fw_dynamic.bin")),
+            kernel: Some(cache.file("riscv64/u-boot.bin")),
+            disks: vec![disk],
+            memory_mib: 1024,
+            ..Self::empty()
+        }
+    }
+
+    fn empty() -> Self {
+        Self {
+            kernel: None,
+            initrd: None,
+            append: String::new(),
+            bios: None,
+            cpus: 1,
+            memory_mib: 512,
+            disks: Vec::new(),
+            network: false,
+            reboot: false,
+        }
+    }
+
+    /// The same with more words on the kernel's command line.
+    pub fn with_words(mut self, words: &str) -> Self {
+        self.append = format!("{} {words}", self.append);
+        self
+    }
+
+    /// The command for an emulator.
+    ///
+    /// # Panics
+    /// When the emulator is not there: `vm-cli` not built, or QEMU not fetched.
+    pub fn command(&self, emulator: Emulator, cache: &Cache) -> Command {
+        match emulator {
+            Emulator::VmCli => self.vm_cli(),
+            Emulator::Qemu => self.qemu(cache),
+        }
+    }
+
+    fn vm_cli(&self) -> Command {
+        let program = vm_cli_path();
+        assert!(
+            program.exists(),
+            "{} is missing: build it with `cargo build --release -p vm-cli`, or name another in VM_CLI",
+            program.display()
+        );
+        let mut command = Command::new(program);
+        command.arg("run").args(self.vm_cli_arguments());
+        command
+    }
+
+    fn vm_cli_arguments(&self) -> Vec<String> {
+        let mut words = vec!["--arch".to_owned(), "riscv64".to_owned()];
+        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        for (name, file) in [
+            ("--bios", &self.bios),
+            ("--kernel", &self.kernel),
+            ("--initrd", &self.initrd),
+        ] {
+            if let Some(file) = file {
+                option(name, file.display().to_string());
+            }
+        }
+        if !self.append.is_empty() {
+            option("--append", self.append.clone());
+        }
+        option("--cpus", self.cpus.to_string());
+        option("--memory", format!("{}M", self.memory_mib));
+        for disk in &self.disks {
+            let snapshot = if disk.snapshot { ",snapshot=on" } else { "" };
+            option(
+                "--disk",
+                format!("file={},format=raw{snapshot}", disk.file.display()),
+            );
+        }
+        if self.network {
+            option("--net", "user".to_owned());
+        }
+        option("--serial", "stdio".to_owned());
+        if !self.reboot {
+            words.push("--no-reboot".to_owned());
+        }
+        words
+    }
+
+    fn qemu(&self, cache: &Cache) -> Command {
+        let mut command = cache
+            .qemu_system_riscv64()
+            .unwrap_or_else(|error| panic!("{error}"));
+        command.args(["-M", "virt", "-accel", "tcg,thread=multi"]);
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+        ]);
+        command.args([
+            "-smp",
+            &self.cpus.to_string(),
+            "-m",
+            &self.memory_mib.to_string(),
+        ]);
+        for (name, file) in [
+            ("-bios", &self.bios),
+            ("-kernel", &self.kernel),
+            ("-initrd", &self.initrd),
+        ] {
+            if let Some(file) = file {
+                command.arg(name).arg(file);
+            }
+        }
+        if !self.append.is_empty() {
+            command.args(["-append", &self.append]);
+        }
+        for (index, disk) in self.disks.iter().enumerate() {
+            let snapshot = if disk.snapshot { "on" } else { "off" };
+            let file = disk.file.display();
+            let drive = format!("if=none,id=d{index},format=raw,snapshot={snapshot},file={file}");
+            command.args(["-drive", &drive]);
+            command.args(["-device", &format!("virtio-blk-pci,drive=d{index}")]);
+        }
+        if self.network {
+            command.args(["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"]);
+        }
+        if !self.reboot {
+            command.arg("-no-reboot");
+        }
+        command
+    }
+}
+
+/// `VM_CLI`, or `release/vm-cli` of the target directory that holds this test.
+fn vm_cli_path() -> PathBuf {
+    if let Some(path) = std::env::var_os("VM_CLI").filter(|path| !path.is_empty()) {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("invariant: a running test has a path");
+    // TARGET/PROFILE/deps/TEST
+    let target = test
+        .ancestors()
+        .nth(3)
+        .expect("invariant: cargo's layout of a target directory");
+    target.join("release/vm-cli")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vm_cli_arguments_full_machine_names_every_part() {
+        let cache = Cache::at("/cache");
+        let mut launch = Launch::riscv64_linux(&cache).with_words("order=poweroff");
+        launch.disks = vec![Disk::raw("/d.img"), Disk::snapshot("/e.img")];
+        launch.network = true;
+        launch.cpus = 4;
+        let line = launch.vm_cli_arguments().join(" ");
+        assert_eq!(
+            line,
+            "--arch riscv64 --kernel /cache/riscv64/Image --initrd /cache/riscv64/initramfs.cpio.gz \
+             --append console=ttyS0 panic=-1 order=poweroff --cpus 4 --memory 512M \
+             --disk file=/d.img,format=raw --disk file=/e.img,format=raw,snapshot=on --net user \
+             --serial stdio --no-reboot"
+        );
+    }
+}
