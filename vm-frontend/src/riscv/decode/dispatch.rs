@@ -54,7 +54,15 @@ impl Kind {
 struct Index<const KEYS: usize, const ENTRIES: usize> {
     /// Where the rows of each key begin; those of the next one end them.
     starts: [u16; KEYS],
-    rows: [u16; ENTRIES],
+    rows: [Candidate; ENTRIES],
+}
+
+/// A row to try, with what most often rules it out.
+#[derive(Clone, Copy)]
+struct Candidate {
+    mask: u32,
+    bits: u32,
+    row: u16,
 }
 
 const fn entries(kind: Kind, rows: &[Row]) -> usize {
@@ -77,7 +85,11 @@ const fn index<const KEYS: usize, const ENTRIES: usize>(
 ) -> Index<KEYS, ENTRIES> {
     let mut index = Index {
         starts: [0; KEYS],
-        rows: [0; ENTRIES],
+        rows: [Candidate {
+            mask: 0,
+            bits: 0,
+            row: 0,
+        }; ENTRIES],
     };
     let mut row = 0;
     while row < rows.len() {
@@ -102,7 +114,11 @@ const fn index<const KEYS: usize, const ENTRIES: usize>(
         while second < 32 {
             if kind.allows(&rows[row], second) {
                 let key = kind.key_of(&rows[row], second);
-                index.rows[next[key] as usize] = row as u16;
+                index.rows[next[key] as usize] = Candidate {
+                    mask: rows[row].pattern.mask,
+                    bits: rows[row].pattern.bits,
+                    row: row as u16,
+                };
                 next[key] += 1;
             }
             second += 1;
@@ -118,25 +134,30 @@ static COMPRESSED: Index<{ 4 * 32 + 1 }, { entries(Kind::Compressed, &compressed
     index(Kind::Compressed, &compressed::ROWS_CONST);
 
 impl<const KEYS: usize, const ENTRIES: usize> Index<KEYS, ENTRIES> {
+    /// The rows whose fixed bits are those of `word`.
     #[inline]
-    fn candidates(&self, key: usize) -> &[u16] {
-        &self.rows[usize::from(self.starts[key])..usize::from(self.starts[key + 1])]
+    fn candidates<'a>(
+        &'a self,
+        kind: Kind,
+        rows: &'static [Row],
+        word: u32,
+    ) -> impl Iterator<Item = &'static Row> + 'a {
+        let key = kind.key(word);
+        self.rows[usize::from(self.starts[key])..usize::from(self.starts[key + 1])]
+            .iter()
+            .filter(move |candidate| word & candidate.mask == candidate.bits)
+            .map(|candidate| &rows[usize::from(candidate.row)])
     }
 }
 
 /// The rows to try for a 32-bit word.
 #[inline]
 pub(super) fn full(word: u32) -> impl Iterator<Item = &'static Row> {
-    FULL.candidates(Kind::Full.key(word))
-        .iter()
-        .map(|&row| &table::ROWS[usize::from(row)])
+    FULL.candidates(Kind::Full, &table::ROWS, word)
 }
 
 /// The rows to try for a 16-bit word.
 #[inline]
 pub(super) fn compressed(word: u32) -> impl Iterator<Item = &'static Row> {
-    COMPRESSED
-        .candidates(Kind::Compressed.key(word))
-        .iter()
-        .map(|&row| &compressed::ROWS[usize::from(row)])
+    COMPRESSED.candidates(Kind::Compressed, &compressed::ROWS, word)
 }

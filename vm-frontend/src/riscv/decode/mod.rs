@@ -105,12 +105,22 @@ impl Row {
 
     fn extract(&self, word: u32, len: u8) -> Insn {
         let pattern = &self.pattern;
+        let [rd, rs1, rs2, rs3] = if len == 4 {
+            [
+                pattern.rd.get_at::<7>(word),
+                pattern.rs1.get_at::<15>(word),
+                pattern.rs2.get_at::<20>(word),
+                pattern.rs3.get_at::<27>(word),
+            ]
+        } else {
+            [pattern.rd, pattern.rs1, pattern.rs2, pattern.rs3].map(|field| field.get(word))
+        };
         Insn {
             op: self.op,
-            rd: pattern.rd.get(word),
-            rs1: pattern.rs1.get(word),
-            rs2: pattern.rs2.get(word),
-            rs3: pattern.rs3.get(word),
+            rd,
+            rs1,
+            rs2,
+            rs3,
             rm: pattern.rm.get(word),
             len,
             imm: pattern.imm(word),

@@ -34,17 +34,22 @@ impl Field {
     pub(super) const fn get(self, word: u32) -> u8 {
         ((word >> self.lo) as u8 & self.mask) + self.plus
     }
+
+    /// The same for a field that stands at bit `LO` if it exists at all, as the registers of 32-bit encodings do.
+    pub(super) const fn get_at<const LO: u32>(self, word: u32) -> u8 {
+        (word >> LO) as u8 & self.mask
+    }
 }
 
-/// Bits of an encoding that become bits of the immediate.
+/// Bits of an encoding that become bits of the immediate: these, rotated left.
 #[derive(Clone, Copy)]
 struct Slice {
-    from: u8,
-    width: u8,
-    to: u8,
+    mask: u32,
+    rotate: u8,
 }
 
 const MAX_SLICES: usize = 8;
+const UNUSED: Slice = Slice { mask: 0, rotate: 0 };
 
 /// Everything that matching and operand extraction need to know of one encoding.
 #[derive(Clone, Copy)]
@@ -76,11 +81,19 @@ impl Pattern {
             && !(self.rounds && matches!(word >> 12 & 7, 5 | 6))
     }
 
-    /// The immediate of `word`, sign-extended if the encoding says so.
+    /// The immediate of `word`, sign-extended if the encoding says so. Few encodings have more than four slices,
+    /// and a loop of fixed length costs less than a wrong guess of how many there are.
+    #[inline]
     pub(super) fn imm(&self, word: u32) -> i32 {
-        let mut value = 0;
-        for slice in &self.slices[..usize::from(self.slice_count)] {
-            value |= (word >> slice.from & (u32::MAX >> (32 - slice.width))) << slice.to;
+        let gather = |slices: &[Slice]| {
+            slices.iter().fold(0, |value, slice| {
+                value | (word & slice.mask).rotate_left(slice.rotate.into())
+            })
+        };
+        let (first, rest) = self.slices.split_at(MAX_SLICES / 2);
+        let mut value = gather(first);
+        if usize::from(self.slice_count) > MAX_SLICES / 2 {
+            value |= gather(rest);
         }
         (value << self.sign_shift) as i32 >> self.sign_shift
     }
@@ -106,11 +119,7 @@ impl Pattern {
             rounds: false,
             orders: false,
             some_of: 0,
-            slices: [Slice {
-                from: 0,
-                width: 1,
-                to: 0,
-            }; MAX_SLICES],
+            slices: [UNUSED; MAX_SLICES],
             slice_count: 0,
             sign_shift: 0,
         };
@@ -310,11 +319,9 @@ impl Parser<'_> {
     const fn slice(&mut self, pattern: &mut Pattern, hi: u8, lo: u8) {
         let width = hi - lo + 1;
         let from = self.take(width as u32) as u8;
-        pattern.slices[pattern.slice_count as usize] = Slice {
-            from,
-            width,
-            to: lo,
-        };
+        let mask = (u32::MAX >> (32 - width as u32)) << from;
+        let rotate = (lo + 32 - from) % 32;
+        pattern.slices[pattern.slice_count as usize] = Slice { mask, rotate };
         pattern.slice_count += 1;
         if hi > self.top {
             self.top = hi;
