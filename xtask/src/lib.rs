@@ -2,7 +2,8 @@
 //! share.
 //!
 //! What it is: [`guests`] fetches unmodified Debian kernels, firmware and programs into the cache and
-//! assembles initramfs archives and disk images from them; [`lint`] checks the house rules.
+//! assembles initramfs archives and disk images from them; [`lint`] checks the house rules;
+//! [`test`] runs all tests.
 //!
 //! What it refuses to do: contain product code, change anything outside the repository's `target` and
 //! `.cache` directories, or need root.
@@ -14,10 +15,11 @@
 //! Specifications followed: initramfs buffer format (Linux `driver-api/early-userspace`), UEFI 2.10
 //! chapter 5 (GPT) for disk images.
 
+use std::path::PathBuf;
+
 pub mod guests;
 pub mod lint;
-
-use std::path::PathBuf;
+pub mod test;
 
 /// The root directory of the repository.
 pub fn repository() -> PathBuf {

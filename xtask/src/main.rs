@@ -17,12 +17,15 @@ enum Task {
     Guests(xtask::guests::Arguments),
     /// Check the house rules that the compiler does not
     Lint,
+    /// Fetch the guests, build vm-cli and run every test
+    Test(xtask::test::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Guests(arguments) => xtask::guests::run(&arguments).map_err(|e| e.to_string()),
         Task::Lint => xtask::lint::run(&xtask::repository()).map_err(|e| e.to_string()),
+        Task::Test(arguments) => xtask::test::run(&arguments).map_err(|e| e.to_string()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

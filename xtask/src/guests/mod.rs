@@ -26,7 +26,7 @@ use cache::BundleStamp;
 use parts::{Bundle, PARTS, Part, Root};
 
 /// Command line of `cargo xtask guests`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Arguments {
     /// Only these parts (several names, or the option several times)
     #[arg(long, value_name = "NAME", num_args = 1..)]
