@@ -1,0 +1,253 @@
+//! The block cache: translated code by physical address and mode, shared by all virtual CPUs.
+//!
+//! Lookups take no lock: a hash table of linked lists whose links are atomic. Blocks are added and removed under one
+//! mutex; removed ones go to the collector and are dropped when no virtual CPU can still run them.
+
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use vm_core::GuestPhysAddr;
+use vm_gc::Collector;
+use vm_ir::BlockKey;
+use vm_mem::CodeWriteObserver;
+
+use crate::microop::MicroOp;
+use crate::predecode::Code;
+
+/// Lists in the hash table.
+const BUCKETS: usize = 1 << 15;
+
+/// A block's code with what it was made from.
+pub(crate) struct CachedBlock {
+    pub(crate) key: BlockKey,
+    pub(crate) code: Code,
+    pub(crate) second_page: Option<GuestPhysAddr>,
+    next: AtomicPtr<CachedBlock>,
+}
+
+impl CachedBlock {
+    pub(crate) fn new(key: BlockKey, code: Code, second_page: Option<GuestPhysAddr>) -> Box<Self> {
+        Box::new(Self { key, code, second_page, next: AtomicPtr::new(ptr::null_mut()) })
+    }
+
+    pub(crate) fn head(&self) -> *const MicroOp {
+        self.code.head()
+    }
+}
+
+/// Blocks that read a page, by the mutex's owner only.
+#[derive(Default)]
+struct Page {
+    blocks: Vec<*mut CachedBlock>,
+    /// Pages whose straddling blocks end in this one.
+    straddled_from: Vec<GuestPhysAddr>,
+}
+
+#[derive(Default)]
+struct Index {
+    pages: HashMap<u64, Page>,
+    /// Pages that got their first code, with the epoch: until every virtual CPU has passed it, a store to the page
+    /// may have gone unseen.
+    fresh: Vec<(GuestPhysAddr, u64)>,
+}
+
+// SAFETY: the pointers are to blocks that the cache owns; they are followed only under the mutex.
+unsafe impl Send for Index {}
+
+/// Counters of a [`BlockCache`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Blocks in the cache.
+    pub blocks: usize,
+    /// Host bytes of their code.
+    pub bytes: usize,
+    /// Pages whose code was thrown away because it was written.
+    pub invalidations: u64,
+    /// Times everything was thrown away because the budget was used up.
+    pub flushes: u64,
+}
+
+/// The shared block cache.
+pub(crate) struct BlockCache {
+    buckets: Box<[AtomicPtr<CachedBlock>]>,
+    index: Mutex<Index>,
+    collector: Arc<Collector>,
+    blocks: AtomicUsize,
+    bytes: AtomicUsize,
+    budget_bytes: usize,
+    invalidations: AtomicU64,
+    flushes: AtomicU64,
+}
+
+fn bucket(key: BlockKey) -> usize {
+    let mixed = (key.phys_pc.raw() >> 1) ^ (u64::from(key.mode.0) << 20);
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49) as usize & (BUCKETS - 1)
+}
+
+impl BlockCache {
+    pub(crate) fn new(collector: Arc<Collector>, budget_bytes: usize) -> Self {
+        Self {
+            buckets: std::iter::repeat_with(AtomicPtr::default).take(BUCKETS).collect(),
+            index: Mutex::default(),
+            collector,
+            blocks: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            budget_bytes,
+            invalidations: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The block of this key. The caller takes part in epochs and is online; the reference is good until its next
+    /// quiescent point.
+    pub(crate) fn find<'a>(&self, key: BlockKey) -> Option<&'a CachedBlock> {
+        let mut at = self.buckets[bucket(key)].load(Ordering::Acquire);
+        // SAFETY: blocks found here are dropped only after the caller's next quiescent point.
+        while let Some(block) = unsafe { at.as_ref() } {
+            if block.key == key {
+                return Some(block);
+            }
+            at = block.next.load(Ordering::Acquire);
+        }
+        None
+    }
+
+    /// Adds a block, or finds that another virtual CPU was faster.
+    pub(crate) fn insert<'a>(&self, block: Box<CachedBlock>) -> &'a CachedBlock {
+        if self.bytes.load(Ordering::Relaxed) > self.budget_bytes {
+            self.flush();
+        }
+        let mut index = self.lock();
+        if let Some(there) = self.find(block.key) {
+            return there;
+        }
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(block.code.bytes(), Ordering::Relaxed);
+        let page = block.key.phys_pc.page_base();
+        let second = block.second_page;
+        let head = &self.buckets[bucket(block.key)];
+        block.next.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+        let raw = Box::into_raw(block);
+        head.store(raw, Ordering::Release);
+        index.pages.entry(page.raw()).or_default().blocks.push(raw);
+        if let Some(second) = second {
+            index.pages.entry(second.page_base().raw()).or_default().straddled_from.push(page);
+        }
+        // SAFETY: the mutex is held, so nobody retires the block before this returns; then the caller's epoch
+        // protects it.
+        unsafe { &*raw }
+    }
+
+    /// Notes that a page has its first code now.
+    pub(crate) fn note_fresh(&self, page: GuestPhysAddr) {
+        let epoch = self.collector.now();
+        self.lock().fresh.push((page, epoch));
+    }
+
+    /// What an instruction-cache synchronisation needs: throws away code of pages whose stores may have gone
+    /// unseen while they got their first code.
+    pub(crate) fn sync(&self) {
+        let mut index = self.lock();
+        let fresh = std::mem::take(&mut index.fresh);
+        let unsure: Vec<_> =
+            fresh.into_iter().filter(|&(_, epoch)| !self.collector.passed(epoch)).collect();
+        for &(page, _) in &unsure {
+            self.retire_page(&mut index, page);
+        }
+        index.fresh = unsure;
+    }
+
+    /// Throws away the page of a block that does not fit where it is wanted now.
+    pub(crate) fn forget(&self, key: BlockKey) {
+        let mut index = self.lock();
+        self.retire_page(&mut index, key.phys_pc.page_base());
+    }
+
+    /// Throws away everything made from a page.
+    fn retire_page(&self, index: &mut Index, page: GuestPhysAddr) {
+        let mut left = vec![page];
+        while let Some(page) = left.pop() {
+            let Some(gone) = index.pages.remove(&page.raw()) else { continue };
+            // In-page links lead to straddling blocks' neighbours, so the page before goes as a whole.
+            left.extend(gone.straddled_from);
+            for raw in gone.blocks {
+                self.unlink(raw);
+                // SAFETY: the block came from `Box::into_raw` and is unlinked now; the collector owns it.
+                let block = unsafe { Box::from_raw(raw) };
+                self.blocks.fetch_sub(1, Ordering::Relaxed);
+                self.bytes.fetch_sub(block.code.bytes(), Ordering::Relaxed);
+                self.collector.retire(block.code.bytes(), Retired(block));
+            }
+        }
+    }
+
+    fn unlink(&self, raw: *mut CachedBlock) {
+        // SAFETY: the mutex is held and `raw` is in the table.
+        let block = unsafe { &*raw };
+        let mut cell = &self.buckets[bucket(block.key)];
+        loop {
+            let at = cell.load(Ordering::Relaxed);
+            if at == raw {
+                cell.store(block.next.load(Ordering::Relaxed), Ordering::Release);
+                return;
+            }
+            // SAFETY: as above; the list contains `raw`, so `at` is not null before it is found.
+            cell = match unsafe { at.as_ref() } {
+                Some(other) => &other.next,
+                None => unreachable!("invariant: the block is in its list"),
+            };
+        }
+    }
+
+    /// Throws everything away.
+    pub(crate) fn flush(&self) {
+        let mut index = self.lock();
+        let pages: Vec<u64> = index.pages.keys().copied().collect();
+        for page in pages {
+            self.retire_page(&mut index, GuestPhysAddr(page));
+        }
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> CacheStats {
+        CacheStats {
+            blocks: self.blocks.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            invalidations: self.invalidations.load(Ordering::Relaxed),
+            flushes: self.flushes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+struct Retired(#[expect(dead_code, reason = "kept only to be dropped")] Box<CachedBlock>);
+
+// SAFETY: a retired block is only dropped; its atomic pointers may be dropped by any thread, and the addresses of
+// instructions that its micro-ops hold are its own.
+unsafe impl Send for Retired {}
+// SAFETY: blocks are shared behind atomic pointers; their only mutable parts are atomic.
+unsafe impl Sync for CachedBlock {}
+// SAFETY: as for `Sync`.
+unsafe impl Send for CachedBlock {}
+
+impl CodeWriteObserver for BlockCache {
+    fn code_written(&self, page: GuestPhysAddr) {
+        self.invalidations.fetch_add(1, Ordering::Relaxed);
+        let mut index = self.lock();
+        self.retire_page(&mut index, page);
+    }
+}
+
+impl Drop for BlockCache {
+    fn drop(&mut self) {
+        self.flush();
+        self.collector.collect(usize::MAX);
+    }
+}

@@ -1,0 +1,93 @@
+//! What the virtual CPUs of one machine share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use vm_core::{Alarms, Clock, GuestPhysAddr};
+use vm_device::Bus;
+use vm_frontend::Guest;
+use vm_gc::Collector;
+use vm_mem::{CodeWriteObserver, GuestMemory};
+
+use crate::cache::{BlockCache, CacheStats};
+use crate::shared::VcpuShared;
+
+/// What an engine is made of.
+pub struct EngineParts<G: Guest> {
+    /// Instructions and features of the virtual CPUs.
+    pub config: G::Config,
+    /// RAM. An engine watches it for writes to code, so it belongs to one engine.
+    pub memory: GuestMemory,
+    /// Devices.
+    pub bus: Arc<Bus>,
+    /// Address ranges (base, bytes) of the bus that hold code which never changes: boot ROM, flash.
+    pub rom: Vec<(GuestPhysAddr, u64)>,
+    /// Virtual time.
+    pub clock: Arc<dyn Clock>,
+    /// Timers in virtual time.
+    pub alarms: Arc<dyn Alarms>,
+    /// Ticks of the guest's time counter in a second of virtual time; must divide 10^9.
+    pub ticks_per_second: u64,
+    /// Host bytes that translated blocks may take before they are thrown away.
+    pub code_budget_bytes: usize,
+}
+
+/// The shared half of the software CPU.
+pub struct Engine<G: Guest> {
+    pub(crate) config: G::Config,
+    pub(crate) memory: GuestMemory,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) rom: Vec<(GuestPhysAddr, u64)>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) alarms: Arc<dyn Alarms>,
+    pub(crate) ns_per_tick: u64,
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) peers: Mutex<Vec<Arc<VcpuShared>>>,
+}
+
+impl<G: Guest> Engine<G> {
+    /// Makes an engine without virtual CPUs.
+    pub fn new(parts: EngineParts<G>) -> Arc<Self> {
+        let collector = Arc::new(Collector::new());
+        let cache = Arc::new(BlockCache::new(collector.clone(), parts.code_budget_bytes));
+        let observer: Arc<dyn CodeWriteObserver> = cache.clone();
+        parts.memory.set_code_observer(&observer);
+        Arc::new(Self {
+            config: parts.config,
+            memory: parts.memory,
+            bus: parts.bus,
+            rom: parts.rom,
+            clock: parts.clock,
+            alarms: parts.alarms,
+            ns_per_tick: 1_000_000_000 / parts.ticks_per_second,
+            collector,
+            cache,
+            peers: Mutex::default(),
+        })
+    }
+
+    /// Guest RAM.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// Ticks of the guest's time counter.
+    pub fn time(&self) -> u64 {
+        self.clock.now_ns() / self.ns_per_tick
+    }
+
+    /// The virtual CPUs made so far.
+    pub fn peers(&self) -> Vec<Arc<VcpuShared>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counters of the block cache.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
+    /// Throws all translated code away, for a reset.
+    pub fn flush_code(&self) {
+        self.cache.flush();
+    }
+}

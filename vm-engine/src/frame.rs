@@ -1,0 +1,180 @@
+//! The memory block that running code works on: what the engine needs at hand, the guest's state, temporaries.
+
+#![allow(unsafe_code)]
+
+use std::mem::{offset_of, size_of};
+use std::sync::atomic::AtomicU32;
+
+use vm_frontend::{CommonState, Exception};
+use vm_ir::ExceptionCode;
+use vm_mem::TlbEntry;
+
+use crate::microop::MicroOp;
+
+/// Words for the temporaries of one block.
+pub(crate) const TEMP_WORDS: usize = 1024;
+/// Words that hold constants for operations without an immediate form.
+pub(crate) const SCRATCH_WORDS: usize = 6;
+
+/// One line of a virtual CPU's jump cache: where the code of a virtual address is.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(crate) struct JumpEntry {
+    pub(crate) pc: u64,
+    pub(crate) context: u64,
+    pub(crate) code: *const MicroOp,
+}
+
+impl JumpEntry {
+    /// Matches no address: program counters are even.
+    pub(crate) const EMPTY: Self = Self { pc: 1, context: 0, code: std::ptr::null() };
+}
+
+/// Lines of a jump cache.
+pub(crate) const JUMP_LINES: usize = 4096;
+
+/// The line of a virtual address.
+#[inline(always)]
+pub(crate) fn jump_line(pc: u64) -> usize {
+    ((pc >> 1) ^ (pc >> 13)) as usize & (JUMP_LINES - 1)
+}
+
+/// What block code calls for everything that is not on the fast path. Instances exist per guest ISA.
+pub(crate) struct SlowPaths {
+    /// Loads through the full path; the value goes to [`FrameHead::value`]. False: an exception is in
+    /// [`FrameHead::fault`].
+    pub(crate) load: unsafe fn(*mut FrameHead, addr: u64, size_log2: u8) -> bool,
+    /// Stores [`FrameHead::value`] through the full path.
+    pub(crate) store: unsafe fn(*mut FrameHead, addr: u64, size_log2: u8) -> bool,
+    /// Resolves an aligned address for an atomic operation: host address in `value[0]`, guest-physical in
+    /// `value[1]`; or, where there is no RAM, false.
+    pub(crate) resolve: unsafe fn(*mut FrameHead, addr: u64, size_log2: u8, write: bool) -> bool,
+    /// Tells that resolved memory of a page without write tag was written.
+    pub(crate) wrote: unsafe fn(*mut FrameHead, phys: u64, bytes: u64),
+    /// Calls helper number `op.aux` with [`FrameHead::args`].
+    pub(crate) call: unsafe fn(*mut FrameHead, op: *const MicroOp) -> bool,
+    /// Runs an operation that has no handler of its own by its definition.
+    pub(crate) define: unsafe fn(*mut FrameHead, op: *const MicroOp),
+}
+
+/// What block code needs besides the guest's state. Its address is in a register all the time.
+#[repr(C)]
+pub(crate) struct FrameHead {
+    /// Not zero when somebody wants this virtual CPU's attention.
+    pub(crate) exit_flag: *const AtomicU32,
+    /// TLB table of the current address space and data mode.
+    pub(crate) tlb: *const TlbEntry,
+    /// Mask of the page number that gives the table's index.
+    pub(crate) tlb_mask: u64,
+    /// Jump cache, [`JUMP_LINES`] lines.
+    pub(crate) jump_cache: *mut JumpEntry,
+    /// What current code addresses mean: address space generation and mode.
+    pub(crate) context: u64,
+    /// Blocks until the run loop gets a turn.
+    pub(crate) budget: i64,
+    /// The link cell that a block left through, to be filled.
+    pub(crate) link_site: *const MicroOp,
+    /// Slow paths of the guest ISA.
+    pub(crate) slow: &'static SlowPaths,
+    /// The `Vcpu` that owns this frame.
+    pub(crate) owner: *mut (),
+    /// The exception that ended a block.
+    pub(crate) fault: Exception,
+    /// Values to and from slow paths.
+    pub(crate) value: [u64; 2],
+    /// Arguments to helpers.
+    pub(crate) args: [u64; 3],
+    /// Always zero.
+    pub(crate) zero: u64,
+    /// Constants of the running block's operations.
+    pub(crate) scratch: [u64; SCRATCH_WORDS],
+    /// Counters for statistics.
+    pub(crate) counters: Counters,
+}
+
+/// Slow-path counters of one virtual CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Accesses that the TLB could not serve at once.
+    pub tlb_misses: u64,
+    /// Accesses to devices.
+    pub device_accesses: u64,
+    /// Helper calls.
+    pub helper_calls: u64,
+    /// Times the run loop looked a block up.
+    pub lookups: u64,
+    /// Blocks translated.
+    pub translated: u64,
+    /// Exceptions delivered.
+    pub exceptions: u64,
+    /// Interrupts delivered.
+    pub interrupts: u64,
+}
+
+/// A frame with its state and temporaries.
+#[repr(C)]
+pub(crate) struct Frame<S> {
+    pub(crate) head: FrameHead,
+    pub(crate) state: S,
+    pub(crate) temps: [u64; TEMP_WORDS],
+}
+
+/// Bytes from the frame's start to the guest state.
+pub(crate) const STATE_OFFSET: usize = size_of::<FrameHead>();
+/// Bytes from the frame's start to the word that is always zero.
+pub(crate) const ZERO_OFFSET: u16 = offset_of!(FrameHead, zero) as u16;
+
+/// Bytes from the frame's start to scratch word `n`.
+pub(crate) const fn scratch_offset(n: usize) -> u16 {
+    (offset_of!(FrameHead, scratch) + 8 * n) as u16
+}
+
+impl<S> Frame<S> {
+    /// Bytes from the frame's start to the temporaries.
+    pub(crate) const TEMPS_OFFSET: usize = offset_of!(Frame<S>, temps);
+
+    pub(crate) fn new(
+        exit_flag: *const AtomicU32,
+        slow: &'static SlowPaths,
+        jump_cache: *mut JumpEntry,
+        state: S,
+    ) -> Box<Self> {
+        const { assert!(offset_of!(Frame<S>, state) == STATE_OFFSET) };
+        const { assert!(size_of::<Frame<S>>() <= u16::MAX as usize) };
+        Box::new(Self {
+            head: FrameHead {
+                exit_flag,
+                tlb: std::ptr::null(),
+                tlb_mask: 0,
+                jump_cache,
+                context: 0,
+                budget: 0,
+                link_site: std::ptr::null(),
+                slow,
+                owner: std::ptr::null_mut(),
+                fault: Exception { code: ExceptionCode(0), value: 0 },
+                value: [0; 2],
+                args: [0; 3],
+                zero: 0,
+                scratch: [0; SCRATCH_WORDS],
+                counters: Counters::default(),
+            },
+            state,
+            temps: [0; TEMP_WORDS],
+        })
+    }
+}
+
+/// The common state behind a frame's head.
+#[inline(always)]
+pub(crate) unsafe fn common(frame: *mut FrameHead) -> *mut CommonState {
+    // SAFETY: every frame has its state right behind the head, and every state begins with the common part.
+    unsafe { frame.cast::<u8>().add(STATE_OFFSET).cast() }
+}
+
+/// The 64-bit word at `offset` bytes of a frame.
+#[inline(always)]
+pub(crate) unsafe fn word(frame: *mut FrameHead, offset: u16) -> *mut u64 {
+    // SAFETY: micro-ops hold only offsets that predecoding took from the layout or the temporaries.
+    unsafe { frame.cast::<u8>().add(offset as usize).cast() }
+}

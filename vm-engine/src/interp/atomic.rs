@@ -1,0 +1,224 @@
+//! Atomic read-modify-write, compare-and-swap, load-reserved and store-conditional.
+//!
+//! Guest atomics are host atomics on the same bytes. A reservation is an address and the value that memory held;
+//! the conditional store is a compare-and-swap, so a store of the same value in between goes unnoticed (ABA), as
+//! in other translators.
+
+#![allow(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use vm_ir::Op;
+use vm_mem::{access, tag_of};
+
+use crate::frame::{FrameHead, common, word};
+use crate::interp::memory::{entry, leave_faulted};
+use crate::interp::next;
+use crate::microop::{Handler, Leave, MicroOp};
+
+/// No reservation.
+pub(crate) const NO_RESERVATION: u64 = u64::MAX;
+
+/// Where an atomic access goes.
+struct Place {
+    host: u64,
+    phys: u64,
+    /// Whether translated code must be told of a write.
+    watched: bool,
+}
+
+/// Resolves the aligned address of an access; `None` with the exception in the frame.
+#[inline(always)]
+unsafe fn place<const SIZE: u8>(f: *mut FrameHead, addr: u64, write: bool) -> Option<Place> {
+    // SAFETY: as in `memory::load`.
+    unsafe {
+        let entry = entry(f, addr);
+        let tag = if write { &entry.write } else { &entry.read };
+        if tag.load(Ordering::Relaxed) == tag_of(addr, 1 << SIZE) {
+            return Some(Place {
+                host: addr.wrapping_add(entry.addend.load(Ordering::Relaxed)),
+                phys: entry.phys.load(Ordering::Relaxed) | (addr & 0xfff),
+                watched: false,
+            });
+        }
+        if !((*f).slow.resolve)(f, addr, SIZE, write) {
+            return None;
+        }
+        Some(Place { host: (*f).value[0], phys: (*f).value[1], watched: write })
+    }
+}
+
+#[inline(always)]
+unsafe fn wrote<const SIZE: u8>(f: *mut FrameHead, place: &Place) {
+    if place.watched {
+        // SAFETY: the slow path is of the frame's guest.
+        unsafe { ((*f).slow.wrote)(f, place.phys, 1 << SIZE) }
+    }
+}
+
+/// Values as wide as the access, sign-extended, as RISC-V wants them; `fill` undoes it where asked.
+#[inline(always)]
+fn signed<const SIZE: u8>(value: u64) -> i64 {
+    let shift = 64 - (8 << SIZE);
+    ((value << shift) as i64) >> shift
+}
+
+#[inline(always)]
+fn unsigned<const SIZE: u8>(value: u64) -> u64 {
+    value & (u64::MAX >> (64 - (8 << SIZE)))
+}
+
+/// `aux` bit 0: results are sign-extended.
+#[inline(always)]
+unsafe fn fill<const SIZE: u8>(op: *const MicroOp, value: u64) -> u64 {
+    // SAFETY: `op` is a live micro-op.
+    if unsafe { (*op).aux } & 1 != 0 { signed::<SIZE>(value) as u64 } else { unsigned::<SIZE>(value) }
+}
+
+trait Change {
+    unsafe fn run<const SIZE: u8>(host: u64, value: u64) -> u64;
+}
+
+macro_rules! changes {
+    ($($name:ident |$s:ident, $host:ident, $value:ident| $body:expr;)*) => {$(
+        struct $name;
+        impl Change for $name {
+            #[inline(always)]
+            unsafe fn run<const $s: u8>($host: u64, $value: u64) -> u64 {
+                // SAFETY: the host address was resolved for an access of this size.
+                unsafe { $body }
+            }
+        }
+    )*};
+}
+changes! {
+    Swap |S, host, value| access::swap(host, S, value);
+    Add |S, host, value| access::fetch_add(host, S, value);
+    And |S, host, value| access::update(host, S, |held| held & value);
+    Or |S, host, value| access::update(host, S, |held| held | value);
+    Xor |S, host, value| access::update(host, S, |held| held ^ value);
+    MinS |S, host, value| access::update(host, S, |held| signed::<S>(held).min(signed::<S>(value)) as u64);
+    MaxS |S, host, value| access::update(host, S, |held| signed::<S>(held).max(signed::<S>(value)) as u64);
+    MinU |S, host, value| access::update(host, S, |held| unsigned::<S>(held).min(unsigned::<S>(value)));
+    MaxU |S, host, value| access::update(host, S, |held| unsigned::<S>(held).max(unsigned::<S>(value)));
+}
+
+/// Read-modify-write of slot `b` at the address in slot `a`; what memory held goes to slot `d`.
+unsafe fn modify<C: Change, const SIZE: u8>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: offsets come from predecoding; the place was resolved.
+    unsafe {
+        let Some(place) = place::<SIZE>(f, *word(f, (*op).a), true) else {
+            return leave_faulted(f, op);
+        };
+        let held = C::run::<SIZE>(place.host, *word(f, (*op).b));
+        wrote::<SIZE>(f, &place);
+        *word(f, (*op).d) = fill::<SIZE>(op, held);
+        next!(f, op)
+    }
+}
+
+/// Compare-and-swap: address `a`, expected `b`, new `c`; what memory held goes to slot `d`.
+unsafe fn compare_swap<const SIZE: u8>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let Some(place) = place::<SIZE>(f, *word(f, (*op).a), true) else {
+            return leave_faulted(f, op);
+        };
+        let (old, new) = (unsigned::<SIZE>(*word(f, (*op).b)), *word(f, (*op).c));
+        let held = access::compare_exchange(place.host, SIZE, old, new);
+        wrote::<SIZE>(f, &place);
+        *word(f, (*op).d) = fill::<SIZE>(op, held);
+        next!(f, op)
+    }
+}
+
+unsafe fn compare_swap_16(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let Some(place) = place::<4>(f, *word(f, (*op).a), true) else {
+            return leave_faulted(f, op);
+        };
+        let (old, new, to) = (word(f, (*op).b), word(f, (*op).c), word(f, (*op).d));
+        let held =
+            access::compare_exchange_16(place.host, [*old, *old.add(1)], [*new, *new.add(1)]);
+        wrote::<4>(f, &place);
+        *to = held[0];
+        *to.add(1) = held[1];
+        next!(f, op)
+    }
+}
+
+/// Loads from the address in slot `a` and reserves it.
+unsafe fn load_reserved<const SIZE: u8>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let Some(place) = place::<SIZE>(f, *word(f, (*op).a), false) else {
+            return leave_faulted(f, op);
+        };
+        let value = access::load(place.host, SIZE);
+        let common = common(f);
+        (*common).reservation_addr = place.phys;
+        (*common).reservation_value = [value, 0];
+        *word(f, (*op).d) = fill::<SIZE>(op, value);
+        next!(f, op)
+    }
+}
+
+/// Stores slot `b` at the address in slot `a` under the reservation; 0 or 1 goes to slot `d`.
+unsafe fn store_conditional<const SIZE: u8>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let Some(place) = place::<SIZE>(f, *word(f, (*op).a), true) else {
+            return leave_faulted(f, op);
+        };
+        let common = common(f);
+        let reserved = std::mem::replace(&mut (*common).reservation_addr, NO_RESERVATION);
+        let mut failed = 1;
+        if reserved == place.phys {
+            let old = (*common).reservation_value[0];
+            let held = access::compare_exchange(place.host, SIZE, old, *word(f, (*op).b));
+            failed = u64::from(held != old);
+            wrote::<SIZE>(f, &place);
+        }
+        *word(f, (*op).d) = failed;
+        next!(f, op)
+    }
+}
+
+fn modify_sized<C: Change>(size_log2: u8) -> Handler {
+    match size_log2 {
+        0 => modify::<C, 0>,
+        1 => modify::<C, 1>,
+        2 => modify::<C, 2>,
+        _ => modify::<C, 3>,
+    }
+}
+
+/// Handler of an atomic operation of `1 << size_log2` bytes, or `None` if it is none.
+pub(crate) fn atomic_handler(op: Op, size_log2: u8) -> Option<Handler> {
+    Some(match (op, size_log2) {
+        (Op::AtomicSwap, _) => modify_sized::<Swap>(size_log2),
+        (Op::AtomicAdd, _) => modify_sized::<Add>(size_log2),
+        (Op::AtomicAnd, _) => modify_sized::<And>(size_log2),
+        (Op::AtomicOr, _) => modify_sized::<Or>(size_log2),
+        (Op::AtomicXor, _) => modify_sized::<Xor>(size_log2),
+        (Op::AtomicMinS, _) => modify_sized::<MinS>(size_log2),
+        (Op::AtomicMaxS, _) => modify_sized::<MaxS>(size_log2),
+        (Op::AtomicMinU, _) => modify_sized::<MinU>(size_log2),
+        (Op::AtomicMaxU, _) => modify_sized::<MaxU>(size_log2),
+        (Op::Cas, 0) => compare_swap::<0>,
+        (Op::Cas, 1) => compare_swap::<1>,
+        (Op::Cas, 2) => compare_swap::<2>,
+        (Op::Cas, 3) => compare_swap::<3>,
+        (Op::Cas, _) => compare_swap_16,
+        (Op::LoadReserved, 0) => load_reserved::<0>,
+        (Op::LoadReserved, 1) => load_reserved::<1>,
+        (Op::LoadReserved, 2) => load_reserved::<2>,
+        (Op::LoadReserved, _) => load_reserved::<3>,
+        (Op::StoreConditional, 0) => store_conditional::<0>,
+        (Op::StoreConditional, 1) => store_conditional::<1>,
+        (Op::StoreConditional, 2) => store_conditional::<2>,
+        (Op::StoreConditional, _) => store_conditional::<3>,
+        _ => return None,
+    })
+}

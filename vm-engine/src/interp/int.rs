@@ -1,0 +1,342 @@
+//! Integer arithmetic, logic, shifts, bit manipulation.
+
+#![allow(unsafe_code)]
+
+use crate::frame::{FrameHead, common, word};
+use crate::interp::next;
+use crate::microop::{Handler, Leave, MicroOp};
+use vm_ir::{Cond, Ext, Op, Type};
+
+/// A width that operations work in, and how their results fill 64 bits.
+pub(crate) trait Width {
+    const BITS: u32;
+    /// Bits above the width cleared.
+    fn zext(value: u64) -> u64 {
+        if Self::BITS == 64 { value } else { value & ((1 << (Self::BITS % 64)) - 1) }
+    }
+    /// Bits above the width copies of the sign.
+    fn sext(value: u64) -> u64 {
+        let shift = 64 - Self::BITS;
+        (((value << shift) as i64) >> shift) as u64
+    }
+    /// A result to the 64-bit slot.
+    fn fill(value: u64) -> u64;
+}
+
+macro_rules! widths {
+    ($($name:ident $bits:literal $fill:ident;)*) => {$(
+        pub(crate) struct $name;
+        impl Width for $name {
+            const BITS: u32 = $bits;
+            #[inline(always)]
+            fn fill(value: u64) -> u64 { Self::$fill(value) }
+        }
+    )*};
+}
+widths! {
+    W8 8 zext; W8S 8 sext; W16 16 zext; W16S 16 sext; W32 32 zext; W32S 32 sext; W64 64 zext;
+}
+
+/// An operation of two operands; both come with garbage above the width.
+pub(crate) trait Binary {
+    fn apply<W: Width>(a: u64, b: u64) -> u64;
+}
+
+/// An operation of one operand, which comes with garbage above the width.
+pub(crate) trait Unary {
+    fn apply<W: Width>(a: u64) -> u64;
+}
+
+macro_rules! binary {
+    ($($name:ident |$w:ident, $a:ident, $b:ident| $body:expr;)*) => {$(
+        struct $name;
+        impl Binary for $name {
+            #[inline(always)]
+            fn apply<$w: Width>($a: u64, $b: u64) -> u64 { $body }
+        }
+    )*};
+}
+macro_rules! unary {
+    ($($name:ident |$w:ident, $a:ident| $body:expr;)*) => {$(
+        struct $name;
+        impl Unary for $name {
+            #[inline(always)]
+            fn apply<$w: Width>($a: u64) -> u64 { $body }
+        }
+    )*};
+}
+
+binary! {
+    Add |_W, a, b| a.wrapping_add(b);
+    Sub |_W, a, b| a.wrapping_sub(b);
+    And |_W, a, b| a & b;
+    Or |_W, a, b| a | b;
+    Xor |_W, a, b| a ^ b;
+    AndNot |_W, a, b| a & !b;
+    OrNot |_W, a, b| a | !b;
+    Xnor |_W, a, b| !(a ^ b);
+    Shl |W, a, b| a << (b as u32 & (W::BITS - 1));
+    Shr |W, a, b| W::zext(a) >> (b as u32 & (W::BITS - 1));
+    Sar |W, a, b| ((W::sext(a) as i64) >> (b as u32 & (W::BITS - 1))) as u64;
+    Rol |W, a, b| rotate_left::<W>(a, b as u32 & (W::BITS - 1));
+    Ror |W, a, b| rotate_left::<W>(a, W::BITS.wrapping_sub(b as u32) & (W::BITS - 1));
+    Mul |_W, a, b| a.wrapping_mul(b);
+    MulHS |W, a, b| {
+        ((i128::from(W::sext(a) as i64) * i128::from(W::sext(b) as i64)) >> W::BITS) as u64
+    };
+    MulHU |W, a, b| ((u128::from(W::zext(a)) * u128::from(W::zext(b))) >> W::BITS) as u64;
+    MulHSU |W, a, b| {
+        (i128::from(W::sext(a) as i64).wrapping_mul(u128::from(W::zext(b)) as i128) >> W::BITS) as u64
+    };
+    DivS |W, a, b| match W::sext(b) as i64 {
+        0 => u64::MAX,
+        b => (W::sext(a) as i64).wrapping_div(b) as u64,
+    };
+    DivU |W, a, b| W::zext(a).checked_div(W::zext(b)).unwrap_or(u64::MAX);
+    RemS |W, a, b| match W::sext(b) as i64 {
+        0 => a,
+        b => (W::sext(a) as i64).wrapping_rem(b) as u64,
+    };
+    RemU |W, a, b| W::zext(a).checked_rem(W::zext(b)).unwrap_or(a);
+    MinS |W, a, b| (W::sext(a) as i64).min(W::sext(b) as i64) as u64;
+    MinU |W, a, b| W::zext(a).min(W::zext(b));
+    MaxS |W, a, b| (W::sext(a) as i64).max(W::sext(b) as i64) as u64;
+    MaxU |W, a, b| W::zext(a).max(W::zext(b));
+    ClMul |W, a, b| carryless(W::zext(a), W::zext(b)) as u64;
+    ClMulH |W, a, b| (carryless(W::zext(a), W::zext(b)) >> W::BITS) as u64;
+    ClMulR |W, a, b| (carryless(W::zext(a), W::zext(b)) >> (W::BITS - 1)) as u64;
+    BitSet |W, a, b| a | 1 << (b as u32 & (W::BITS - 1));
+    BitClear |W, a, b| a & !(1 << (b as u32 & (W::BITS - 1)));
+    BitInvert |W, a, b| a ^ 1 << (b as u32 & (W::BITS - 1));
+    BitExtract |W, a, b| (a >> (b as u32 & (W::BITS - 1))) & 1;
+    CmpEq |W, a, b| u64::from(W::zext(a) == W::zext(b));
+    CmpNe |W, a, b| u64::from(W::zext(a) != W::zext(b));
+    CmpLtS |W, a, b| u64::from((W::sext(a) as i64) < W::sext(b) as i64);
+    CmpGeS |W, a, b| u64::from((W::sext(a) as i64) >= W::sext(b) as i64);
+    CmpLtU |W, a, b| u64::from(W::zext(a) < W::zext(b));
+    CmpGeU |W, a, b| u64::from(W::zext(a) >= W::zext(b));
+}
+
+unary! {
+    Copy |_W, a| a;
+    Not |_W, a| !a;
+    Neg |_W, a| a.wrapping_neg();
+    Clz |W, a| u64::from(W::zext(a).leading_zeros() - (64 - W::BITS));
+    Ctz |W, a| u64::from(W::zext(a).trailing_zeros().min(W::BITS));
+    Popcnt |W, a| u64::from(W::zext(a).count_ones());
+    ByteSwap |W, a| a.swap_bytes() >> (64 - W::BITS);
+    OrCombine |_W, a| or_combine(a);
+}
+
+#[inline(always)]
+fn rotate_left<W: Width>(a: u64, count: u32) -> u64 {
+    let a = W::zext(a);
+    if count == 0 { a } else { a << count | a >> (W::BITS - count) }
+}
+
+fn carryless(a: u64, b: u64) -> u128 {
+    let mut product = 0;
+    let mut left = b;
+    while left != 0 {
+        product ^= u128::from(a) << left.trailing_zeros();
+        left &= left - 1;
+    }
+    product
+}
+
+fn or_combine(a: u64) -> u64 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    let mut any = a | a >> 4;
+    any |= any >> 2;
+    any |= any >> 1;
+    (any & LOW) * 0xff
+}
+
+unsafe fn binary_rr<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: offsets come from predecoding (module comment).
+    unsafe {
+        let value = O::apply::<W>(*word(f, (*op).a), *word(f, (*op).b));
+        *word(f, (*op).d) = W::fill(value);
+        next!(f, op)
+    }
+}
+
+unsafe fn binary_ri<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let value = O::apply::<W>(*word(f, (*op).a), (*op).imm());
+        *word(f, (*op).d) = W::fill(value);
+        next!(f, op)
+    }
+}
+
+unsafe fn unary_r<W: Width, O: Unary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        *word(f, (*op).d) = W::fill(O::apply::<W>(*word(f, (*op).a)));
+        next!(f, op)
+    }
+}
+
+/// Stores the constant.
+pub(crate) unsafe fn constant(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        *word(f, (*op).d) = (*op).imm();
+        next!(f, op)
+    }
+}
+
+/// Stores the block's virtual page plus the constant.
+pub(crate) unsafe fn pc_rel(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        *word(f, (*op).d) = (*common(f)).page_base.wrapping_add((*op).imm());
+        next!(f, op)
+    }
+}
+
+/// `(a << aux) + b`.
+pub(crate) unsafe fn add_shl_rr(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        *word(f, (*op).d) = (*word(f, (*op).a) << (*op).aux).wrapping_add(*word(f, (*op).b));
+        next!(f, op)
+    }
+}
+
+/// `(a as u32 << aux) + b`.
+pub(crate) unsafe fn add_shl_u32_rr(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let a = *word(f, (*op).a) & 0xffff_ffff;
+        *word(f, (*op).d) = (a << (*op).aux).wrapping_add(*word(f, (*op).b));
+        next!(f, op)
+    }
+}
+
+/// Field of `len` bits from `pos` of `a`; `imm` is the left shift, `aux` the right shift that follows.
+pub(crate) unsafe fn extract_unsigned(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        *word(f, (*op).d) = (*word(f, (*op).a) << (*op).imm()) >> (*op).aux;
+        next!(f, op)
+    }
+}
+
+/// As [`extract_unsigned`], sign-extended.
+pub(crate) unsafe fn extract_signed(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        *word(f, (*op).d) = (((*word(f, (*op).a) << (*op).imm()) as i64) >> (*op).aux) as u64;
+        next!(f, op)
+    }
+}
+
+/// `if compare(a, b) { c } else { aux as offset }`.
+unsafe fn select_rr<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let holds = O::apply::<W>(*word(f, (*op).a), *word(f, (*op).b)) != 0;
+        let (x, y) = (*word(f, (*op).c), *word(f, (*op).aux as u16));
+        *word(f, (*op).d) = W::fill(if holds { x } else { y });
+        next!(f, op)
+    }
+}
+
+macro_rules! by_width {
+    ($function:ident, $operation:ty, $ty:expr, $ext:expr) => {
+        match ($ty, $ext) {
+            (Type::I8, Ext::Sign) => $function::<W8S, $operation>,
+            (Type::I8, _) => $function::<W8, $operation>,
+            (Type::I16, Ext::Sign) => $function::<W16S, $operation>,
+            (Type::I16, _) => $function::<W16, $operation>,
+            (Type::I32, Ext::Sign) => $function::<W32S, $operation>,
+            (Type::I32, _) => $function::<W32, $operation>,
+            _ => $function::<W64, $operation>,
+        }
+    };
+}
+
+/// Handlers of one binary operation: (both in slots, second constant).
+fn pair<O: Binary>(ty: Type, ext: Ext) -> (Handler, Handler) {
+    (by_width!(binary_rr, O, ty, ext), by_width!(binary_ri, O, ty, ext))
+}
+
+/// Handlers of a binary operation, or `None` if it is none.
+pub(crate) fn binary_handlers(op: Op, ty: Type, ext: Ext) -> Option<(Handler, Handler)> {
+    Some(match op {
+        Op::Add => pair::<Add>(ty, ext),
+        Op::Sub => pair::<Sub>(ty, ext),
+        Op::And => pair::<And>(ty, ext),
+        Op::Or => pair::<Or>(ty, ext),
+        Op::Xor => pair::<Xor>(ty, ext),
+        Op::AndNot => pair::<AndNot>(ty, ext),
+        Op::OrNot => pair::<OrNot>(ty, ext),
+        Op::Xnor => pair::<Xnor>(ty, ext),
+        Op::Shl => pair::<Shl>(ty, ext),
+        Op::Shr => pair::<Shr>(ty, ext),
+        Op::Sar => pair::<Sar>(ty, ext),
+        Op::Rol => pair::<Rol>(ty, ext),
+        Op::Ror => pair::<Ror>(ty, ext),
+        Op::Mul => pair::<Mul>(ty, ext),
+        Op::MulHS => pair::<MulHS>(ty, ext),
+        Op::MulHU => pair::<MulHU>(ty, ext),
+        Op::MulHSU => pair::<MulHSU>(ty, ext),
+        Op::DivS => pair::<DivS>(ty, ext),
+        Op::DivU => pair::<DivU>(ty, ext),
+        Op::RemS => pair::<RemS>(ty, ext),
+        Op::RemU => pair::<RemU>(ty, ext),
+        Op::MinS => pair::<MinS>(ty, ext),
+        Op::MinU => pair::<MinU>(ty, ext),
+        Op::MaxS => pair::<MaxS>(ty, ext),
+        Op::MaxU => pair::<MaxU>(ty, ext),
+        Op::ClMul => pair::<ClMul>(ty, ext),
+        Op::ClMulH => pair::<ClMulH>(ty, ext),
+        Op::ClMulR => pair::<ClMulR>(ty, ext),
+        Op::BitSet => pair::<BitSet>(ty, ext),
+        Op::BitClear => pair::<BitClear>(ty, ext),
+        Op::BitInvert => pair::<BitInvert>(ty, ext),
+        Op::BitExtract => pair::<BitExtract>(ty, ext),
+        _ => return None,
+    })
+}
+
+/// Handlers of `cmp`.
+pub(crate) fn compare_handlers(cond: Cond, ty: Type) -> (Handler, Handler) {
+    match cond {
+        Cond::Eq => pair::<CmpEq>(ty, Ext::Zero),
+        Cond::Ne => pair::<CmpNe>(ty, Ext::Zero),
+        Cond::LtS => pair::<CmpLtS>(ty, Ext::Zero),
+        Cond::GeS => pair::<CmpGeS>(ty, Ext::Zero),
+        Cond::LtU => pair::<CmpLtU>(ty, Ext::Zero),
+        Cond::GeU => pair::<CmpGeU>(ty, Ext::Zero),
+    }
+}
+
+/// Handler of `select`.
+pub(crate) fn select_handler(cond: Cond, ty: Type, ext: Ext) -> Handler {
+    match cond {
+        Cond::Eq => by_width!(select_rr, CmpEq, ty, ext),
+        Cond::Ne => by_width!(select_rr, CmpNe, ty, ext),
+        Cond::LtS => by_width!(select_rr, CmpLtS, ty, ext),
+        Cond::GeS => by_width!(select_rr, CmpGeS, ty, ext),
+        Cond::LtU => by_width!(select_rr, CmpLtU, ty, ext),
+        Cond::GeU => by_width!(select_rr, CmpGeU, ty, ext),
+    }
+}
+
+/// Handler of an operation of one operand, or `None` if it is none.
+pub(crate) fn unary_handler(op: Op, ty: Type, ext: Ext) -> Option<Handler> {
+    Some(match op {
+        Op::Mov => by_width!(unary_r, Copy, ty, ext),
+        Op::Not => by_width!(unary_r, Not, ty, ext),
+        Op::Neg => by_width!(unary_r, Neg, ty, ext),
+        Op::Clz => by_width!(unary_r, Clz, ty, ext),
+        Op::Ctz => by_width!(unary_r, Ctz, ty, ext),
+        Op::Popcnt => by_width!(unary_r, Popcnt, ty, ext),
+        Op::ByteSwap => by_width!(unary_r, ByteSwap, ty, ext),
+        Op::OrCombine => by_width!(unary_r, OrCombine, ty, ext),
+        _ => return None,
+    })
+}

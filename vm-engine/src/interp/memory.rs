@@ -1,0 +1,216 @@
+//! Loads, stores, probes and fences.
+
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{Ordering, fence};
+
+use vm_mem::{TlbEntry, access, tag_of};
+
+use crate::frame::{FrameHead, common, word};
+use crate::interp::next;
+use crate::microop::{Handler, Leave, MicroOp};
+
+/// The TLB entry that an address maps to.
+#[inline(always)]
+pub(crate) unsafe fn entry<'a>(f: *mut FrameHead, addr: u64) -> &'a TlbEntry {
+    // SAFETY: the mask keeps the index inside the table, which lives until the owner's next flush.
+    unsafe { &*(*f).tlb.add(((addr >> 12) & (*f).tlb_mask) as usize) }
+}
+
+/// Ends the block before the instruction of `op`, with the exception in the frame.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn leave_faulted(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: the frame has its common state behind the head.
+    unsafe {
+        let common = common(f);
+        (*common).pc = (*common).page_base.wrapping_add(u64::from((*op).pc_offset));
+        (*common).retired = (*common).retired.wrapping_sub(u64::from((*op).left));
+        Leave::Exception
+    }
+}
+
+/// Address of an operation without index: slot `a` plus the constant.
+#[inline(always)]
+unsafe fn base_disp(f: *mut FrameHead, op: *const MicroOp) -> u64 {
+    // SAFETY: offsets come from predecoding.
+    unsafe { (*word(f, (*op).a)).wrapping_add((*op).imm()) }
+}
+
+/// Address of an operation with index: slot `a` plus slot `c` shifted by `aux & 3`, plus the constant.
+#[inline(always)]
+unsafe fn base_index(f: *mut FrameHead, op: *const MicroOp) -> u64 {
+    // SAFETY: offsets come from predecoding.
+    unsafe { base_disp(f, op).wrapping_add(*word(f, (*op).c) << ((*op).aux & 3)) }
+}
+
+#[inline(always)]
+fn extend<const SIZE: u8, const SIGNED: bool>(value: u64) -> u64 {
+    if !SIGNED {
+        return value;
+    }
+    let shift = 64 - (8 << SIZE);
+    (((value << shift) as i64) >> shift) as u64
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn load_slow<const SIZE: u8, const SIGNED: bool>(
+    f: *mut FrameHead,
+    op: *const MicroOp,
+    addr: u64,
+) -> Leave {
+    // SAFETY: as the callers'.
+    unsafe {
+        if !((*f).slow.load)(f, addr, SIZE) {
+            return leave_faulted(f, op);
+        }
+        *word(f, (*op).d) = extend::<SIZE, SIGNED>((*f).value[0]);
+        next!(f, op)
+    }
+}
+
+unsafe fn load<const SIZE: u8, const SIGNED: bool, const INDEX: bool>(
+    f: *mut FrameHead,
+    op: *const MicroOp,
+) -> Leave {
+    // SAFETY: a matching tag promises that the entry's addend leads to mapped guest RAM.
+    unsafe {
+        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        let entry = entry(f, addr);
+        if entry.read.load(Ordering::Relaxed) != tag_of(addr, 1 << SIZE) {
+            return load_slow::<SIZE, SIGNED>(f, op, addr);
+        }
+        let host = addr.wrapping_add(entry.addend.load(Ordering::Relaxed));
+        let value = match SIZE {
+            0 => access::load_u8(host),
+            1 => access::load_u16(host),
+            2 => access::load_u32(host),
+            _ => access::load_u64(host),
+        };
+        *word(f, (*op).d) = extend::<SIZE, SIGNED>(value);
+        next!(f, op)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn store_slow<const SIZE: u8>(f: *mut FrameHead, op: *const MicroOp, addr: u64) -> Leave {
+    // SAFETY: as the callers'.
+    unsafe {
+        (*f).value[0] = *word(f, (*op).b);
+        if !((*f).slow.store)(f, addr, SIZE) {
+            return leave_faulted(f, op);
+        }
+        next!(f, op)
+    }
+}
+
+unsafe fn store<const SIZE: u8, const INDEX: bool>(
+    f: *mut FrameHead,
+    op: *const MicroOp,
+) -> Leave {
+    // SAFETY: as in `load`, for the write tag.
+    unsafe {
+        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        let entry = entry(f, addr);
+        if entry.write.load(Ordering::Relaxed) != tag_of(addr, 1 << SIZE) {
+            return store_slow::<SIZE>(f, op, addr);
+        }
+        let host = addr.wrapping_add(entry.addend.load(Ordering::Relaxed));
+        let value = *word(f, (*op).b);
+        match SIZE {
+            0 => access::store_u8(host, value),
+            1 => access::store_u16(host, value),
+            2 => access::store_u32(host, value),
+            _ => access::store_u64(host, value),
+        }
+        next!(f, op)
+    }
+}
+
+/// Loads 16 bytes as two halves.
+unsafe fn load_16<const INDEX: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as in `load`; the slow path checks every byte.
+    unsafe {
+        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        if !((*f).slow.load)(f, addr, 4) {
+            return leave_faulted(f, op);
+        }
+        let to = word(f, (*op).d);
+        *to = (*f).value[0];
+        *to.add(1) = (*f).value[1];
+        next!(f, op)
+    }
+}
+
+/// Stores 16 bytes as two halves; both are checked before either is written.
+unsafe fn store_16<const INDEX: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as in `load_16`.
+    unsafe {
+        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        let from = word(f, (*op).b);
+        (*f).value = [*from, *from.add(1)];
+        if !((*f).slow.store)(f, addr, 4) {
+            return leave_faulted(f, op);
+        }
+        next!(f, op)
+    }
+}
+
+/// Checks that `1 << d` bytes at slot `a` plus slot `c` shifted plus constant can be written.
+pub(crate) unsafe fn probe_write(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: the slow path checks everything.
+    unsafe {
+        let addr = base_index(f, op);
+        if !((*f).slow.resolve)(f, addr, (*op).d as u8, true) {
+            return leave_faulted(f, op);
+        }
+        next!(f, op)
+    }
+}
+
+/// Orders earlier stores before later loads, the one order that x86-64 hosts do not keep by themselves.
+pub(crate) unsafe fn fence_full(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    fence(Ordering::SeqCst);
+    // SAFETY: every block ends in a terminator, so there is a next operation.
+    unsafe { next!(f, op) }
+}
+
+/// Handler of a load of `1 << size_log2` bytes.
+pub(crate) fn load_handler(size_log2: u8, signed: bool, index: bool) -> Handler {
+    match (size_log2, signed, index) {
+        (0, false, false) => load::<0, false, false>,
+        (0, true, false) => load::<0, true, false>,
+        (1, false, false) => load::<1, false, false>,
+        (1, true, false) => load::<1, true, false>,
+        (2, false, false) => load::<2, false, false>,
+        (2, true, false) => load::<2, true, false>,
+        (3, _, false) => load::<3, false, false>,
+        (0, false, true) => load::<0, false, true>,
+        (0, true, true) => load::<0, true, true>,
+        (1, false, true) => load::<1, false, true>,
+        (1, true, true) => load::<1, true, true>,
+        (2, false, true) => load::<2, false, true>,
+        (2, true, true) => load::<2, true, true>,
+        (3, _, true) => load::<3, false, true>,
+        (_, _, false) => load_16::<false>,
+        (_, _, true) => load_16::<true>,
+    }
+}
+
+/// Handler of a store of `1 << size_log2` bytes.
+pub(crate) fn store_handler(size_log2: u8, index: bool) -> Handler {
+    match (size_log2, index) {
+        (0, false) => store::<0, false>,
+        (1, false) => store::<1, false>,
+        (2, false) => store::<2, false>,
+        (3, false) => store::<3, false>,
+        (0, true) => store::<0, true>,
+        (1, true) => store::<1, true>,
+        (2, true) => store::<2, true>,
+        (3, true) => store::<3, true>,
+        (_, false) => store_16::<false>,
+        (_, true) => store_16::<true>,
+    }
+}

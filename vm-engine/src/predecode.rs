@@ -1,0 +1,414 @@
+//! IR blocks to micro-operations.
+//!
+//! Constants in places where a handler wants a slot go through scratch words; operations without a handler of
+//! their own run by their definition in `vm_ir::eval`.
+
+use vm_ir::{Attr, Block, Ext, FenceSet, Inst, Op, Operand, Slot, StateLayout, Terminator, Type};
+
+use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
+use crate::interp::{atomic, control, float, int, memory};
+use crate::microop::{Handler, MicroOp, block_head};
+
+/// Code of one block, ready to run.
+pub(crate) struct Code {
+    /// Head and operations.
+    pub(crate) ops: Box<[MicroOp]>,
+    /// Operations that run by their definition; micro-ops point into it.
+    _defined: Box<[Inst]>,
+}
+
+impl Code {
+    /// The block's head.
+    pub(crate) fn head(&self) -> *const MicroOp {
+        self.ops.as_ptr()
+    }
+
+    /// Bytes of host memory.
+    pub(crate) fn bytes(&self) -> usize {
+        std::mem::size_of_val(&*self.ops) + std::mem::size_of_val(&*self._defined) + 64
+    }
+}
+
+/// The block needs more temporaries than a frame has; a shorter one will do.
+#[derive(Debug)]
+pub(crate) struct TooManyTemps;
+
+struct Predecoder<'a> {
+    layout: &'a StateLayout,
+    temp_offsets: Vec<u16>,
+    ops: Vec<MicroOp>,
+    defined: Vec<Inst>,
+    /// Micro-ops that run by definition, and which.
+    definitions: Vec<usize>,
+    pc_offset: u16,
+    insn: u32,
+    guest_insns: u32,
+    scratch_used: usize,
+}
+
+/// The scratch word that takes results nobody wants.
+const SINK: usize = SCRATCH_WORDS - 1;
+
+/// Turns a block into code.
+///
+/// # Errors
+/// When its temporaries do not fit; lift it again with fewer instructions.
+pub(crate) fn predecode(
+    block: &Block,
+    layout: &StateLayout,
+    temps_offset: usize,
+) -> Result<Code, TooManyTemps> {
+    let mut temp_offsets = Vec::with_capacity(block.temps.len());
+    let mut at = temps_offset;
+    for ty in &block.temps {
+        temp_offsets.push(at as u16);
+        at += ty.slot_bytes() as usize;
+    }
+    if at > temps_offset + 8 * TEMP_WORDS {
+        return Err(TooManyTemps);
+    }
+    let mut predecoder = Predecoder {
+        layout,
+        temp_offsets,
+        ops: Vec::with_capacity(block.insts.len() + 4),
+        defined: Vec::new(),
+        definitions: Vec::new(),
+        pc_offset: block.key.phys_pc.page_offset() as u16,
+        insn: 0,
+        guest_insns: block.guest_insns,
+        scratch_used: 0,
+    };
+    let mut head = MicroOp::new(block_head);
+    head.set_imm(u64::from(block.guest_insns));
+    predecoder.ops.push(head);
+    for inst in &block.insts {
+        predecoder.inst(inst);
+    }
+    predecoder.terminator(&block.terminator);
+    Ok(predecoder.finish())
+}
+
+impl Predecoder<'_> {
+    fn finish(mut self) -> Code {
+        let defined = self.defined.into_boxed_slice();
+        for (number, &at) in self.definitions.iter().enumerate() {
+            self.ops[at].set_imm(std::ptr::from_ref(&defined[number]).expose_provenance() as u64);
+        }
+        Code { ops: self.ops.into_boxed_slice(), _defined: defined }
+    }
+
+    fn offset(&self, slot: Slot) -> u16 {
+        if slot.is_temp() {
+            self.temp_offsets[slot.index()]
+        } else {
+            (STATE_OFFSET + self.layout.slots[slot.index()].offset as usize) as u16
+        }
+    }
+
+    /// Type of a slot.
+    fn is_narrow_store_of(&self, inst: &Inst) -> bool {
+        // Results of integer operations always fill 64-bit words, so only `Keep` needs the definition.
+        inst.ext == Ext::Keep
+    }
+
+    fn emit(&mut self, handler: Handler, set: impl FnOnce(&mut MicroOp)) -> usize {
+        let mut op = MicroOp::new(handler);
+        op.pc_offset = self.pc_offset;
+        op.left = (self.guest_insns.saturating_sub(self.insn.saturating_sub(1))) as u16;
+        set(&mut op);
+        self.ops.push(op);
+        self.ops.len() - 1
+    }
+
+    fn destination(&self, slot: Option<Slot>) -> u16 {
+        slot.map_or(scratch_offset(SINK), |slot| self.offset(slot))
+    }
+
+    /// Offset of an operand; constants other than zero are put into a scratch word first.
+    fn operand(&mut self, operand: Operand) -> u16 {
+        match operand {
+            Operand::Slot(slot) => self.offset(slot),
+            Operand::None | Operand::Imm(0) => ZERO_OFFSET,
+            Operand::Imm(value) => {
+                let offset = scratch_offset(self.scratch_used % SINK);
+                self.scratch_used += 1;
+                self.emit(int::constant, |op| {
+                    op.d = offset;
+                    op.set_imm(value as u64);
+                });
+                offset
+            }
+        }
+    }
+
+    fn inst(&mut self, inst: &Inst) {
+        self.scratch_used = 0;
+        if let Attr::Insn { offset, .. } = inst.attr {
+            self.pc_offset = offset;
+            self.insn += 1;
+            return;
+        }
+        if self.integer(inst) || self.memory(inst) || self.control(inst) || self.floating(inst) {
+            return;
+        }
+        self.define(inst);
+    }
+
+    fn integer(&mut self, inst: &Inst) -> bool {
+        let Some(dst) = inst.dst else { return false };
+        if self.is_narrow_store_of(inst) || inst.ext == Ext::Ones {
+            return false;
+        }
+        let [x, y, ..] = inst.args;
+        let handlers = match inst.attr {
+            Attr::None => int::binary_handlers(inst.op, inst.ty, inst.ext),
+            Attr::Cond(cond) if inst.op == Op::Cmp => Some(int::compare_handlers(cond, inst.ty)),
+            _ => None,
+        };
+        if let Some((in_slots, with_constant)) = handlers {
+            let a = self.operand(x);
+            match y {
+                Operand::Imm(value) if value != 0 => {
+                    let d = self.offset(dst);
+                    self.emit(with_constant, |op| {
+                        (op.d, op.a) = (d, a);
+                        op.set_imm(value as u64);
+                    });
+                }
+                y => {
+                    let b = self.operand(y);
+                    let d = self.offset(dst);
+                    self.emit(in_slots, |op| (op.d, op.a, op.b) = (d, a, b));
+                }
+            }
+            return true;
+        }
+        let d = self.offset(dst);
+        match (inst.op, inst.attr) {
+            (Op::Mov, _) => self.mov(inst, d),
+            (Op::PcRel, _) => {
+                let offset = x.imm().unwrap_or(0);
+                self.emit(int::pc_rel, |op| {
+                    op.d = d;
+                    op.set_imm(offset as u64);
+                });
+                true
+            }
+            (Op::AddShl | Op::AddShlU32, _) if inst.ty == Type::I64 => {
+                let (a, b) = (self.operand(x), self.operand(y));
+                let shift = inst.args[2].imm().unwrap_or(0) as i32 & 63;
+                let unsigned = inst.op == Op::AddShlU32;
+                let handler = if unsigned { int::add_shl_u32_rr } else { int::add_shl_rr };
+                self.emit(handler, |op| (op.d, op.a, op.b, op.aux) = (d, a, b, shift));
+                true
+            }
+            (Op::Extract, Attr::Field { pos, len, signed }) if inst.ty == Type::I64 => {
+                let a = self.operand(x);
+                let handler = if signed { int::extract_signed } else { int::extract_unsigned };
+                self.emit(handler, |op| {
+                    (op.d, op.a, op.aux) = (d, a, 64 - i32::from(len));
+                    op.set_imm(64 - u64::from(len) - u64::from(pos));
+                });
+                true
+            }
+            (Op::Select, Attr::Cond(cond)) => {
+                let [x, y, a, b] = inst.args.map(|operand| self.operand(operand));
+                self.emit(int::select_handler(cond, inst.ty, inst.ext), |op| {
+                    (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, x, i32::from(y));
+                });
+                true
+            }
+            _ => match int::unary_handler(inst.op, inst.ty, inst.ext) {
+                Some(handler) => {
+                    let a = self.operand(x);
+                    self.emit(handler, |op| (op.d, op.a) = (d, a));
+                    true
+                }
+                None => false,
+            },
+        }
+    }
+
+    fn mov(&mut self, inst: &Inst, d: u16) -> bool {
+        if matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags) {
+            return false;
+        }
+        match inst.args[0] {
+            Operand::Imm(value) if inst.ty == Type::I64 => {
+                self.emit(int::constant, |op| {
+                    op.d = d;
+                    op.set_imm(value as u64);
+                });
+            }
+            from => {
+                let a = self.operand(from);
+                let ty = match inst.ty {
+                    Type::F32 => Type::I32,
+                    Type::F64 => Type::I64,
+                    ty => ty,
+                };
+                let handler = int::unary_handler(Op::Mov, ty, inst.ext);
+                let handler = handler.expect("invariant: moves have handlers");
+                self.emit(handler, |op| (op.d, op.a) = (d, a));
+            }
+        }
+        true
+    }
+
+    fn memory(&mut self, inst: &Inst) -> bool {
+        let [x, y, z, value] = inst.args;
+        let mem = match (inst.op, inst.attr) {
+            (Op::Fence, Attr::Fence(set)) => {
+                self.fence(set);
+                return true;
+            }
+            (_, Attr::Mem(mem)) => mem,
+            _ => return false,
+        };
+        if let Some(handler) = atomic::atomic_handler(inst.op, mem.size_log2) {
+            let (a, b, c) = (self.operand(x), self.operand(y), self.operand(z));
+            let d = self.destination(inst.dst);
+            let signed = i32::from(mem.signed);
+            self.emit(handler, |op| (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, signed));
+            return true;
+        }
+        let a = self.operand(x);
+        let index = y != Operand::None;
+        let c = self.operand(y);
+        let shift = i32::from(mem.index_shift);
+        let displacement = z.imm().unwrap_or(0) as u64;
+        let (handler, d, b) = match inst.op {
+            Op::Load => {
+                let handler = memory::load_handler(mem.size_log2, mem.signed, index);
+                (handler, self.destination(inst.dst), ZERO_OFFSET)
+            }
+            Op::Store => {
+                let handler = memory::store_handler(mem.size_log2, index);
+                (handler, 0, self.operand(value))
+            }
+            Op::ProbeWrite => {
+                (memory::probe_write as Handler, u16::from(mem.size_log2), ZERO_OFFSET)
+            }
+            _ => return false,
+        };
+        let order_store = inst.op == Op::Store && mem.order == vm_ir::MemOrder::SeqCst;
+        self.emit(handler, |op| {
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, shift);
+            op.set_imm(displacement);
+        });
+        if order_store {
+            self.emit(memory::fence_full, |_| ());
+        }
+        // A value extended to less than the slot, or boxed, needs a second step; the fault comes first.
+        let cut = inst.op == Op::Load
+            && (inst.ext == Ext::Ones
+                || mem.signed && inst.ty != Type::I64 && inst.ext == Ext::Zero);
+        if cut && let Some(dst) = inst.dst {
+            let again = Inst {
+                op: Op::Mov,
+                args: [Operand::Slot(dst), Operand::None, Operand::None, Operand::None],
+                attr: Attr::None,
+                ..*inst
+            };
+            self.inst(&again);
+        }
+        true
+    }
+
+    fn fence(&mut self, set: FenceSet) {
+        // Everything but an earlier store against a later load is ordered by x86-64 itself.
+        if set.before_stores && set.after_loads {
+            self.emit(memory::fence_full, |_| ());
+        }
+    }
+
+    fn control(&mut self, inst: &Inst) -> bool {
+        let [x, y, z, w] = inst.args;
+        match (inst.op, inst.attr) {
+            (Op::ExitIf, Attr::Cond(cond)) => {
+                let (a, b) = (self.operand(x), self.operand(y));
+                let target = z.imm().unwrap_or(0);
+                let handler = control::exit_if_handler(cond, inst.ty, is_far(target));
+                self.emit(handler, |op| {
+                    (op.a, op.b, op.aux) = (a, b, target as i32);
+                    op.left -= 1;
+                });
+                true
+            }
+            (Op::RaiseIf, Attr::Cond(cond)) => {
+                let (a, b, c) = (self.operand(x), self.operand(y), self.operand(w));
+                let code = z.imm().unwrap_or(0) as i32;
+                let handler = control::raise_if_handler(cond, inst.ty);
+                self.emit(handler, |op| (op.a, op.b, op.c, op.aux) = (a, b, c, code));
+                true
+            }
+            (Op::Call, Attr::Helper(helper)) => {
+                let (a, b, c) = (self.operand(x), self.operand(y), self.operand(z));
+                let d = self.destination(inst.dst);
+                let number = i32::from(helper.0);
+                self.emit(control::call, |op| {
+                    (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, number);
+                });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn floating(&mut self, inst: &Inst) -> bool {
+        let Some(dst) = inst.dst else { return false };
+        let Some((handler, variant)) = float::handler(inst) else { return false };
+        let d = self.offset(dst);
+        let [a, b, c, _] = inst.args.map(|operand| self.operand(operand));
+        self.emit(handler, |op| (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, variant));
+        true
+    }
+
+    fn define(&mut self, inst: &Inst) {
+        let [a, b, c, e] = inst.args.map(|operand| match operand {
+            Operand::Slot(slot) => self.offset(slot),
+            _ => ZERO_OFFSET,
+        });
+        let d = self.destination(inst.dst);
+        self.defined.push(*inst);
+        let at = self.emit(control::define, |op| {
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, i32::from(e));
+        });
+        self.definitions.push(at);
+    }
+
+    fn terminator(&mut self, terminator: &Terminator) {
+        self.scratch_used = 0;
+        match *terminator {
+            Terminator::Jump { offset, .. } => {
+                self.emit(control::jump_handler(is_far(offset)), |op| op.aux = offset as i32);
+            }
+            Terminator::Branch { cond, ty, a, b, taken, fallthrough } => {
+                let (a, b) = (self.operand(a), self.operand(b));
+                let handler =
+                    control::branch_handler(cond, ty, is_far(taken), is_far(fallthrough));
+                self.emit(handler, |op| (op.a, op.b, op.aux) = (a, b, taken as i32));
+                self.emit(block_head, |op| op.aux = fallthrough as i32);
+            }
+            Terminator::Indirect { target, .. } => {
+                let a = self.operand(target);
+                self.emit(control::indirect, |op| op.a = a);
+            }
+            Terminator::Exception { code, value } => {
+                let c = self.operand(value);
+                self.emit(control::exception, |op| (op.c, op.aux) = (c, code.0 as i32));
+            }
+            Terminator::Exit { offset } => {
+                self.emit(control::exit, |op| op.aux = offset as i32);
+            }
+            Terminator::Dispatch => {
+                self.emit(control::dispatch, |_| ());
+            }
+        }
+    }
+}
+
+/// Whether an offset from the page base leaves the page.
+fn is_far(offset: i64) -> bool {
+    !(0..4096).contains(&offset)
+}

@@ -1,0 +1,157 @@
+//! What other threads may do to a virtual CPU.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use vm_core::{IrqLine, VcpuId};
+use vm_frontend::FlushScope;
+use vm_mem::Tlb;
+
+/// Something another thread wants a virtual CPU to do before its next block.
+#[derive(Clone, Copy, Debug)]
+pub enum Remote {
+    /// Forget translations.
+    Flush(FlushScope),
+    /// Forget translated code that has been written over.
+    SyncCode,
+}
+
+/// One virtual CPU as the rest of the machine sees it.
+#[derive(Debug)]
+pub struct VcpuShared {
+    id: VcpuId,
+    pub(crate) exit_flag: AtomicU32,
+    pub(crate) lines: AtomicU64,
+    pub(crate) tlb: Tlb,
+    stop: AtomicBool,
+    asleep: AtomicBool,
+    running: AtomicBool,
+    sleep: Mutex<()>,
+    wake: Condvar,
+    remote: Mutex<Vec<(Remote, Arc<AtomicU32>)>>,
+    /// Ticks at which the timer of each line expires; `u64::MAX` when disarmed.
+    pub(crate) deadlines: [AtomicU64; 64],
+}
+
+impl VcpuShared {
+    /// A virtual CPU with all lines low.
+    pub fn new(id: VcpuId) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            exit_flag: AtomicU32::new(0),
+            lines: AtomicU64::new(0),
+            tlb: Tlb::new(),
+            stop: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            sleep: Mutex::new(()),
+            wake: Condvar::new(),
+            remote: Mutex::default(),
+            deadlines: [const { AtomicU64::new(u64::MAX) }; 64],
+        })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> VcpuId {
+        self.id
+    }
+
+    /// Makes the run loop look around soon, and wakes it when it sleeps.
+    pub fn attention(&self) {
+        self.exit_flag.store(1, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) {
+            drop(self.sleep.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_all();
+        }
+    }
+
+    /// Makes `run` return [`vm_core::VmExit::Interrupted`] soon.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.attention();
+    }
+
+    pub(crate) fn stop_wanted(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_stop(&self) -> bool {
+        self.stop.swap(false, Ordering::SeqCst)
+    }
+
+    /// Interrupt lines that are high.
+    pub fn lines(&self) -> u64 {
+        self.lines.load(Ordering::SeqCst)
+    }
+
+    /// Drives lines; those in both masks go low.
+    pub fn set_lines(&self, set: u64, clear: u64) {
+        if set & !clear != 0 {
+            let before = self.lines.fetch_or(set & !clear, Ordering::SeqCst);
+            if before & set != set {
+                self.attention();
+            }
+        }
+        if clear != 0 {
+            self.lines.fetch_and(!clear, Ordering::SeqCst);
+        }
+    }
+
+    /// Interrupt line `number` as devices drive it.
+    pub fn line(self: &Arc<Self>, number: u32) -> Arc<dyn IrqLine> {
+        Arc::new(Line { vcpu: self.clone(), mask: 1 << number })
+    }
+
+    /// Whether it sleeps, waiting for an interrupt.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps until attention is wanted.
+    pub(crate) fn sleep(&self) {
+        let mut guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.store(true, Ordering::SeqCst);
+        while self.exit_flag.load(Ordering::SeqCst) == 0 {
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_running(&self, running: bool) {
+        self.running.store(running, Ordering::SeqCst);
+    }
+
+    /// Posts a request; the counter is decremented when it has been served.
+    pub(crate) fn post(&self, request: Remote, pending: &Arc<AtomicU32>) {
+        pending.fetch_add(1, Ordering::SeqCst);
+        self.remote
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((request, pending.clone()));
+        self.attention();
+    }
+
+    /// Whether requests posted to it are sure to be served before it runs guest code again, without waiting.
+    pub(crate) fn serves_before_running(&self) -> bool {
+        self.is_asleep() || !self.running.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_remote(&self) -> Vec<(Remote, Arc<AtomicU32>)> {
+        std::mem::take(&mut *self.remote.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct Line {
+    vcpu: Arc<VcpuShared>,
+    mask: u64,
+}
+
+impl IrqLine for Line {
+    fn set(&self, high: bool) {
+        if high {
+            self.vcpu.set_lines(self.mask, 0);
+        } else {
+            self.vcpu.set_lines(0, self.mask);
+        }
+    }
+}

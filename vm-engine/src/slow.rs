@@ -1,0 +1,255 @@
+//! Slow paths: everything that block code does not do itself.
+
+#![allow(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+
+use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
+use vm_frontend::{Access, Exception, Guest, Mapping};
+use vm_mem::{TlbFill, access};
+
+use crate::frame::{FrameHead, SlowPaths};
+use crate::microop::MicroOp;
+use crate::vcpu::Vcpu;
+
+/// Slow paths of one guest ISA.
+pub(crate) struct For<G>(std::marker::PhantomData<G>);
+
+impl<G: Guest> For<G> {
+    pub(crate) const PATHS: &'static SlowPaths = &SlowPaths {
+        load: load::<G>,
+        store: store::<G>,
+        resolve: resolve::<G>,
+        wrote: wrote::<G>,
+        call: call::<G>,
+        define: define::<G>,
+    };
+}
+
+/// The virtual CPU that a frame belongs to.
+///
+/// Safety: `f` is a live frame whose owner is inside `run`, which uses itself only through this pointer meanwhile.
+unsafe fn owner<'a, G: Guest>(f: *mut FrameHead) -> &'a mut Vcpu<G> {
+    // SAFETY: see above.
+    unsafe { &mut *(*f).owner.cast::<Vcpu<G>>() }
+}
+
+/// Puts the outcome where handlers look for it.
+unsafe fn outcome(f: *mut FrameHead, result: Result<(), Exception>) -> bool {
+    match result {
+        Ok(()) => true,
+        Err(exception) => {
+            // SAFETY: `f` is a live frame.
+            unsafe { (*f).fault = exception };
+            false
+        }
+    }
+}
+
+unsafe fn load<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8) -> bool {
+    // SAFETY: called from handlers of a running virtual CPU.
+    unsafe {
+        let result = owner::<G>(f).load(addr, size_log2).map(|value| (*f).value = value);
+        outcome(f, result)
+    }
+}
+
+unsafe fn store<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let value = (*f).value;
+        let result = owner::<G>(f).store(addr, size_log2, value);
+        outcome(f, result)
+    }
+}
+
+unsafe fn resolve<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8, write: bool) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let result = owner::<G>(f).resolve(addr, size_log2, write).map(|place| (*f).value = place);
+        outcome(f, result)
+    }
+}
+
+unsafe fn wrote<G: Guest>(f: *mut FrameHead, phys: u64, bytes: u64) {
+    // SAFETY: as above.
+    let vcpu = unsafe { owner::<G>(f) };
+    let addr = GuestPhysAddr(phys);
+    if let Some((_, code)) = vcpu.engine.memory.find(addr) {
+        code.written(addr, bytes);
+    }
+}
+
+unsafe fn call<G: Guest>(f: *mut FrameHead, op: *const MicroOp) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let (args, helper, left) = ((*f).args, (*op).aux as u16, u64::from((*op).left));
+        let result = owner::<G>(f).call_helper(helper, args, left);
+        let result = result.map(|value| (*f).value[0] = value);
+        outcome(f, result)
+    }
+}
+
+unsafe fn define<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
+    // SAFETY: as above.
+    unsafe { crate::interp::define::run::<G>(f, op) }
+}
+
+/// A translation of one access.
+struct Reached {
+    mapping: Mapping,
+    host: Option<u64>,
+}
+
+impl<G: Guest> Vcpu<G> {
+    /// Translates, and remembers the translation where that is allowed.
+    fn reach(&mut self, addr: GuestVirtAddr, kind: Access) -> Result<Reached, Exception> {
+        let mapping = G::translate(self.state(), &self.engine.memory, addr, kind)?;
+        let Some((range, code)) = self.engine.memory.find(mapping.page) else {
+            return Ok(Reached { mapping, host: None });
+        };
+        let host = (range.host + (mapping.page - range.base)).raw();
+        if mapping.cacheable {
+            let page = mapping.page;
+            let fill = TlbFill {
+                addr,
+                phys: page,
+                host,
+                read: mapping.read,
+                write: mapping.write && !code.has_code(page),
+                page_bytes: mapping.page_bytes,
+            };
+            self.shared.tlb.fill(self.space.asid, self.space.data_mode, fill, || {
+                !code.has_code(page)
+            });
+        }
+        Ok(Reached { mapping, host: Some(host) })
+    }
+
+    /// Loads up to 16 bytes, however they lie.
+    pub(crate) fn load(&mut self, addr: u64, size_log2: u8) -> Result<[u64; 2], Exception> {
+        self.counters_mut().tlb_misses += 1;
+        if size_log2 == 4 {
+            let low = self.load(addr, 3)?[0];
+            return Ok([low, self.load(addr.wrapping_add(8), 3)?[0]]);
+        }
+        let bytes = 1_u64 << size_log2;
+        let addr = GuestVirtAddr(addr);
+        if addr.page_offset() + bytes > PAGE_BYTES {
+            return self.load_split(addr, bytes);
+        }
+        let reached = self.reach(addr, Access::Read)?;
+        let offset = addr.page_offset();
+        if let Some(host) = reached.host {
+            // SAFETY: the bytes lie in one page of mapped RAM.
+            return Ok([unsafe { access::load(host + offset, size_log2) }, 0]);
+        }
+        self.counters_mut().device_accesses += 1;
+        let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
+        match self.engine.bus.read(reached.mapping.page.raw() + offset, width) {
+            Some(value) => Ok([value, 0]),
+            None => Err(G::bus_error(addr, Access::Read)),
+        }
+    }
+
+    /// Loads across a page end, byte by byte.
+    fn load_split(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<[u64; 2], Exception> {
+        let mut value = 0;
+        for n in 0..bytes {
+            value |= self.load(addr.wrapping_add(n).raw(), 0)?[0] << (8 * n);
+        }
+        Ok([value, 0])
+    }
+
+    /// Stores up to 16 bytes, however they lie. Nothing is written when any byte faults.
+    pub(crate) fn store(
+        &mut self,
+        addr: u64,
+        size_log2: u8,
+        value: [u64; 2],
+    ) -> Result<(), Exception> {
+        self.counters_mut().tlb_misses += 1;
+        if size_log2 == 4 {
+            self.reach(GuestVirtAddr(addr.wrapping_add(15)), Access::Write)?;
+            self.store(addr, 3, [value[0], 0])?;
+            return self.store(addr.wrapping_add(8), 3, [value[1], 0]);
+        }
+        let bytes = 1_u64 << size_log2;
+        let addr = GuestVirtAddr(addr);
+        let offset = addr.page_offset();
+        if offset + bytes > PAGE_BYTES {
+            self.reach(addr.wrapping_add(bytes - 1), Access::Write)?;
+            for n in 0..bytes {
+                self.store(addr.wrapping_add(n).raw(), 0, [value[0] >> (8 * n), 0])?;
+            }
+            return Ok(());
+        }
+        let reached = self.reach(addr, Access::Write)?;
+        let phys = reached.mapping.page + offset;
+        if let Some(host) = reached.host {
+            // SAFETY: the bytes lie in one page of mapped RAM.
+            unsafe { access::store(host + offset, size_log2, value[0]) };
+            if let Some((_, code)) = self.engine.memory.find(phys) {
+                code.written(phys, bytes);
+            }
+            return Ok(());
+        }
+        self.counters_mut().device_accesses += 1;
+        let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
+        if self.engine.bus.write(phys.raw(), width, value[0]) {
+            Ok(())
+        } else {
+            Err(G::bus_error(addr, Access::Write))
+        }
+    }
+
+    /// Host and guest-physical address of an aligned access to RAM.
+    fn resolve(&mut self, addr: u64, size_log2: u8, write: bool) -> Result<[u64; 2], Exception> {
+        self.counters_mut().tlb_misses += 1;
+        let addr = GuestVirtAddr(addr);
+        let kind = if write { Access::Write } else { Access::Read };
+        if !addr.raw().is_multiple_of(1 << size_log2) {
+            return Err(G::misaligned(addr, kind));
+        }
+        let reached = self.reach(addr, kind)?;
+        match reached.host {
+            Some(host) => {
+                let offset = addr.page_offset();
+                Ok([host + offset, reached.mapping.page.raw() + offset])
+            }
+            None => Err(G::bus_error(addr, kind)),
+        }
+    }
+
+    /// Fills with zeros as a store.
+    pub(crate) fn zero(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
+        for n in (0..bytes).step_by(8) {
+            self.store(addr.wrapping_add(n).raw(), 3, [0; 2])?;
+        }
+        Ok(())
+    }
+
+    /// Checks an access without doing it.
+    pub(crate) fn probe(
+        &mut self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Result<(), Exception> {
+        self.reach(addr, kind)?;
+        if addr.page_offset() + bytes > PAGE_BYTES {
+            self.reach(addr.wrapping_add(bytes - 1), kind)?;
+        }
+        Ok(())
+    }
+
+    fn counters_mut(&mut self) -> &mut crate::frame::Counters {
+        // SAFETY: the frame is owned by this virtual CPU and nobody else holds a reference into it now.
+        unsafe { &mut (*self.frame.as_ptr()).head.counters }
+    }
+
+    /// Lines that are high.
+    pub(crate) fn lines(&self) -> u64 {
+        self.shared.lines.load(Ordering::SeqCst)
+    }
+}
