@@ -10,11 +10,17 @@ use crate::significand::Word;
 
 /// `a` of format `F` as a value of format `G`, rounded if it must be. A NaN keeps the top of its payload unless the rule
 /// is [`crate::NanRule::Canonical`], and becomes quiet, a signalling one raising INVALID.
+///
+/// By [`crate::Subnormals::KeepAndFlag`] a subnormal raises DENORMAL unless it is an [`crate::F80`]: x87 loads do,
+/// stores do not (Intel SDM 2, FLD and FST). F16C ignores FTZ, DAZ and DE where half precision is concerned: give it
+/// [`crate::Subnormals::Keep`] for half operands and [`crate::FlushResults::Never`] for half results.
 pub fn convert<F: Format, G: Format>(a: F::Bits, env: &Env, flags: &mut Flags) -> G::Bits {
     let x = unpack::<F>(a, env, flags);
     match x.kind {
         Kind::Finite => {
-            note(&[x], flags);
+            if !F::EXPLICIT_INTEGER_BIT {
+                note(&[x], flags);
+            }
             round_pack::<G>(
                 x.sign,
                 x.exp,

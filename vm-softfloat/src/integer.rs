@@ -1,5 +1,6 @@
 //! Between floating point and integers (IEEE 754-2019, 5.4.1, 5.8 and 5.9).
 
+use crate::arith::note;
 use crate::env::{Env, IntegerRule, Rounding};
 use crate::flags::Flags;
 use crate::format::{Format, Kind, Parts, infinity, unpack, zero};
@@ -169,7 +170,8 @@ pub fn from_fixed<F: Format, T: Integer>(
 /// `a` rounded to an integral value in the environment's direction; the sign survives. INEXACT is raised only if
 /// `raise_inexact`. RISC-V Zfa `fround` and `froundnx`, Arm `FRINT*`, x86 `ROUNDSD` and `FRNDINT`.
 ///
-/// Like [`to_int`], it does not raise DENORMAL by [`crate::Subnormals::KeepAndFlag`].
+/// By [`crate::Subnormals::KeepAndFlag`] a subnormal raises DENORMAL only if it is an [`crate::F80`]: `FRNDINT` does,
+/// `ROUNDSD` does not (Intel SDM 2).
 pub fn round_to_integral<F: Format>(
     a: F::Bits,
     raise_inexact: bool,
@@ -185,6 +187,9 @@ pub fn round_to_integral<F: Format>(
     }
     if x.exp >= F::PRECISION as i32 - 1 {
         return a;
+    }
+    if F::EXPLICIT_INTEGER_BIT {
+        note(&[x], flags);
     }
     // Two to the power `drop` units of the word's last place are one.
     let (sig, drop) = if x.exp < 0 {

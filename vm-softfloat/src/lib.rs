@@ -33,6 +33,7 @@ mod fma;
 mod format;
 mod integer;
 mod nan;
+mod remainder;
 mod round;
 mod significand;
 
@@ -52,3 +53,4 @@ pub use format::{Bf16, F16, F32, F64, F80, F128, Format};
 pub use integer::{
     Integer, from_fixed, from_int, round_to_integral, to_fixed, to_i32_modular, to_int,
 };
+pub use remainder::{QuotientRounding, remainder, scale};

@@ -6,7 +6,8 @@ use rustc_apfloat::ieee::{BFloat, Double, Half, Quad, Single, X87DoubleExtended}
 use rustc_apfloat::{Float, FloatConvert, Round, Status, StatusAnd};
 use vm_softfloat as soft;
 use vm_softfloat::{
-    Bf16, Class, Env, F16, F32, F64, F80, F128, Flags, IntegerRule, Rounding, Tininess, classify,
+    Bf16, Class, Env, F16, F32, F64, F80, F128, Flags, IntegerRule, QuotientRounding, Rounding,
+    Tininess, classify,
 };
 
 /// A format and its counterpart.
@@ -121,6 +122,31 @@ fn arithmetic<F: Known>(a: u128, b: u128, c: u128) -> Result<(), TestCaseError> 
     Ok(())
 }
 
+/// Remainders are exact, and so is scaling within range.
+fn remainders<F: Known>(a: u128, b: u128, power: i32) -> Result<(), TestCaseError> {
+    let [x, y] = [a, b].map(F::Ap::from_bits);
+    let (p, q, env) = (F::bits(a), F::bits(b), riscv(Rounding::NearestEven));
+    let what = |name: &str| format!("{name} {a:#x} {b:#x} {power}");
+    let ours = run(|f| soft::remainder::<F>(p, q, QuotientRounding::Truncated, &env, f));
+    agree::<F>(&what("fmod"), (ours.0.0, ours.1), x.c_fmod(y))?;
+    let ours = run(|f| soft::remainder::<F>(p, q, QuotientRounding::Nearest, &env, f));
+    agree::<F>(&what("remainder"), (ours.0.0, ours.1), x.ieee_rem(y))?;
+    for rounding in DIRECTIONS {
+        let ours = run(|f| soft::scale::<F>(p, power, &riscv(rounding), f));
+        let theirs = x.scalbn_r(power, direction(rounding));
+        if !soft::is_nan::<F>(ours.0) {
+            prop_assert_eq!(
+                F::value(ours.0),
+                theirs.to_bits(),
+                "{} {:?}",
+                what("scale"),
+                rounding
+            );
+        }
+    }
+    Ok(())
+}
+
 fn to_integers<F: Known>(a: u128) -> Result<(), TestCaseError> {
     let (p, x) = (F::bits(a), F::Ap::from_bits(a));
     for rounding in DIRECTIONS {
@@ -200,8 +226,10 @@ macro_rules! per_format {
             #[test]
             fn $arithmetic(
                 a in operand::<$format>(), b in operand::<$format>(), c in operand::<$format>(),
+                power in -600..600i32,
             ) {
                 arithmetic::<$format>(a, b, c)?;
+                remainders::<$format>(a, b, power)?;
             }
 
             #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use softfloat_wrapper as berkeley;
 use softfloat_wrapper::{ExceptionFlags, Float, RoundingMode};
 use vm_softfloat as soft;
-use vm_softfloat::{F16, F32, F64, F128, Flags, Rounding};
+use vm_softfloat::{F16, F32, F64, F128, Flags, QuotientRounding, Rounding};
 
 trait Known: Encoded {
     type Theirs: Float;
@@ -112,6 +112,14 @@ fn arithmetic<F: Known>(a: u128, b: u128, c: u128) -> Result<(), TestCaseError> 
     Ok(())
 }
 
+fn remainders<F: Known>(a: u128, b: u128) -> Result<(), TestCaseError> {
+    let (x, y, env) = (F::theirs(a), F::theirs(b), riscv(Rounding::NearestEven));
+    let rest = theirs(|| x.rem(&y, RoundingMode::TiesToEven));
+    let nearest = QuotientRounding::Nearest;
+    let (ours, flags) = run(|f| soft::remainder::<F>(F::bits(a), F::bits(b), nearest, &env, f));
+    agree::<F>(&format!("rem {a:#x} {b:#x}"), (ours.0, flags), rest)
+}
+
 fn comparisons<F: Known>(a: u128, b: u128) -> Result<(), TestCaseError> {
     let (x, y, env) = (F::theirs(a), F::theirs(b), riscv(Rounding::NearestEven));
     let (p, q) = (F::bits(a), F::bits(b));
@@ -178,6 +186,7 @@ macro_rules! per_format {
                 a in operand::<$format>(), b in operand::<$format>(), c in operand::<$format>(),
             ) {
                 arithmetic::<$format>(a, b, c)?;
+                remainders::<$format>(a, b)?;
                 comparisons::<$format>(a, b)?;
             }
 
