@@ -3,5 +3,6 @@
 pub mod decode;
 pub mod disasm;
 pub mod isa;
+pub mod lift;
 pub mod state;
 pub mod sys;

@@ -15,6 +15,8 @@ mod pattern;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(in crate::riscv) use tests::random_encodings;
 
 pub use table::Op;
 

@@ -9,6 +9,19 @@ use super::*;
 use crate::riscv::isa::Extension;
 use words::Random;
 
+/// Some encodings with random operands of every row of both tables.
+pub(in crate::riscv) fn random_encodings(each: usize) -> impl Iterator<Item = u32> {
+    let mut random = Random::new(7);
+    table::ROWS
+        .iter()
+        .chain(&compressed::ROWS)
+        .flat_map(move |row| {
+            (0..each)
+                .map(|_| words::of_row(row, &mut random))
+                .collect::<Vec<_>>()
+        })
+}
+
 const ALL: Decoder = Decoder::new(Extensions::ALL);
 
 fn op(word: u32) -> Option<Op> {

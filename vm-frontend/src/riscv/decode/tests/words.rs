@@ -1,6 +1,6 @@
 //! Words to decode: a small generator, and encodings of a given row.
 
-use super::super::Row;
+use super::super::{Row, length};
 
 /// A pseudo-random sequence (xorshift64*), the same on every run.
 pub(super) struct Random(u64);
@@ -21,7 +21,9 @@ impl Random {
 /// An encoding of `row` with random operands; a rounding mode is a valid one.
 pub(super) fn of_row(row: &Row, random: &mut Random) -> u32 {
     loop {
-        let word = row.pattern.bits | random.next() as u32 & !row.pattern.mask;
+        let free =
+            !row.pattern.mask & (u32::MAX >> (32 - 8 * u32::from(length(row.pattern.bits as u16))));
+        let word = row.pattern.bits | random.next() as u32 & free;
         if row.pattern.matches(word) {
             return word;
         }

@@ -1,0 +1,264 @@
+//! Floating-point conversions and rounding to integral values (RISC-V Unpriv 20240411, 20.7, 21.5, chapters 23 and
+//! 25).
+
+use vm_ir::{Attr, Ext, FpToIntRule, Op as Ir, Rounding, Type};
+
+use super::Flow;
+use super::context::Context;
+use super::float::rounding;
+use super::integer::extension;
+use crate::riscv::decode::{Insn, Op};
+
+/// How an instruction is lifted.
+#[derive(Clone, Copy)]
+pub(super) enum Rule {
+    /// Format to integer.
+    ToInt { from: Type, to: Type, signed: bool },
+    /// `fcvtmod.w.d`.
+    ToIntModulo,
+    /// Integer to format.
+    FromInt { from: Type, to: Type, signed: bool },
+    /// Format to format.
+    Format { from: Type, to: Type },
+    /// To an integral value, with or without Inexact.
+    Integral { ty: Type, exact: bool },
+}
+
+use Rule::*;
+use Type::{F16, F32, F64, I32, I64};
+
+pub(super) const TABLE: &[(Op, Rule)] = &[
+    (
+        Op::FcvtWS,
+        ToInt {
+            from: F32,
+            to: I32,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtWuS,
+        ToInt {
+            from: F32,
+            to: I32,
+            signed: false,
+        },
+    ),
+    (
+        Op::FcvtLS,
+        ToInt {
+            from: F32,
+            to: I64,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtLuS,
+        ToInt {
+            from: F32,
+            to: I64,
+            signed: false,
+        },
+    ),
+    (
+        Op::FcvtWD,
+        ToInt {
+            from: F64,
+            to: I32,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtWuD,
+        ToInt {
+            from: F64,
+            to: I32,
+            signed: false,
+        },
+    ),
+    (
+        Op::FcvtLD,
+        ToInt {
+            from: F64,
+            to: I64,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtLuD,
+        ToInt {
+            from: F64,
+            to: I64,
+            signed: false,
+        },
+    ),
+    (Op::FcvtmodWD, ToIntModulo),
+    (
+        Op::FcvtSW,
+        FromInt {
+            from: I32,
+            to: F32,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtSWu,
+        FromInt {
+            from: I32,
+            to: F32,
+            signed: false,
+        },
+    ),
+    (
+        Op::FcvtSL,
+        FromInt {
+            from: I64,
+            to: F32,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtSLu,
+        FromInt {
+            from: I64,
+            to: F32,
+            signed: false,
+        },
+    ),
+    (
+        Op::FcvtDW,
+        FromInt {
+            from: I32,
+            to: F64,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtDWu,
+        FromInt {
+            from: I32,
+            to: F64,
+            signed: false,
+        },
+    ),
+    (
+        Op::FcvtDL,
+        FromInt {
+            from: I64,
+            to: F64,
+            signed: true,
+        },
+    ),
+    (
+        Op::FcvtDLu,
+        FromInt {
+            from: I64,
+            to: F64,
+            signed: false,
+        },
+    ),
+    (Op::FcvtSD, Format { from: F64, to: F32 }),
+    (Op::FcvtDS, Format { from: F32, to: F64 }),
+    (Op::FcvtSH, Format { from: F16, to: F32 }),
+    (Op::FcvtHS, Format { from: F32, to: F16 }),
+    (Op::FcvtDH, Format { from: F16, to: F64 }),
+    (Op::FcvtHD, Format { from: F64, to: F16 }),
+    (
+        Op::FroundS,
+        Integral {
+            ty: F32,
+            exact: false,
+        },
+    ),
+    (
+        Op::FroundnxS,
+        Integral {
+            ty: F32,
+            exact: true,
+        },
+    ),
+    (
+        Op::FroundD,
+        Integral {
+            ty: F64,
+            exact: false,
+        },
+    ),
+    (
+        Op::FroundnxD,
+        Integral {
+            ty: F64,
+            exact: true,
+        },
+    ),
+];
+
+pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
+    if !c.fp_is_on() {
+        return Flow::Illegal;
+    }
+    let Some(rounding) = rounding(c, insn) else {
+        return Flow::Illegal;
+    };
+    c.fp_written();
+    let convert = |from, signed, rule| Attr::Convert {
+        from,
+        rounding,
+        signed,
+        rule,
+    };
+    match rule {
+        ToInt { from, to, signed } => {
+            to_int(
+                c,
+                from,
+                to,
+                insn,
+                convert(from, signed, FpToIntRule::SaturateNanMax),
+            );
+        }
+        ToIntModulo => {
+            let rounding = Rounding::Zero;
+            let rule = FpToIntRule::Modulo;
+            to_int(
+                c,
+                F64,
+                I32,
+                insn,
+                Attr::Convert {
+                    from: F64,
+                    rounding,
+                    signed: true,
+                    rule,
+                },
+            );
+        }
+        FromInt { from, to, signed } => {
+            let source = c.x(insn.rs1);
+            let (dst, ext) = c.f_dst(to, insn.rd);
+            let attr = convert(from, signed, FpToIntRule::SaturateNanMax);
+            c.b.op_with(Ir::IntToFp, to, ext, Some(dst), [source], attr);
+        }
+        Format { from, to } => {
+            let source = c.f_src(from, insn.rs1);
+            let (dst, ext) = c.f_dst(to, insn.rd);
+            let attr = convert(from, true, FpToIntRule::SaturateNanMax);
+            c.b.op_with(Ir::FpToFp, to, ext, Some(dst), [source], attr);
+        }
+        Integral { ty, exact } => {
+            let source = c.f_src(ty, insn.rs1);
+            let (dst, ext) = c.f_dst(ty, insn.rd);
+            let attr = Attr::Integral { rounding, exact };
+            c.b.op_with(Ir::FpRound, ty, ext, Some(dst), [source], attr);
+        }
+    }
+    Flow::Next
+}
+
+/// 32-bit results are sign-extended, unsigned ones too.
+fn to_int(c: &mut Context, from: Type, to: Type, insn: &Insn, attr: Attr) {
+    let source = c.f_src(from, insn.rs1);
+    let dst = c.x_dst(insn.rd);
+    let ext: Ext = extension(to);
+    c.b.op_with(Ir::FpToInt, to, ext, dst, [source], attr);
+}

@@ -1,0 +1,174 @@
+//! Lifting of RISC-V code to IR blocks.
+//!
+//! What it is: one file per family of instructions, each with a table from [`Op`] to a rule and the function that
+//! applies the rules; this file walks over the bytes of a block and puts the tables together. The compiler checks
+//! that every instruction has exactly one rule.
+//!
+//! Data flow: [`lift`] reads half-words, decodes, marks the start of each instruction in the block and applies its
+//! rule; a rule adds operations and says whether the block goes on.
+
+mod atomic;
+mod bits;
+mod branch;
+mod cache;
+mod context;
+mod convert;
+mod float;
+mod integer;
+mod memory;
+mod muldiv;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use vm_ir::{Block, BlockKey, ExceptionCode, JumpKind, Operand, Terminator};
+
+use super::decode::{Decoder, Insn, Op, length};
+use super::isa::IsaConfig;
+use super::sys::fields::cause;
+use crate::guest::{CodePage, Exception, LiftLimits};
+use context::Context;
+
+const PAGE: u16 = vm_core::PAGE_BYTES as u16;
+
+/// What follows an instruction.
+enum Flow {
+    /// The next one.
+    Next,
+    /// Nothing in this block.
+    End(Terminator),
+    /// The instruction is illegal in this mode; the rule has added nothing.
+    Illegal,
+}
+
+/// A rule of one of the families.
+#[derive(Clone, Copy)]
+enum Rule {
+    Missing,
+    Integer(integer::Rule),
+    MulDiv(muldiv::Rule),
+    Bits(bits::Rule),
+    Branch(branch::Rule),
+    Memory(memory::Rule),
+    Atomic(atomic::Rule),
+    Float(float::Rule),
+    Convert(convert::Rule),
+    System(system::Rule),
+    Cache(cache::Rule),
+}
+
+/// Adds a family's table to the rules.
+macro_rules! add {
+    ($rules:ident, $family:ident, $module:ident) => {
+        let mut row = 0;
+        while row < $module::TABLE.len() {
+            let (op, rule) = $module::TABLE[row];
+            assert!(
+                matches!($rules[op as usize], Rule::Missing),
+                "an instruction has two rules"
+            );
+            $rules[op as usize] = Rule::$family(rule);
+            row += 1;
+        }
+    };
+}
+
+/// The rule of each instruction.
+static RULES: [Rule; Op::COUNT] = {
+    let mut rules = [Rule::Missing; Op::COUNT];
+    add!(rules, Integer, integer);
+    add!(rules, MulDiv, muldiv);
+    add!(rules, Bits, bits);
+    add!(rules, Branch, branch);
+    add!(rules, Memory, memory);
+    add!(rules, Atomic, atomic);
+    add!(rules, Float, float);
+    add!(rules, Convert, convert);
+    add!(rules, System, system);
+    add!(rules, Cache, cache);
+    let mut op = 0;
+    while op < Op::COUNT {
+        assert!(
+            !matches!(rules[op], Rule::Missing),
+            "an instruction has no rule"
+        );
+        op += 1;
+    }
+    rules
+};
+
+fn apply(context: &mut Context, insn: &Insn) -> Flow {
+    match RULES[insn.op as usize] {
+        Rule::Integer(rule) => integer::lift(context, rule, insn),
+        Rule::MulDiv(rule) => muldiv::lift(context, rule, insn),
+        Rule::Bits(rule) => bits::lift(context, rule, insn),
+        Rule::Branch(rule) => branch::lift(context, rule, insn),
+        Rule::Memory(rule) => memory::lift(context, rule, insn),
+        Rule::Atomic(rule) => atomic::lift(context, rule, insn),
+        Rule::Float(rule) => float::lift(context, rule, insn),
+        Rule::Convert(rule) => convert::lift(context, rule, insn),
+        Rule::System(rule) => system::lift(context, rule, insn),
+        Rule::Cache(rule) => cache::lift(context, rule, insn),
+        Rule::Missing => Flow::Illegal,
+    }
+}
+
+/// Decodes and lifts the block at `key`. It ends at control flow, at the end of the page, at the limits, or where an
+/// instruction must be the last one; an instruction that straddles two pages is a block of its own. An illegal
+/// instruction ends the block with its exception, after the instructions before it.
+///
+/// # Errors
+/// The exception of fetching the second half of a first instruction that straddles two pages.
+pub fn lift(
+    config: &IsaConfig,
+    key: BlockKey,
+    code: &mut dyn CodePage,
+    limits: LiftLimits<'_>,
+) -> Result<Block, Exception> {
+    let decoder = Decoder::new(config.extensions);
+    let mut context = Context::new(key, config);
+    let mut offset = key.phys_pc.page_offset() as u16;
+    loop {
+        let first = context.b.guest_insns() == 0;
+        let full = context.b.guest_insns() >= limits.max_insns;
+        if offset >= PAGE || !first && (full || limits.stop_before.contains(&offset)) {
+            return Ok(context.b.finish(jump(offset)));
+        }
+        let low = code.half(offset);
+        let len = length(low);
+        let straddles = len == 4 && offset == PAGE - 2;
+        let high = match len {
+            2 => 0,
+            _ if !straddles => code.half(offset + 2),
+            _ if !first => return Ok(context.b.finish(jump(offset))),
+            _ => {
+                let (page, high) = code.next_page()?;
+                context.b.straddles(page);
+                high
+            }
+        };
+        let bits = u32::from(high) << 16 | u32::from(low);
+        context.start(offset, len, bits);
+        let flow = match decoder.decode(bits) {
+            Some(insn) => apply(&mut context, &insn),
+            None => Flow::Illegal,
+        };
+        offset += u16::from(len);
+        match flow {
+            Flow::Next => {}
+            Flow::End(terminator) => return Ok(context.b.finish(terminator)),
+            Flow::Illegal => {
+                let value = Operand::Imm(i64::from(bits));
+                let code = ExceptionCode(cause::ILLEGAL);
+                return Ok(context.b.finish(Terminator::Exception { code, value }));
+            }
+        }
+    }
+}
+
+fn jump(offset: u16) -> Terminator {
+    Terminator::Jump {
+        offset: offset.into(),
+        kind: JumpKind::Plain,
+    }
+}

@@ -1,0 +1,78 @@
+//! Tests of the lifter.
+
+mod blocks;
+mod whole_table;
+
+use vm_core::GuestPhysAddr;
+use vm_ir::{Block, BlockKey, Mode};
+
+use super::*;
+
+/// Privilege M with floating point on and dirty.
+const MACHINE: Mode = Mode(3 | 2 << 2);
+/// The page that tests put their code in.
+const BASE: u64 = 0x8000_0000;
+
+/// Code at an offset of a page, and what the next virtual page begins with.
+struct Page {
+    offset: u16,
+    halves: Vec<u16>,
+    next: Result<(GuestPhysAddr, u16), Exception>,
+}
+
+impl Page {
+    fn at(offset: u16, words: &[u32]) -> Self {
+        let mut halves = Vec::new();
+        for &word in words {
+            halves.push(word as u16);
+            if length(word as u16) == 4 {
+                halves.push((word >> 16) as u16);
+            }
+        }
+        let exception = Exception {
+            code: ExceptionCode(cause::FETCH_PAGE),
+            value: 0,
+        };
+        Self {
+            offset,
+            halves,
+            next: Err(exception),
+        }
+    }
+}
+
+impl CodePage for Page {
+    fn half(&mut self, offset: u16) -> u16 {
+        assert!(offset < PAGE && offset.is_multiple_of(2));
+        let at = usize::from(
+            offset
+                .checked_sub(self.offset)
+                .expect("code before the entry"),
+        ) / 2;
+        self.halves.get(at).copied().unwrap_or(0)
+    }
+
+    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
+        self.next
+    }
+}
+
+fn limits() -> LiftLimits<'static> {
+    LiftLimits {
+        max_insns: 64,
+        stop_before: &[],
+    }
+}
+
+fn key(offset: u16, mode: Mode) -> BlockKey {
+    BlockKey {
+        phys_pc: GuestPhysAddr(BASE + u64::from(offset)),
+        mode,
+    }
+}
+
+/// Lifts words that stand at the start of a page, for a hart with every extension.
+fn lifted(words: &[u32], mode: Mode) -> Block {
+    let config = "max".parse().expect("a model");
+    lift(&config, key(0, mode), &mut Page::at(0, words), limits()).expect("the code is there")
+}
