@@ -1,0 +1,262 @@
+//! The firmware configuration device, memory-mapped: items by key and files by name for firmware and kernels.
+//!
+//! Items are read-only to the guest; a DMA write ends with the error bit.
+
+mod save;
+pub mod spec;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use vm_core::{AccessWidth, GuestPhysAddr};
+use vm_mem::{GuestMemory, MemoryError};
+
+pub use save::SavedState;
+
+use crate::BusDevice;
+use spec::*;
+
+/// Why a file could not be added.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FwCfgError {
+    /// The name is empty, has a zero byte, or is too long.
+    #[error("fw_cfg file name '{name}' must have 1 to 55 bytes, none of them zero")]
+    BadName {
+        /// The refused name.
+        name: String,
+    },
+    /// All keys are taken, or the file is 4 GiB or more.
+    #[error("fw_cfg has no room for file '{name}': at most 16352 files, each below 4 GiB")]
+    NoRoom {
+        /// The refused file's name.
+        name: String,
+    },
+}
+
+#[derive(Default)]
+struct Items {
+    by_key: BTreeMap<u16, Arc<[u8]>>,
+    /// Names in order of key.
+    files: Vec<String>,
+}
+
+impl Items {
+    /// The file directory ("File Directory"): a count, then size, key, reserved and name of each file.
+    fn directory(&self) -> Vec<u8> {
+        let mut directory = (self.files.len() as u32).to_be_bytes().to_vec();
+        for (key, name) in (KEY_FIRST_FILE..).zip(&self.files) {
+            let bytes = self.by_key.get(&key).map_or(0, |contents| contents.len());
+            directory.extend_from_slice(&(bytes as u32).to_be_bytes());
+            directory.extend_from_slice(&key.to_be_bytes());
+            directory.extend_from_slice(&[0; 2]);
+            let mut field = [0; NAME_BYTES];
+            field[..name.len()].copy_from_slice(name.as_bytes());
+            directory.extend_from_slice(&field);
+        }
+        directory
+    }
+}
+
+#[derive(Default)]
+struct State {
+    key: u16,
+    /// Bytes of the selected item that were read or skipped.
+    offset: usize,
+    /// Upper half of the DMA register.
+    dma_high: u32,
+}
+
+impl State {
+    fn select(&mut self, key: u16) {
+        self.key = key;
+        self.offset = 0;
+    }
+}
+
+/// A fw_cfg device with selector, data and DMA registers.
+pub struct FwCfg {
+    items: RwLock<Items>,
+    state: Mutex<State>,
+    ram: GuestMemory,
+}
+
+impl FwCfg {
+    /// A device with signature, feature bits and an empty directory, whose DMA goes to `ram`.
+    pub fn new(ram: GuestMemory) -> Self {
+        let device = Self {
+            items: RwLock::default(),
+            state: Mutex::default(),
+            ram,
+        };
+        device.add_bytes(KEY_SIGNATURE, b"QEMU".to_vec());
+        device.add_u32(KEY_ID, ID_TRADITIONAL | ID_DMA);
+        device.add_bytes(KEY_FILE_DIR, Items::default().directory());
+        device
+    }
+
+    /// Adds or replaces the item of a key that is not a file's.
+    pub fn add_bytes(&self, key: u16, bytes: Vec<u8>) {
+        self.items.write().by_key.insert(key, bytes.into());
+    }
+
+    /// Adds or replaces a 16-bit little-endian item.
+    pub fn add_u16(&self, key: u16, value: u16) {
+        self.add_bytes(key, value.to_le_bytes().to_vec());
+    }
+
+    /// Adds or replaces a 32-bit little-endian item.
+    pub fn add_u32(&self, key: u16, value: u32) {
+        self.add_bytes(key, value.to_le_bytes().to_vec());
+    }
+
+    /// Adds or replaces a 64-bit little-endian item.
+    pub fn add_u64(&self, key: u16, value: u64) {
+        self.add_bytes(key, value.to_le_bytes().to_vec());
+    }
+
+    /// Adds a file such as `etc/table-loader` and lists it in the directory. A file of the same name is replaced
+    /// and keeps its key.
+    ///
+    /// # Errors
+    /// When the name does not fit a directory entry, the file does not fit its size field, or all keys are taken.
+    pub fn add_file(&self, name: &str, bytes: Vec<u8>) -> Result<(), FwCfgError> {
+        if name.is_empty() || name.len() >= NAME_BYTES || name.contains('\0') {
+            return Err(FwCfgError::BadName {
+                name: name.to_owned(),
+            });
+        }
+        let mut items = self.items.write();
+        let place = items.files.iter().position(|file| file == name);
+        let at = place.unwrap_or(items.files.len());
+        if at >= MAX_FILES || u32::try_from(bytes.len()).is_err() {
+            return Err(FwCfgError::NoRoom {
+                name: name.to_owned(),
+            });
+        }
+        if place.is_none() {
+            items.files.push(name.to_owned());
+        }
+        items
+            .by_key
+            .insert(KEY_FIRST_FILE + at as u16, bytes.into());
+        let directory = items.directory();
+        items.by_key.insert(KEY_FILE_DIR, directory.into());
+        Ok(())
+    }
+
+    fn item(&self, key: u16) -> Arc<[u8]> {
+        self.items
+            .read()
+            .by_key
+            .get(&key)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The next bytes of the selected item, first byte lowest; zeros past its end.
+    fn read_data(&self, width: AccessWidth) -> u64 {
+        let mut state = self.state.lock();
+        let item = self.item(state.key);
+        let rest = item.get(state.offset..).unwrap_or_default();
+        let count = rest.len().min(width.bytes() as usize);
+        let mut bytes = [0; 8];
+        bytes[..count].copy_from_slice(&rest[..count]);
+        state.offset += count;
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Carries out the FWCfgDmaAccess at `at` ("Guest-side DMA Interface"). A structure outside RAM cannot even
+    /// be told that it failed.
+    fn transfer(&self, at: GuestPhysAddr) {
+        let mut access = [0; ACCESS_BYTES];
+        if self.ram.read(at, &mut access).is_err() {
+            return;
+        }
+        let access = u128::from_be_bytes(access);
+        let control = (access >> 96) as u32;
+        let bytes = (access >> 64) as u32 as usize;
+        let to = GuestPhysAddr(access as u64);
+        let result = if self.copy(control, bytes, to).is_ok() {
+            0
+        } else {
+            CONTROL_ERROR
+        };
+        // The structure was RAM a moment ago; there is nobody else to tell.
+        let _ = self.ram.write(at, &result.to_be_bytes());
+    }
+
+    fn copy(&self, control: u32, bytes: usize, to: GuestPhysAddr) -> Result<(), MemoryError> {
+        let mut state = self.state.lock();
+        if control & CONTROL_SELECT != 0 {
+            state.select((control >> 16) as u16);
+        }
+        let item = self.item(state.key);
+        let rest = item.get(state.offset..).unwrap_or_default();
+        let present = &rest[..rest.len().min(bytes)];
+        if control & (CONTROL_READ | CONTROL_SKIP) != 0 {
+            state.offset += present.len();
+        }
+        // RAM is written without the lock: a write over code reaches the virtual CPUs.
+        drop(state);
+        if control & CONTROL_READ != 0 {
+            self.ram.write(to, present)?;
+            self.clear(to.wrapping_add(present.len() as u64), bytes - present.len())
+        } else if control & CONTROL_WRITE != 0 {
+            Err(MemoryError::NotRam {
+                addr: to,
+                bytes: bytes as u64,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Past its end an item reads as zeros.
+    fn clear(&self, mut to: GuestPhysAddr, mut bytes: usize) -> Result<(), MemoryError> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        while bytes > 0 {
+            let part = bytes.min(ZEROS.len());
+            self.ram.write(to, &ZEROS[..part])?;
+            to = to.wrapping_add(part as u64);
+            bytes -= part;
+        }
+        Ok(())
+    }
+}
+
+impl BusDevice for FwCfg {
+    fn read(&self, offset: u64, width: AccessWidth) -> u64 {
+        match offset {
+            DATA..DATA_END => self.read_data(width),
+            DMA.. => u64::from_le_bytes(DMA_SIGNATURE) >> ((offset - DMA) * 8).min(63),
+            _ => 0,
+        }
+    }
+
+    fn write(&self, offset: u64, width: AccessWidth, value: u64) {
+        match (offset, width) {
+            (SELECTOR, AccessWidth::Half) => {
+                self.state.lock().select((value as u16).swap_bytes());
+            }
+            (DMA, AccessWidth::Word) => {
+                self.state.lock().dma_high = (value as u32).swap_bytes();
+            }
+            (DMA_LOW, AccessWidth::Word) => {
+                let high = std::mem::take(&mut self.state.lock().dma_high);
+                let low = (value as u32).swap_bytes();
+                self.transfer(GuestPhysAddr(u64::from(high) << 32 | u64::from(low)));
+            }
+            (DMA, AccessWidth::Double) => self.transfer(GuestPhysAddr(value.swap_bytes())),
+            // The data register is read-only.
+            _ => {}
+        }
+    }
+
+    fn reset(&self) {
+        *self.state.lock() = State::default();
+    }
+}
+
+#[cfg(test)]
+mod tests;
