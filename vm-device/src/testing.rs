@@ -110,3 +110,8 @@ impl CharSink for Collect {
         self.0.lock().extend_from_slice(bytes);
     }
 }
+
+/// Scripts for [`crate::fuzzing::drive`].
+pub(crate) fn script() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(proptest::prelude::any::<u8>(), 0..1500)
+}

@@ -60,7 +60,7 @@ pub enum FlashAccess {
     ReadOnly,
     /// Change it until the virtual machine ends.
     Volatile,
-    /// Change it in a store for good.
+    /// Change it in a store for good, which holds the bank's image already.
     Stored(Box<dyn FlashStore>),
 }
 

@@ -329,7 +329,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
     fn fuzz_any_script_never_panics(
-        script in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
+        script in crate::testing::script(),
         codes in proptest::collection::vec(0usize..12, 0..200),
         offsets in proptest::collection::vec(0..BANK - 4, 200),
     ) {

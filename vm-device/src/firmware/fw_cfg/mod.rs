@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use vm_core::{AccessWidth, GuestPhysAddr};
-use vm_mem::{GuestMemory, MemoryError};
+use vm_mem::GuestMemory;
 
 pub use save::SavedState;
 
@@ -177,7 +177,7 @@ impl FwCfg {
         let control = (access >> 96) as u32;
         let bytes = (access >> 64) as u32 as usize;
         let to = GuestPhysAddr(access as u64);
-        let result = if self.copy(control, bytes, to).is_ok() {
+        let result = if self.copy(control, bytes, to) {
             0
         } else {
             CONTROL_ERROR
@@ -186,7 +186,8 @@ impl FwCfg {
         let _ = self.ram.write(at, &result.to_be_bytes());
     }
 
-    fn copy(&self, control: u32, bytes: usize, to: GuestPhysAddr) -> Result<(), MemoryError> {
+    /// False when part of `to` is not RAM, or the guest wants to write an item.
+    fn copy(&self, control: u32, bytes: usize, to: GuestPhysAddr) -> bool {
         let mut state = self.state.lock();
         if control & CONTROL_SELECT != 0 {
             state.select((control >> 16) as u16);
@@ -200,28 +201,25 @@ impl FwCfg {
         // RAM is written without the lock: a write over code reaches the virtual CPUs.
         drop(state);
         if control & CONTROL_READ != 0 {
-            self.ram.write(to, present)?;
-            self.clear(to.wrapping_add(present.len() as u64), bytes - present.len())
-        } else if control & CONTROL_WRITE != 0 {
-            Err(MemoryError::NotRam {
-                addr: to,
-                bytes: bytes as u64,
-            })
+            let zeros_from = to.wrapping_add(present.len() as u64);
+            self.ram.write(to, present).is_ok() && self.clear(zeros_from, bytes - present.len())
         } else {
-            Ok(())
+            control & CONTROL_WRITE == 0
         }
     }
 
     /// Past its end an item reads as zeros.
-    fn clear(&self, mut to: GuestPhysAddr, mut bytes: usize) -> Result<(), MemoryError> {
+    fn clear(&self, mut to: GuestPhysAddr, mut bytes: usize) -> bool {
         const ZEROS: [u8; 4096] = [0; 4096];
         while bytes > 0 {
             let part = bytes.min(ZEROS.len());
-            self.ram.write(to, &ZEROS[..part])?;
+            if self.ram.write(to, &ZEROS[..part]).is_err() {
+                return false;
+            }
             to = to.wrapping_add(part as u64);
             bytes -= part;
         }
-        Ok(())
+        true
     }
 }
 

@@ -220,7 +220,7 @@ fn restore_of_a_save_continues_alike() {
 
 proptest::proptest! {
     #[test]
-    fn fuzz_any_script_never_panics(script: Vec<u8>, at in 0u32..0x100, access: [u8; 16]) {
+    fn fuzz_any_script_never_panics(script in crate::testing::script(), at in 0u32..0x100, access in proptest::prelude::any::<[u8; 16]>()) {
         let (device, ram) = device();
         device.add_file("f", vec![7; 100]).unwrap();
         crate::fuzzing::drive(&device, RANGE_BYTES, &script);

@@ -268,8 +268,8 @@ fn restore_of_a_save_continues_alike() {
 proptest::proptest! {
     #[test]
     fn fuzz_any_script_keeps_lines_and_registers_agreeing(
-        script: Vec<u8>,
-        levels: Vec<(u8, bool)>,
+        script in crate::testing::script(),
+        levels in proptest::prelude::any::<Vec<(u8, bool)>>(),
     ) {
         let board = Board::new(3);
         let mut levels = levels.into_iter();

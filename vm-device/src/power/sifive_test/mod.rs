@@ -101,7 +101,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn fuzz_any_script_never_panics(script: Vec<u8>) {
+        fn fuzz_any_script_never_panics(script in crate::testing::script()) {
             crate::fuzzing::drive(&finisher().0, spec::RANGE_BYTES, &script);
         }
     }

@@ -312,7 +312,7 @@ fn restore_of_a_save_continues_alike() {
 
 proptest::proptest! {
     #[test]
-    fn fuzz_any_script_leaves_line_and_cause_agreeing(script: Vec<u8>, input: Vec<u8>) {
+    fn fuzz_any_script_leaves_line_and_cause_agreeing(script in crate::testing::script(), input in proptest::prelude::any::<Vec<u8>>()) {
         let port = Port::new();
         for part in script.chunks(16) {
             crate::fuzzing::drive(&port.uart, RANGE_BYTES, part);

@@ -156,7 +156,7 @@ fn restore_of_a_save_continues_alike() {
 
 proptest::proptest! {
     #[test]
-    fn fuzz_any_script_never_panics(script: Vec<u8>) {
+    fn fuzz_any_script_never_panics(script in crate::testing::script()) {
         let board = Board::new();
         for (step, part) in script.chunks(16).enumerate() {
             crate::fuzzing::drive(&board.rtc, RANGE_BYTES, part);
