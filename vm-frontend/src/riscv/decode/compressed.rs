@@ -1,5 +1,5 @@
 //! Every 16-bit encoding, one a line, with the manual's names and bit patterns, and the instruction that it
-//! abbreviates (RISC-V Unpriv 20240411, chapter 27). What has no line is reserved.
+//! abbreviates (RISC-V Unpriv 20240411, chapter "C"). What has no line is reserved.
 
 use super::Row;
 use super::pattern::{Field, Pattern};

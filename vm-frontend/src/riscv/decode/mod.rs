@@ -131,7 +131,7 @@ impl Row {
 }
 
 /// Length in bytes of the instruction that begins with the half-word `low`: 2 or 4. Longer formats do not exist
-/// yet; they count as 4 and decode to nothing (RISC-V Unpriv 20240411, 1.5).
+/// yet; they count as 4 and decode to nothing (RISC-V Unpriv 20240411, 1.5 "Base Instruction-Length Encoding").
 pub const fn length(low: u16) -> u8 {
     if low & 3 == 3 { 4 } else { 2 }
 }

@@ -17,7 +17,7 @@ pub const F_NAMES: [&str; 32] = [
 /// Rounding modes by number; 5 and 6 are reserved.
 pub(super) const ROUNDING: [&str; 8] = ["rne", "rtz", "rdn", "rup", "rmm", "?", "?", "dyn"];
 
-/// The constants of `fli` (RISC-V Unpriv 20240411, table 25.1).
+/// The constants of `fli` (RISC-V Unpriv 20240411, chapter "Zfa", "Load-Immediate Instructions").
 pub(super) const FLI: [&str; 32] = [
     "-1.0",
     "min",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Declares [`Extension`] from rows of: variant, name, what it implies, one line of meaning. The order of the rows
-/// is the canonical order of ISA strings (RISC-V Unpriv 20240411, chapter 36 "ISA Extension Naming Conventions").
+/// is the canonical order of ISA strings (RISC-V Unpriv 20240411, chapter "ISA Extension Naming Conventions").
 macro_rules! extensions {
     ($($variant:ident $name:literal [$($implied:ident)*] $meaning:literal;)*) => {
         /// An extension of the base instruction set, or of the privileged architecture.

@@ -1,4 +1,4 @@
-//! Atomics (RISC-V Unpriv 20240411, chapter 13). They must be aligned.
+//! Atomics (RISC-V Unpriv 20240411, chapter "A"). They must be aligned.
 
 use vm_ir::{Ext, MemAttr, MemOrder, Op as Ir, Type};
 
@@ -51,7 +51,8 @@ pub(super) fn lift(c: &mut Context, (op, ty): Rule, insn: &Insn) -> Flow {
     Flow::Next
 }
 
-/// Both bits together mean sequential consistency (RISC-V Unpriv 20240411, 13.1).
+/// Both bits together mean sequential consistency (RISC-V Unpriv 20240411, chapter "A",
+/// "Specifying Ordering of Atomic Instructions").
 fn order(insn: &Insn) -> MemOrder {
     match (insn.aq(), insn.rl()) {
         (false, false) => MemOrder::Relaxed,

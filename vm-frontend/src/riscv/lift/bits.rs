@@ -1,5 +1,5 @@
-//! Bit manipulation and conditional operations: Zba, Zbb, Zbc, Zbs, Zicond (RISC-V Unpriv 20240411, chapters 28 and
-//! 11).
+//! Bit manipulation and conditional operations: Zba, Zbb, Zbc, Zbs, Zicond (RISC-V Unpriv 20240411, chapters "B" and
+//! "Zicond").
 
 use vm_ir::{Attr, Cond, Ext, Op as Ir, Operand, Slot, Type};
 

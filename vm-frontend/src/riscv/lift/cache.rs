@@ -1,4 +1,4 @@
-//! Cache blocks (RISC-V Unpriv 20240411, "CMO" extensions Zicbom, Zicboz, Zicbop). Prefetches do nothing.
+//! Cache blocks: Zicbom, Zicboz, Zicbop (RISC-V Unpriv 20240411, chapter "CMO"). Prefetches do nothing.
 
 use vm_ir::HelperId;
 

@@ -114,7 +114,7 @@ impl Context {
     }
 
     /// A floating-point register as an operand of format `ty`: a narrow value that is not NaN-boxed reads as the
-    /// canonical NaN (RISC-V Unpriv 20240411, 21.2).
+    /// canonical NaN (RISC-V Unpriv 20240411, chapter "D", "NaN Boxing of Narrower Values").
     pub(super) fn f_src(&mut self, ty: Type, number: u8) -> Operand {
         let register = self.f(number);
         let value = match (ty, self.single[usize::from(number)]) {

@@ -1,5 +1,5 @@
-//! Floating-point conversions and rounding to integral values (RISC-V Unpriv 20240411, 20.7, 21.5, chapters 23 and
-//! 25).
+//! Floating-point conversions and rounding to integral values (RISC-V Unpriv 20240411, chapters "F", "D", "Zfh" and
+//! "Zfa").
 
 use vm_ir::{Attr, Ext, FpToIntRule, Op as Ir, Rounding, Type};
 

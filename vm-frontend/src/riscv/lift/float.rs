@@ -1,5 +1,4 @@
-//! Floating-point arithmetic, comparison and moves: F, D, Zfhmin, Zfa (RISC-V Unpriv 20240411, chapters 20, 21, 23
-//! and 25).
+//! Floating-point arithmetic, comparison and moves (RISC-V Unpriv 20240411, chapters "F", "D", "Zfh" and "Zfa").
 
 use vm_ir::{Attr, Ext, MinMaxRule, Op as Ir, Operand, Rounding, Type};
 
@@ -181,7 +180,7 @@ fn sign(c: &mut Context, op: Ir, ty: Type, insn: &Insn) {
     c.b.op(op, ty, ext, dst, [a, b]);
 }
 
-/// The constants of `fli` (RISC-V Unpriv 20240411, table 25.1). Number 1 is the smallest positive normal one of the
+/// The constants of `fli` (RISC-V Unpriv 20240411, chapter "Zfa", "Load-Immediate Instructions"). Number 1 is the smallest positive normal one of the
 /// format, 31 the canonical NaN.
 fn constant(ty: Type, number: u8) -> i64 {
     const VALUES: [f64; 32] = [

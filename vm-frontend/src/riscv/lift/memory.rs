@@ -1,4 +1,4 @@
-//! Loads and stores, integer and floating-point (RISC-V Unpriv 20240411, 2.6, 4.3, 20.5, 21.3 and chapter 23).
+//! Loads and stores, integer and floating-point (RISC-V Unpriv 20240411, 2.6, 4.3 and chapters "F", "D", "Zfh").
 //! Misaligned accesses are done, not trapped.
 
 use vm_ir::{Ext, MemAttr, Type};

@@ -1,4 +1,4 @@
-//! Multiplication and division (RISC-V Unpriv 20240411, chapter 12).
+//! Multiplication and division (RISC-V Unpriv 20240411, chapter "M").
 
 use vm_ir::{Op as Ir, Type};
 

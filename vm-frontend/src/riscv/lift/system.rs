@@ -1,6 +1,6 @@
 //! Fences, control and status registers, calls to the environment, and the privileged instructions (RISC-V Unpriv
-//! 20240411, 2.7, 2.8, chapters 5 to 7; RISC-V Priv 1.13, 3.3 and 12.2). What they need of the system state is done
-//! and checked by helpers.
+//! 20240411, 2.7, 2.8 and chapters "Zifencei", "Zicsr", "Zihintpause", "Zawrs"; RISC-V Priv 1.13, 3.3 and 12.2). What
+//! they need of the system state is done and checked by helpers.
 
 use vm_ir::{ExceptionCode, FenceSet, HelperId, Operand, Terminator};
 
