@@ -6,3 +6,5 @@ pub mod isa;
 pub mod lift;
 pub mod state;
 pub mod sys;
+
+pub use sys::Riscv;

@@ -3,10 +3,53 @@
 //! Follows the RISC-V Privileged Architecture 1.13 for RV64 with M, S and U modes and no hypervisor extension.
 //! Blocks reach it through the helpers of [`HELPERS`]; the engine through [`crate::Guest`].
 
+mod cache_blocks;
+pub mod csr;
 pub mod fields;
+mod float;
+mod hart;
+mod interrupts;
+pub mod mmu;
 pub mod mode;
+mod ordering;
+mod pmp;
+mod reset;
+#[cfg(test)]
+mod testing;
+mod trap;
 
-use vm_ir::{Effects, HelperDecl, HelperId};
+pub use hart::Riscv;
+
+use vm_ir::{Effects, ExceptionCode, HelperDecl, HelperId};
+
+use crate::guest::{Exception, SysEnv};
+use crate::riscv::isa::IsaConfig;
+use crate::riscv::state::HartState;
+
+/// A hart while a helper runs.
+struct Hart<'a> {
+    state: &'a mut HartState,
+    config: &'a IsaConfig,
+    env: &'a mut dyn SysEnv,
+}
+
+impl Hart<'_> {
+    /// Runs a helper. Numbers come from blocks, hence from [`HELPERS`].
+    ///
+    /// # Errors
+    /// The exception that the instruction raises; nothing has changed then.
+    fn call(&mut self, helper: HelperId, args: [u64; 3]) -> Result<u64, Exception> {
+        HANDLERS[usize::from(helper.0)](self, args)
+    }
+}
+
+/// The illegal-instruction exception for these instruction bits.
+fn illegal(insn: u64) -> Exception {
+    Exception {
+        code: ExceptionCode(fields::cause::ILLEGAL),
+        value: insn & 0xffff_ffff,
+    }
+}
 
 /// Features of the configuration as bits of `HartState::features`.
 pub mod feature {
@@ -22,11 +65,13 @@ const ACCESS: Effects = Effects::MAY_FAULT.and(Effects::READS_STATE);
 const SYSTEM: Effects = ACCESS.and(Effects::WRITES_STATE);
 
 macro_rules! helpers {
-    ($($(#[$doc:meta])* $id:ident $name:literal $effects:expr;)*) => {
+    ($($(#[$doc:meta])* $id:ident $name:literal $effects:expr => $handler:path;)*) => {
         helpers!(@ids 0u16; $($(#[$doc])* $id;)*);
 
         /// Every helper, by number.
         pub static HELPERS: &[HelperDecl] = &[$(HelperDecl { name: $name, effects: $effects },)*];
+
+        static HANDLERS: &[fn(&mut Hart<'_>, [u64; 3]) -> Result<u64, Exception>] = &[$($handler,)*];
     };
     (@ids $n:expr; $(#[$doc:meta])* $id:ident; $($rest:tt)*) => {
         $(#[$doc])*
@@ -40,35 +85,35 @@ helpers! {
     /// A CSR instruction. Arguments: the request that [`csr_request`] makes, the source value, the instruction's
     /// bits. Result: the register's old value (zero when it is not read). Every CSR instruction ends its block
     /// with `Exit`, unless [`csr_stays_in_block`] says that it need not.
-    HELPER_CSR "csr" SYSTEM.and(Effects::ACCRUES);
+    HELPER_CSR "csr" SYSTEM.and(Effects::ACCRUES) => csr::access;
     /// `mret`. Arguments: the instruction's bits. The block ends with `Dispatch`.
-    HELPER_MRET "mret" SYSTEM;
+    HELPER_MRET "mret" SYSTEM => trap::mret;
     /// `sret`. Arguments: the instruction's bits. The block ends with `Dispatch`.
-    HELPER_SRET "sret" SYSTEM;
+    HELPER_SRET "sret" SYSTEM => trap::sret;
     /// `wfi`. Arguments: the instruction's bits. The block ends with `Exit`.
-    HELPER_WFI "wfi" ACCESS;
+    HELPER_WFI "wfi" ACCESS => ordering::wfi;
     /// `wrs.nto` and `wrs.sto`. No arguments. The block ends with `Exit`.
-    HELPER_WRS "wrs" Effects::READS_STATE;
+    HELPER_WRS "wrs" Effects::READS_STATE => ordering::wrs;
     /// `pause`. No arguments. The block ends with `Exit`.
-    HELPER_PAUSE "pause" Effects::READS_STATE;
+    HELPER_PAUSE "pause" Effects::READS_STATE => ordering::pause;
     /// `sfence.vma` and `sinval.vma`. Arguments: address, address-space identifier, and the instruction's bits
     /// shifted left by 32 with bit 0 set when rs1 is not `x0` and bit 1 when rs2 is not. The block ends with `Exit`.
-    HELPER_SFENCE_VMA "sfence.vma" ACCESS;
+    HELPER_SFENCE_VMA "sfence.vma" ACCESS => ordering::sfence_vma;
     /// `sfence.w.inval` and `sfence.inval.ir`. Arguments: the instruction's bits. The block may go on.
-    HELPER_SFENCE_INVAL "sfence.inval" ACCESS;
+    HELPER_SFENCE_INVAL "sfence.inval" ACCESS => ordering::sfence_inval;
     /// `fence.i`. No arguments. The block ends with `Exit`.
-    HELPER_FENCE_I "fence.i" Effects::READS_STATE;
+    HELPER_FENCE_I "fence.i" Effects::READS_STATE => ordering::fence_i;
     /// `cbo.zero`. Arguments: address, the instruction's bits.
-    HELPER_CBO_ZERO "cbo.zero" ACCESS.and(Effects::WRITES_MEMORY);
+    HELPER_CBO_ZERO "cbo.zero" ACCESS.and(Effects::WRITES_MEMORY) => cache_blocks::zero;
     /// `cbo.inval`. Arguments: address, the instruction's bits.
-    HELPER_CBO_INVAL "cbo.inval" ACCESS.and(Effects::READS_MEMORY);
+    HELPER_CBO_INVAL "cbo.inval" ACCESS.and(Effects::READS_MEMORY) => cache_blocks::inval;
     /// `cbo.clean`. Arguments: address, the instruction's bits.
-    HELPER_CBO_CLEAN "cbo.clean" ACCESS.and(Effects::READS_MEMORY);
+    HELPER_CBO_CLEAN "cbo.clean" ACCESS.and(Effects::READS_MEMORY) => cache_blocks::clean;
     /// `cbo.flush`. Arguments: address, the instruction's bits.
-    HELPER_CBO_FLUSH "cbo.flush" ACCESS.and(Effects::READS_MEMORY);
+    HELPER_CBO_FLUSH "cbo.flush" ACCESS.and(Effects::READS_MEMORY) => cache_blocks::clean;
     /// Makes `mstatus.FS` dirty, before floating-point state is written in a mode that is [`mode::FpState::Clean`].
     /// No arguments; never faults.
-    HELPER_FS_DIRTY "fs.dirty" Effects::READS_STATE.and(Effects::WRITES_STATE);
+    HELPER_FS_DIRTY "fs.dirty" Effects::READS_STATE.and(Effects::WRITES_STATE) => float::fs_dirty;
 }
 
 /// What a CSR instruction does with the source value.

@@ -72,3 +72,7 @@ pub const fn fp(mode: Mode) -> FpState {
 pub const fn dynamic_rounding_is_illegal(mode: Mode) -> bool {
     mode.0 & RESERVED_FRM != 0
 }
+
+#[cfg(test)]
+#[path = "mode_tests.rs"]
+mod tests;

@@ -1,0 +1,313 @@
+//! Control and status registers (RISC-V Priv 1.13, chapter 2; RISC-V Unpriv 20240411, chapter 6).
+//!
+//! One table ([`table`]) has a row for each register or run of registers: numbers, name, what it takes for it to exist
+//! and to be open, how it is read and written. Everything else looks there.
+
+mod counters;
+mod environment;
+mod interrupts;
+mod memory;
+mod status;
+mod table;
+mod trap_records;
+
+pub(super) use counters::enable_mask as counter_enable_mask;
+pub(super) use environment::mask as menvcfg_mask;
+pub(super) use status::initial_mstatus;
+pub(super) use trap_records::DELEGABLE;
+
+use crate::guest::{Exception, SysEnv};
+use crate::riscv::isa::{Extension, IsaConfig};
+use crate::riscv::state::HartState;
+
+use super::fields::{envcfg, mstatus, privilege};
+use super::{CsrOp, Hart, illegal};
+
+/// The values that registers show but the state does not hold.
+pub trait CsrInputs {
+    /// Ticks of `time`.
+    fn time(&self) -> u64;
+    /// Interrupt lines that are high.
+    fn lines(&self) -> u64;
+    /// Instructions retired before the running one.
+    fn retired(&self) -> u64;
+}
+
+/// [`CsrInputs`] at one moment, for looking at a hart that does not run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CsrSnapshot {
+    /// Ticks of `time`.
+    pub time: u64,
+    /// Interrupt lines that are high.
+    pub lines: u64,
+    /// Instructions retired.
+    pub retired: u64,
+}
+
+impl CsrInputs for CsrSnapshot {
+    fn time(&self) -> u64 {
+        self.time
+    }
+    fn lines(&self) -> u64 {
+        self.lines
+    }
+    fn retired(&self) -> u64 {
+        self.retired
+    }
+}
+
+struct Live<'a>(&'a dyn SysEnv);
+
+impl CsrInputs for Live<'_> {
+    fn time(&self) -> u64 {
+        self.0.time()
+    }
+    fn lines(&self) -> u64 {
+        self.0.lines()
+    }
+    fn retired(&self) -> u64 {
+        self.0.retired()
+    }
+}
+
+/// What reading a register looks at.
+struct View<'a> {
+    state: &'a HartState,
+    config: &'a IsaConfig,
+    inputs: &'a dyn CsrInputs,
+}
+
+/// A write: the register's new value, and the bits that the instruction names. Bits outside of `mask` keep their value
+/// without having been read, which matters where reads and writes see different bits (`mip`).
+#[derive(Clone, Copy)]
+struct Update {
+    value: u64,
+    mask: u64,
+}
+
+/// What it takes for a register to exist or to be open besides privilege.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gate {
+    /// Nothing.
+    None,
+    /// Floating point, switched on.
+    Float,
+    /// A counter of an extension, let through by `mcounteren` and `scounteren`.
+    Counter(Extension),
+    /// Sstc, let through by `mcounteren.TM` and `menvcfg.STCE`.
+    TimerCompare,
+    /// Open to S-mode unless `mstatus.TVM` traps it.
+    Translation,
+    /// A register of eight PMP entries, of which RV64 has the even-numbered ones only.
+    PmpCfg,
+    /// The register of one PMP entry.
+    PmpAddr,
+}
+
+/// A row of the table.
+struct Row {
+    /// First number.
+    first: u16,
+    /// How many numbers follow each other.
+    count: u16,
+    /// Name; rows of several registers append the index.
+    name: &'static str,
+    /// Index of the first register of a row of several.
+    first_index: u16,
+    gate: Gate,
+    read: fn(&View<'_>, u16) -> u64,
+    write: fn(&mut Hart<'_>, u16, Update),
+}
+
+impl Row {
+    /// Index of a register within the row, counted as its name does.
+    fn index(&self, number: u16) -> u16 {
+        number - self.first + self.first_index
+    }
+
+    fn exists(&self, number: u16, config: &IsaConfig) -> bool {
+        let index = self.index(number);
+        match self.gate {
+            Gate::None | Gate::Translation => true,
+            Gate::Counter(ext) => config.has(ext),
+            Gate::Float => config.has(Extension::F),
+            Gate::TimerCompare => config.has(Extension::Sstc),
+            Gate::PmpCfg => index.is_multiple_of(2) && index * 4 < u16::from(config.pmp_entries),
+            Gate::PmpAddr => index < u16::from(config.pmp_entries),
+        }
+    }
+
+    fn is_open(&self, number: u16, state: &HartState) -> bool {
+        let level = state.privilege;
+        match self.gate {
+            Gate::Float => mstatus::FS.is_set(state.mstatus),
+            Gate::Counter(_) => counters::is_open(state, u32::from(number & 0x1f)),
+            Gate::TimerCompare => {
+                level == privilege::M
+                    || counters::is_open(state, counters::TIME)
+                        && envcfg::STCE.is_set(state.menvcfg)
+            }
+            Gate::Translation => level != privilege::S || !mstatus::TVM.is_set(state.mstatus),
+            Gate::None | Gate::PmpCfg | Gate::PmpAddr => true,
+        }
+    }
+}
+
+/// Least privilege, from the number (RISC-V Priv 1.13, 2.1).
+const fn least_privilege(number: u16) -> u64 {
+    (number >> 8 & 3) as u64
+}
+
+/// Whether writes are illegal, from the number (RISC-V Priv 1.13, 2.1).
+const fn is_read_only(number: u16) -> bool {
+    number >> 10 == 3
+}
+
+/// Runs [`super::HELPER_CSR`].
+pub(super) fn access(hart: &mut Hart<'_>, args: [u64; 3]) -> Result<u64, Exception> {
+    let [request, source, insn] = args;
+    let Request {
+        number,
+        op,
+        reads,
+        writes,
+    } = Request::from(request);
+    let row = row(number).filter(|row| {
+        row.exists(number, hart.config)
+            && hart.state.privilege >= least_privilege(number)
+            && row.is_open(number, hart.state)
+            && !(writes && is_read_only(number))
+    });
+    let Some(row) = row else {
+        return Err(illegal(insn));
+    };
+    let old = if reads || op != CsrOp::Write {
+        hart.read(row.read, row.index(number))
+    } else {
+        0
+    };
+    if writes {
+        let update = match op {
+            CsrOp::Write => Update {
+                value: source,
+                mask: u64::MAX,
+            },
+            CsrOp::Set => Update {
+                value: old | source,
+                mask: source,
+            },
+            CsrOp::Clear => Update {
+                value: old & !source,
+                mask: source,
+            },
+        };
+        (row.write)(hart, row.index(number), update);
+    }
+    Ok(old)
+}
+
+/// The fields of [`super::csr_request`].
+struct Request {
+    number: u16,
+    op: CsrOp,
+    reads: bool,
+    writes: bool,
+}
+
+impl From<u64> for Request {
+    fn from(request: u64) -> Self {
+        Self {
+            number: request as u16 & 0xfff,
+            op: match request >> 12 & 3 {
+                0 => CsrOp::Write,
+                1 => CsrOp::Set,
+                _ => CsrOp::Clear,
+            },
+            writes: request >> 14 & 1 != 0,
+            reads: request >> 15 & 1 != 0,
+        }
+    }
+}
+
+fn row(number: u16) -> Option<&'static Row> {
+    let last = table::ROWS
+        .partition_point(|row| row.first <= number)
+        .checked_sub(1)?;
+    let row = &table::ROWS[last];
+    (number - row.first < row.count).then_some(row)
+}
+
+/// The registers that a hart has, by number and name, lowest number first.
+pub fn registers(config: &IsaConfig) -> impl Iterator<Item = (u16, String)> {
+    table::ROWS.iter().flat_map(move |row| {
+        (row.first..row.first + row.count)
+            .filter(|&number| row.exists(number, config))
+            .map(|number| {
+                let name = match row.count {
+                    1 => row.name.to_owned(),
+                    _ => format!("{}{}", row.name, row.index(number)),
+                };
+                (number, name)
+            })
+    })
+}
+
+/// The value of a register whatever the privilege; `None` when the hart does not have it.
+pub fn peek(
+    state: &HartState,
+    config: &IsaConfig,
+    inputs: &dyn CsrInputs,
+    number: u16,
+) -> Option<u64> {
+    let row = row(number).filter(|row| row.exists(number, config))?;
+    Some((row.read)(
+        &View {
+            state,
+            config,
+            inputs,
+        },
+        row.index(number),
+    ))
+}
+
+/// Writes a register whatever the privilege, as `csrw` in M-mode does; false when the hart does not have it or it is
+/// read-only.
+pub fn poke(
+    state: &mut HartState,
+    config: &IsaConfig,
+    env: &mut dyn SysEnv,
+    number: u16,
+    value: u64,
+) -> bool {
+    let row = row(number).filter(|row| row.exists(number, config) && !is_read_only(number));
+    let Some(row) = row else {
+        return false;
+    };
+    let mut hart = Hart { state, config, env };
+    (row.write)(
+        &mut hart,
+        row.index(number),
+        Update {
+            value,
+            mask: u64::MAX,
+        },
+    );
+    true
+}
+
+impl Hart<'_> {
+    /// Calls `f` with what reading needs.
+    fn read(&self, f: fn(&View<'_>, u16) -> u64, index: u16) -> u64 {
+        f(
+            &View {
+                state: self.state,
+                config: self.config,
+                inputs: &Live(self.env),
+            },
+            index,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

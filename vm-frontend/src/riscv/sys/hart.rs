@@ -1,0 +1,110 @@
+//! RISC-V as the engine sees it.
+
+use std::mem::size_of;
+
+use vm_core::GuestVirtAddr;
+use vm_ir::{Block, BlockKey, HelperId, Mode, StateLayout};
+use vm_mem::PhysMemory;
+
+use crate::guest::{
+    Access, AddressSpace, CodePage, CommonState, Exception, FpRules, Guest, InstanceSpec,
+    LiftLimits, Mapping, NanRule, Raised, SysEnv,
+};
+use crate::riscv::isa::IsaConfig;
+use crate::riscv::lift;
+use crate::riscv::state::{HartState, SLOT_TABLE};
+
+use super::{HELPERS, Hart, interrupts, mmu, mode, reset, trap};
+
+/// The RISC-V guest, RV64.
+#[derive(Clone, Copy, Debug)]
+pub struct Riscv;
+
+static LAYOUT: StateLayout = StateLayout {
+    isa: "riscv64",
+    slots: &SLOT_TABLE,
+    bytes: size_of::<HartState>() as u32,
+    helpers: HELPERS,
+};
+
+impl Guest for Riscv {
+    type State = HartState;
+    type Config = IsaConfig;
+
+    const DATA_MODES: usize = mmu::DATA_MODES;
+
+    fn layout() -> &'static StateLayout {
+        &LAYOUT
+    }
+
+    fn fp_rules() -> FpRules {
+        FpRules {
+            nan: NanRule::Canonical,
+            tiny_before_rounding: false,
+        }
+    }
+
+    fn new_state(config: &IsaConfig, spec: InstanceSpec) -> HartState {
+        reset::new_state(config, spec)
+    }
+
+    fn common(state: &mut HartState) -> &mut CommonState {
+        &mut state.common
+    }
+
+    fn mode(state: &HartState) -> Mode {
+        mode::of(state)
+    }
+
+    fn address_space(state: &HartState) -> AddressSpace {
+        mmu::address_space(state)
+    }
+
+    fn lift(
+        config: &IsaConfig,
+        key: BlockKey,
+        code: &mut dyn CodePage,
+        limits: LiftLimits<'_>,
+    ) -> Result<Block, Exception> {
+        lift::lift(config, key, code, limits)
+    }
+
+    fn translate(
+        state: &HartState,
+        memory: &dyn PhysMemory,
+        addr: GuestVirtAddr,
+        access: Access,
+    ) -> Result<Mapping, Exception> {
+        mmu::translate(state, memory, addr, access)
+    }
+
+    fn bus_error(addr: GuestVirtAddr, access: Access) -> Exception {
+        mmu::access_fault(addr, access)
+    }
+
+    fn misaligned(addr: GuestVirtAddr, access: Access) -> Exception {
+        mmu::misaligned(addr, access)
+    }
+
+    fn raise(state: &mut HartState, _: &IsaConfig, exception: Exception) -> Raised {
+        trap::raise(state, exception)
+    }
+
+    fn take_interrupt(state: &mut HartState, lines: u64) -> bool {
+        interrupts::take(state, lines)
+    }
+
+    fn wakes(state: &HartState, lines: u64) -> bool {
+        interrupts::wakes(state, lines)
+    }
+
+    fn call(
+        state: &mut HartState,
+        config: &IsaConfig,
+        env: &mut dyn SysEnv,
+        helper: HelperId,
+        args: [u64; 3],
+    ) -> Result<u64, Exception> {
+        Hart { state, config, env }.call(helper, args)
+    }
+}
