@@ -210,12 +210,11 @@ impl Word for u128 {
 
     fn quotient(numerator: Self, divisor: Self, _bits: u32) -> Self {
         // The lowest bit of a numerator is a guard bit and clear, so halving is exact.
-        let (first, remainder) = if numerator < divisor {
-            (numerator, 0)
+        let first = if numerator < divisor {
+            numerator
         } else {
-            (numerator >> 1, 0)
+            numerator >> 1
         };
-        debug_assert_eq!(remainder, 0);
         let (high, remainder) = quotient_digit(first, divisor);
         let (low, remainder) = quotient_digit(remainder, divisor);
         high << 64 | low | u128::from(remainder != 0)

@@ -179,7 +179,7 @@ fn conversions<F: Known>(a: u128) -> Result<(), TestCaseError> {
 
 macro_rules! per_format {
     ($($format:ty: $arithmetic:ident $rest:ident;)*) => {proptest! {
-        #![proptest_config(cases(30_000))]
+        #![proptest_config(cases(20_000))]
         $(
             #[test]
             fn $arithmetic(
