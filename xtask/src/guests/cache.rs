@@ -1,6 +1,7 @@
 //! The cache directory and what makes an entry of it current.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -118,11 +119,12 @@ impl Cache {
     pub(crate) fn write_part_stamp(&self, part: &Part, packages: Vec<String>) -> Result<(), Error> {
         let mut file = Vec::new();
         for path in part.outputs {
-            let contents = fs::read(self.file(path)).map_err(Error::io(self.file(path)))?;
+            let (bytes, sha256) =
+                digest_of(&self.file(path)).map_err(Error::io(self.file(path)))?;
             file.push(FileStamp {
                 path: (*path).to_owned(),
-                bytes: contents.len() as u64,
-                sha256: hex(&Sha256::digest(&contents)),
+                bytes,
+                sha256,
             });
         }
         let stamp = PartStamp {
@@ -181,6 +183,20 @@ fn recipe_of(part: &Part) -> String {
         hash.update([0]);
     }
     hex(&hash.finalize())
+}
+
+/// Length and SHA-256 of a file, which may be larger than memory.
+fn digest_of(path: &Path) -> std::io::Result<(u64, String)> {
+    let mut file = fs::File::open(path)?;
+    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((bytes, hex(&hash.finalize())));
+        }
+        bytes += count as u64;
+        hash.update(&buffer[..count]);
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

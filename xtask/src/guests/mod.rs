@@ -4,6 +4,7 @@
 mod apt;
 mod cache;
 pub mod cpio;
+mod disk;
 mod error;
 pub mod initramfs;
 mod mirror;
@@ -11,6 +12,7 @@ pub mod modules;
 mod parts;
 mod process;
 mod qemu;
+mod rootfs;
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -202,7 +204,7 @@ impl Fetcher<'_> {
         };
         let architecture = match kind {
             Root::Riscv64 => "riscv64",
-            Root::HostBackports => qemu::Host::this()?.debian,
+            Root::HostTools | Root::HostBackports => qemu::Host::this()?.debian,
         };
         let parent = std::path::absolute(self.cache.file("apt")).map_err(Error::io("apt"))?;
         let root = AptRoot::create(&parent, architecture, kind.suites(), &mirror)?;

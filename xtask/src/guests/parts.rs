@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::disk;
 use super::initramfs::{DEFAULT_INIT, DHCP_SCRIPT, Initramfs};
 use super::modules::ModuleTree;
 use super::{Cache, Error};
@@ -12,6 +13,8 @@ use super::{Cache, Error};
 pub(crate) enum Root {
     /// Debian's riscv64 port (first released with trixie).
     Riscv64,
+    /// Programs that run on the host, of the suite whose formats the riscv64 guest uses.
+    HostTools,
     /// The newest QEMU that is packaged for bookworm.
     HostBackports,
 }
@@ -20,7 +23,7 @@ impl Root {
     /// Suites, the preferred one last.
     pub(crate) fn suites(self) -> &'static [&'static str] {
         match self {
-            Self::Riscv64 => &["trixie"],
+            Self::Riscv64 | Self::HostTools => &["trixie"],
             Self::HostBackports => &["bookworm", "bookworm-backports"],
         }
     }
@@ -71,6 +74,52 @@ const INSTALLER: Bundle = Bundle {
     root: Root::Riscv64,
     packages: &["debian-installer-13-netboot-riscv64"],
     closure: false,
+};
+const GRUB: Bundle = Bundle {
+    name: "riscv64-grub",
+    root: Root::Riscv64,
+    packages: &["grub-efi-riscv64-bin"],
+    closure: false,
+};
+const HOST_TOOLS: Bundle = Bundle {
+    name: "host-tools",
+    root: Root::HostTools,
+    packages: &["grub-common", "e2fsprogs", "kmod", "libarchive13t64"],
+    closure: true,
+};
+/// Debian's base as far as a login and ordinary work need it. Essential packages are named, as nothing
+/// depends on them.
+const BASE: Bundle = Bundle {
+    name: "riscv64-base",
+    root: Root::Riscv64,
+    packages: &[
+        "base-files",
+        "base-passwd",
+        "bash",
+        "coreutils",
+        "dash",
+        "diffutils",
+        "e2fsprogs",
+        "findutils",
+        "grep",
+        "gzip",
+        "hostname",
+        "iproute2",
+        "kmod",
+        "libc-bin",
+        "login",
+        "ncurses-base",
+        "ncurses-bin",
+        "passwd",
+        "procps",
+        "sed",
+        "systemd-sysv",
+        "tar",
+        "udev",
+        "util-linux",
+        "xz-utils",
+    ],
+    closure: true,
 };
 const QEMU: Bundle = Bundle {
     name: "qemu",
@@ -126,6 +175,14 @@ pub(crate) const PARTS: &[Part] = &[
         assemble: installer,
     },
     Part {
+        name: "riscv64-disk",
+        about: "a disk with GRUB and Debian on ext4 (user root, no password)",
+        bundles: &[&KERNEL, &BUSYBOX, &GRUB, &HOST_TOOLS, &BASE],
+        recipe: &[&[disk::INIT, "2"]],
+        outputs: &["riscv64/debian.img"],
+        assemble: debian_disk,
+    },
+    Part {
         name: "qemu",
         about: "QEMU of Debian's backports, system and user mode",
         bundles: &[&QEMU],
@@ -140,8 +197,7 @@ fn linux(cache: &Cache) -> Result<(), Error> {
         name.starts_with("vmlinu")
     })?;
     copy(&kernel, &cache.file("riscv64/Image"))?;
-    let busybox = cache.unpacked(BUSYBOX.name).join("usr/bin/busybox");
-    copy(&busybox, &cache.file("riscv64/busybox"))?;
+    replace(&cache.file("riscv64/busybox"), &cache.riscv64_busybox()?)?;
     let archive = cache.riscv64_initramfs()?.gzip();
     replace(&cache.file("riscv64/initramfs.cpio.gz"), &archive)
 }
@@ -171,17 +227,43 @@ fn installer(cache: &Cache) -> Result<(), Error> {
     Ok(())
 }
 
+fn debian_disk(cache: &Cache) -> Result<(), Error> {
+    let mut packages = Vec::new();
+    for bundle in [&BASE, &KERNEL] {
+        let stamp = cache
+            .bundle_stamp(bundle)
+            .expect("invariant: fetched before assembly");
+        packages.extend(
+            stamp
+                .packages
+                .iter()
+                .map(|name| cache.file("debs").join(name)),
+        );
+    }
+    let inputs = disk::Inputs {
+        kernel: KERNEL.name,
+        grub: GRUB.name,
+        base: BASE.name,
+        packages: &packages,
+    };
+    disk::build(cache, &inputs, &cache.file("riscv64/debian.img"))
+}
+
 impl Cache {
     /// The modules of the riscv64 kernel.
     pub fn riscv64_modules(&self) -> Result<ModuleTree, Error> {
         ModuleTree::open(&self.unpacked(KERNEL.name))
     }
 
+    /// The static busybox for riscv64.
+    pub(super) fn riscv64_busybox(&self) -> Result<Vec<u8>, Error> {
+        let path = self.unpacked(BUSYBOX.name).join("usr/bin/busybox");
+        fs::read(&path).map_err(Error::io(path))
+    }
+
     /// The standard riscv64 initramfs (busybox, [`STANDARD_MODULES`]) for a test to add to.
     pub fn riscv64_initramfs(&self) -> Result<Initramfs, Error> {
-        let path = self.require("riscv64/busybox")?;
-        let busybox = fs::read(&path).map_err(Error::io(path))?;
-        let mut initramfs = Initramfs::new(busybox);
+        let mut initramfs = Initramfs::new(self.riscv64_busybox()?);
         initramfs.modules(&self.riscv64_modules()?, STANDARD_MODULES)?;
         Ok(initramfs)
     }

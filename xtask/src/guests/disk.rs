@@ -1,0 +1,370 @@
+//! The disk guest: a GPT disk with an EFI system partition that holds GRUB, and Debian on ext4
+//! (UEFI 2.10, chapter 5 and section 13.3). OpenSBI starts U-Boot, U-Boot's EFI starts GRUB, GRUB starts
+//! Debian's kernel, which ends at a login prompt: user `root`, no password.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::Command;
+
+use gpt::disk::LogicalBlockSize;
+use gpt::mbr::ProtectiveMBR;
+use gpt::partition_types::{EFI, LINUX_FS};
+
+use super::initramfs::Initramfs;
+use super::process::output_of;
+use super::rootfs::Rootfs;
+use super::{Cache, Error};
+
+const MIB: u64 = 1 << 20;
+const SECTOR_BYTES: u64 = 512;
+/// Partitions begin at whole MiB; the first MiB holds the partition table, the last one its copy.
+const ESP_OFFSET: u64 = MIB;
+const ESP_BYTES: u64 = 32 * MIB;
+const ROOT_OFFSET: u64 = ESP_OFFSET + ESP_BYTES;
+const ROOT_BYTES: u64 = 990 * MIB;
+const DISK_BYTES: u64 = ROOT_OFFSET + ROOT_BYTES + MIB;
+
+const ROOT_LABEL: &str = "debian-root";
+
+pub(super) const INIT: &str = include_str!("disk-init.sh");
+
+/// Modules that GRUB has built in: enough to find the root file system and to start Linux.
+const GRUB_MODULES: &[&str] = &[
+    "part_gpt",
+    "ext2",
+    "fat",
+    "search",
+    "search_label",
+    "search_fs_file",
+    "configfile",
+    "normal",
+    "linux",
+    "echo",
+    "test",
+    "reboot",
+    "halt",
+];
+
+const MODULES: &[&str] = &["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4"];
+
+/// What the packages' installation scripts would have written.
+const CONFIGURATION: &[(&str, &str)] = &[
+    ("etc/hostname", "debian\n"),
+    (
+        "etc/hosts",
+        "127.0.0.1 localhost\n127.0.1.1 debian\n::1 localhost\n",
+    ),
+    ("etc/machine-id", "5f0c1b6e4d5a4c3e9a7d2f8b6c1e0a94\n"),
+    (
+        "etc/fstab",
+        "LABEL=debian-root / ext4 errors=remount-ro 0 1\n",
+    ),
+    ("etc/shadow", "root::20000:0:99999:7:::\n"),
+    (
+        "etc/pam.d/common-auth",
+        "auth required pam_unix.so nullok\n",
+    ),
+    ("etc/pam.d/common-account", "account required pam_unix.so\n"),
+    (
+        "etc/pam.d/common-password",
+        "password required pam_unix.so\n",
+    ),
+    ("etc/pam.d/common-session", "session required pam_unix.so\n"),
+    (
+        "etc/pam.d/common-session-noninteractive",
+        "session required pam_unix.so\n",
+    ),
+];
+
+/// Templates in the packages that become configuration files.
+const TEMPLATES: &[(&str, &str)] = &[
+    ("etc/passwd", "usr/share/base-passwd/passwd.master"),
+    ("etc/group", "usr/share/base-passwd/group.master"),
+    ("etc/profile", "usr/share/base-files/profile"),
+    ("root/.profile", "usr/share/base-files/dot.profile"),
+    ("root/.bashrc", "usr/share/base-files/dot.bashrc"),
+];
+
+/// Groups that device rules name, which first-boot work would make.
+const DEVICE_GROUPS: &str = "input:x:101:\nsgx:x:102:\nkvm:x:103:\nrender:x:104:\n";
+
+/// What [`build`] makes the disk of.
+pub(super) struct Inputs<'a> {
+    /// Name of the bundle with the unpacked kernel package.
+    pub(super) kernel: &'a str,
+    /// Name of the bundle with GRUB's modules.
+    pub(super) grub: &'a str,
+    /// Name of the bundle with Debian's base packages, unpacked.
+    pub(super) base: &'a str,
+    /// The packages of `kernel` and `base`, as files.
+    pub(super) packages: &'a [std::path::PathBuf],
+}
+
+/// Assembles the disk in `output`.
+pub(super) fn build(cache: &Cache, inputs: &Inputs<'_>, output: &Path) -> Result<(), Error> {
+    let work = cache.file("work");
+    if work.exists() {
+        fs::remove_dir_all(&work).map_err(Error::io(&work))?;
+    }
+    fs::create_dir_all(&work).map_err(Error::io(&work))?;
+    let version = kernel_version(&cache.unpacked(inputs.kernel))?;
+    let root = work.join("root.tar");
+    let archive = root_archive(cache, inputs, &version, &work)?;
+    fs::write(&root, archive).map_err(Error::io(&root))?;
+    let efi_program = grub_image(cache, inputs.grub, &work)?;
+
+    let image = work.join("disk.img");
+    let file = File::create_new(&image).map_err(Error::io(&image))?;
+    file.set_len(DISK_BYTES).map_err(Error::io(&image))?;
+    drop(file);
+    partition(&image).map_err(Error::io(&image))?;
+    system_partition(&image, &efi_program).map_err(Error::io(&image))?;
+    let mut mke2fs = cache.host_tool("usr/sbin/mke2fs")?;
+    mke2fs
+        .args(["-q", "-F", "-t", "ext4", "-L", ROOT_LABEL, "-d"])
+        .arg(&root);
+    mke2fs
+        .args(["-E", &format!("offset={ROOT_OFFSET}")])
+        .arg(&image);
+    mke2fs.arg(format!("{}k", ROOT_BYTES / 1024));
+    output_of(&mut mke2fs, "e2fsprogs")?;
+
+    fs::rename(&image, output).map_err(Error::io(output))?;
+    fs::remove_dir_all(&work).map_err(Error::io(&work))
+}
+
+fn kernel_version(kernel: &Path) -> Result<String, Error> {
+    let modules = kernel.join("usr/lib/modules");
+    fs::read_dir(&modules)
+        .map_err(Error::io(&modules))?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .next()
+        .ok_or_else(|| Error::Layout {
+            what: "a kernel version".into(),
+            place: modules,
+        })
+}
+
+fn root_archive(
+    cache: &Cache,
+    inputs: &Inputs<'_>,
+    version: &str,
+    work: &Path,
+) -> Result<Vec<u8>, Error> {
+    let mut rootfs = Rootfs::new()?;
+    for directory in [
+        "etc",
+        "etc/pam.d",
+        "root",
+        "boot",
+        "boot/grub",
+        "usr/lib/modules",
+    ] {
+        rootfs.directory(directory)?;
+    }
+    for (path, contents) in CONFIGURATION {
+        let mode = if path.ends_with("shadow") {
+            0o600
+        } else {
+            0o644
+        };
+        rootfs.file(path, mode, contents.as_bytes())?;
+    }
+    let base = cache.unpacked(inputs.base);
+    for (path, template) in TEMPLATES {
+        let template = base.join(template);
+        let text = fs::read_to_string(&template).map_err(Error::io(&template))?;
+        // `*` forbids root to log in; `x` refers to the shadow file.
+        let mut text = text.replace("root:*:0:0:", "root:x:0:0:");
+        if *path == "etc/group" {
+            text += DEVICE_GROUPS;
+        }
+        rootfs.file(path, 0o644, text.as_bytes())?;
+    }
+    rootfs.file("boot/grub/grub.cfg", 0o644, grub_menu(version).as_bytes())?;
+    let mut initramfs = Initramfs::new(cache.riscv64_busybox()?);
+    initramfs
+        .file("init", 0o755, INIT)
+        .modules(&cache.riscv64_modules()?, MODULES)?;
+    rootfs.file(
+        &format!("boot/initrd.img-{version}"),
+        0o644,
+        &initramfs.gzip(),
+    )?;
+    for (name, contents) in module_indexes(cache, inputs.kernel, version, work)? {
+        rootfs.directory(&format!("usr/lib/modules/{version}"))?;
+        rootfs.file(
+            &format!("usr/lib/modules/{version}/{name}"),
+            0o644,
+            &contents,
+        )?;
+    }
+    for deb in inputs.packages {
+        rootfs.package(deb)?;
+    }
+    Ok(rootfs.finish())
+}
+
+fn grub_menu(version: &str) -> String {
+    format!(
+        "set timeout=1\n\
+         menuentry 'Debian GNU/Linux' {{\n\
+         \techo 'Loading Linux {version} ...'\n\
+         \tlinux /boot/vmlinux-{version} root=LABEL={ROOT_LABEL} console=ttyS0\n\
+         \techo 'Loading initial ramdisk ...'\n\
+         \tinitrd /boot/initrd.img-{version}\n\
+         }}\n"
+    )
+}
+
+/// `modules.dep` and its like, which the kernel package's installation script makes.
+fn module_indexes(
+    cache: &Cache,
+    kernel: &str,
+    version: &str,
+    work: &Path,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let output = work.join("depmod");
+    let mut depmod = cache.host_tool("usr/sbin/depmod")?;
+    depmod
+        .arg("-b")
+        .arg(cache.unpacked(kernel).join("usr"))
+        .arg("-o")
+        .arg(&output)
+        .arg(version);
+    output_of(&mut depmod, "kmod")?;
+    let place = output.join("lib/modules").join(version);
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(&place).map_err(Error::io(&place))?.flatten() {
+        let contents = fs::read(entry.path()).map_err(Error::io(entry.path()))?;
+        files.insert(entry.file_name().to_string_lossy().into_owned(), contents);
+    }
+    Ok(files)
+}
+
+/// GRUB as an EFI program that reads its menu from the root file system.
+fn grub_image(cache: &Cache, bundle: &str, work: &Path) -> Result<Vec<u8>, Error> {
+    let early = work.join("early.cfg");
+    let text = format!(
+        "search --no-floppy --label --set=root {ROOT_LABEL}\n\
+         set prefix=($root)/boot/grub\n\
+         configfile ($root)/boot/grub/grub.cfg\n"
+    );
+    fs::write(&early, text).map_err(Error::io(&early))?;
+    let image = work.join("BOOTRISCV64.EFI");
+    let mut grub = cache.host_tool("usr/bin/grub-mkimage")?;
+    grub.args(["-O", "riscv64-efi", "-p", "/boot/grub", "-d"]);
+    grub.arg(cache.unpacked(bundle).join("usr/lib/grub/riscv64-efi"));
+    grub.arg("-c")
+        .arg(&early)
+        .arg("-o")
+        .arg(&image)
+        .args(GRUB_MODULES);
+    output_of(&mut grub, "grub-common")?;
+    fs::read(&image).map_err(Error::io(&image))
+}
+
+fn partition(image: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(image)?;
+    let sectors = u32::try_from(DISK_BYTES / SECTOR_BYTES - 1).unwrap_or(u32::MAX);
+    ProtectiveMBR::with_lb_size(sectors)
+        .overwrite_lba0(&mut file)
+        .map_err(io::Error::other)?;
+    let mut disk = gpt::GptConfig::new()
+        .writable(true)
+        .logical_block_size(LogicalBlockSize::Lb512)
+        .create_from_device(file, None)
+        .map_err(io::Error::other)?;
+    let partitions = [
+        ("EFI system", 1, ESP_OFFSET, ESP_BYTES, EFI),
+        ("Debian", 2, ROOT_OFFSET, ROOT_BYTES, LINUX_FS),
+    ];
+    for (name, number, offset, bytes, kind) in partitions {
+        let (first, count) = (offset / SECTOR_BYTES, bytes / SECTOR_BYTES);
+        disk.add_partition_at(name, number, first, count, kind, 0)
+            .map_err(io::Error::other)?;
+    }
+    disk.write().map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// Formats the system partition and writes `program` to where firmware looks for it on a removable
+/// disk (UEFI 2.10, 3.5.1.1).
+fn system_partition(image: &Path, program: &[u8]) -> io::Result<()> {
+    let mut volume = io::Cursor::new(vec![0; ESP_BYTES as usize]);
+    let options = fatfs::FormatVolumeOptions::new().volume_label(*b"EFI SYSTEM ");
+    fatfs::format_volume(&mut volume, options)?;
+    {
+        let fat = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new())?;
+        let boot = fat.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
+        let mut file = boot.create_file("BOOTRISCV64.EFI")?;
+        file.write_all(program)?;
+        file.flush()?;
+    }
+    let mut file = OpenOptions::new().write(true).open(image)?;
+    file.seek(SeekFrom::Start(ESP_OFFSET))?;
+    file.write_all(volume.get_ref())
+}
+
+impl Cache {
+    /// A program of the unpacked host tools, with their libraries.
+    pub(super) fn host_tool(&self, program: &str) -> Result<Command, Error> {
+        let root = self.unpacked("host-tools");
+        let path = root.join(program);
+        if !path.exists() {
+            return Err(Error::Missing {
+                path,
+                part: "riscv64-disk",
+            });
+        }
+        let mut command = super::qemu::Host::this()?.command_in(&root, program);
+        // mke2fs reads archives through a library that it opens by name.
+        command.env("LC_ALL", "C.UTF-8");
+        Ok(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn partition_and_system_partition_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("disk.img");
+        File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
+        partition(&image).unwrap();
+        system_partition(&image, b"MZ program").unwrap();
+
+        let disk = gpt::GptConfig::new().open(&image).unwrap();
+        let places: Vec<_> = disk
+            .partitions()
+            .values()
+            .map(|p| (p.first_lba * SECTOR_BYTES, (p.last_lba + 1) * SECTOR_BYTES))
+            .collect();
+        assert_eq!(
+            places,
+            [
+                (ESP_OFFSET, ESP_OFFSET + ESP_BYTES),
+                (ROOT_OFFSET, ROOT_OFFSET + ROOT_BYTES)
+            ]
+        );
+
+        let mut volume = vec![0; ESP_BYTES as usize];
+        let mut file = File::open(&image).unwrap();
+        file.seek(SeekFrom::Start(ESP_OFFSET)).unwrap();
+        file.read_exact(&mut volume).unwrap();
+        let fat = fatfs::FileSystem::new(io::Cursor::new(volume), fatfs::FsOptions::new()).unwrap();
+        let mut program = Vec::new();
+        let root = fat.root_dir();
+        root.open_file("EFI/BOOT/BOOTRISCV64.EFI")
+            .unwrap()
+            .read_to_end(&mut program)
+            .unwrap();
+        assert_eq!(program, b"MZ program");
+    }
+}
