@@ -17,9 +17,8 @@ const BLOCK_BYTES: u64 = IsaConfig::CACHE_BLOCK_BYTES as u64;
 pub(super) fn zero(hart: &mut Hart<'_>, args: [u64; 3]) -> Result<u64, Exception> {
     let [addr, insn, _] = args;
     check_enabled(hart, envcfg::CBZE, insn)?;
-    hart.env
-        .zero(block(addr), BLOCK_BYTES)
-        .map_err(|e| as_store(e, addr))?;
+    let block = GuestVirtAddr(addr & !(BLOCK_BYTES - 1));
+    hart.env.zero(block, BLOCK_BYTES)?;
     Ok(0)
 }
 
@@ -34,13 +33,13 @@ pub(super) fn clean(hart: &mut Hart<'_>, args: [u64; 3]) -> Result<u64, Exceptio
 }
 
 /// Allowed wherever a load or a store is; no page or protection entry allows stores but not loads, so the check of a
-/// load decides. A failure is that of a store.
+/// load decides, at the address given: its page holds the whole block. A failure is that of a store.
 fn manage(hart: &mut Hart<'_>, enable: Field, args: [u64; 3]) -> Result<u64, Exception> {
     let [addr, insn, _] = args;
     check_enabled(hart, enable, insn)?;
     hart.env
-        .probe(block(addr), BLOCK_BYTES, Access::Read)
-        .map_err(|e| as_store(e, addr))?;
+        .probe(GuestVirtAddr(addr), 1, Access::Read)
+        .map_err(as_store)?;
     Ok(0)
 }
 
@@ -56,12 +55,8 @@ fn check_enabled(hart: &Hart<'_>, enable: Field, insn: u64) -> Result<(), Except
     }
 }
 
-fn block(addr: u64) -> GuestVirtAddr {
-    GuestVirtAddr(addr & !(BLOCK_BYTES - 1))
-}
-
-/// The exception as these instructions raise it: of a store, at the address that the register held.
-fn as_store(exception: Exception, addr: u64) -> Exception {
+/// The exception with the code of a store in place of a load's.
+fn as_store(exception: Exception) -> Exception {
     let code = match exception.code.0 {
         cause::LOAD_PAGE => cause::STORE_PAGE,
         cause::LOAD_ACCESS => cause::STORE_ACCESS,
@@ -69,7 +64,7 @@ fn as_store(exception: Exception, addr: u64) -> Exception {
     };
     Exception {
         code: ExceptionCode(code),
-        value: addr,
+        ..exception
     }
 }
 

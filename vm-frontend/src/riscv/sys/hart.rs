@@ -108,3 +108,7 @@ impl Guest for Riscv {
         Hart { state, config, env }.call(helper, args)
     }
 }
+
+#[cfg(test)]
+#[path = "hart_tests.rs"]
+mod tests;
