@@ -312,6 +312,15 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
+    /// Sleeps until an interrupt is pending, as the guest's own waiting instruction does.
+    pub fn wait_for_interrupt(&mut self) {
+        self.shared.set_running(true);
+        self.participant.online();
+        self.wait();
+        self.participant.offline();
+        self.shared.set_running(false);
+    }
+
     /// Sleeps until an interrupt is pending.
     fn wait(&mut self) {
         loop {

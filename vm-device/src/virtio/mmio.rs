@@ -15,9 +15,9 @@ use crate::BusDevice;
 use crate::state::RestoreError;
 
 /// "virt" (VIRTIO 1.3, 4.2.2).
-const MAGIC: u32 = 0x7472_6976;
+pub(super) const MAGIC: u32 = 0x7472_6976;
 /// Version of the register layout.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// The device-specific configuration starts here (4.2.2).
 const CONFIG: u64 = reg::VIRTIO_MMIO_CONFIG as u64;
 

@@ -45,3 +45,14 @@ pub fn discard_pages(at: HostVirtAddr, bytes: u64) -> io::Result<()> {
         Err(io::Error::last_os_error())
     }
 }
+
+/// Fills `into` with random bytes of the host's generator.
+pub fn random_bytes(into: &mut [u8]) {
+    let mut at = 0;
+    while at < into.len() {
+        // Only interruption makes this fail, and that only before anything was written.
+        if let Ok(n) = rustix::rand::getrandom(&mut into[at..], rustix::rand::GetRandomFlags::empty()) {
+            at += n;
+        }
+    }
+}

@@ -2,3 +2,7 @@
 
 pub mod fdt;
 pub mod layout;
+mod hart_thread;
+mod htif;
+pub mod machine;
+mod panic_watch;

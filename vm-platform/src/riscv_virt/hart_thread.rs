@@ -1,0 +1,253 @@
+//! One hart's thread: runs the virtual CPU, answers its SBI calls, halts and restarts it on the machine's order.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use vm_boot::sbi::{
+    FenceRange, HartEntry, HartSet, MachineIds, RemoteFence, ResetAction, SbiCall, SbiHost,
+    SbiOutcome, Wake,
+};
+use vm_core::{GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
+use vm_engine::{Remote, Vcpu, VcpuShared};
+use vm_frontend::FlushScope;
+use vm_frontend::riscv::sys::Riscv;
+use vm_mem::GuestMemory;
+
+use super::machine::{Event, Order, Outcome, Shared, line};
+
+/// Pages beyond which a fence of a range becomes a fence of everything.
+const MOST_PAGES_FENCED: u64 = 64;
+
+/// The thread of one hart.
+pub(super) struct HartThread {
+    shared: Arc<Shared>,
+    vcpu: Vcpu<Riscv>,
+    /// Resets seen.
+    generation: u64,
+    /// Whether the hart executes (as opposed to: stopped by HSM).
+    started: bool,
+}
+
+impl HartThread {
+    pub(super) fn new(shared: Arc<Shared>, vcpu: Vcpu<Riscv>) -> Self {
+        let mut thread = Self { shared, vcpu, generation: 0, started: false };
+        thread.power_on();
+        thread
+    }
+
+    pub(super) fn id(&self) -> VcpuId {
+        self.vcpu.id()
+    }
+
+    fn power_on(&mut self) {
+        let hart = self.id();
+        let spec = self.shared.spec(hart);
+        self.vcpu.reset(spec);
+        self.shared.set_start(self.vcpu.state_mut(), hart);
+        self.started = self.shared.starts(hart);
+    }
+
+    /// Runs until the machine is taken apart.
+    pub(super) fn run(mut self) {
+        while self.obey() {
+            if !self.started && !self.wait_for_start() {
+                continue;
+            }
+            match self.vcpu.run() {
+                VmExit::FirmwareCall => self.firmware_call(),
+                VmExit::Wedged { pc } => {
+                    let outcome = Outcome::Wedged { hart: self.id(), pc };
+                    self.shared.raise(Event::End(outcome));
+                }
+                VmExit::Interrupted
+                | VmExit::Breakpoint(_)
+                | VmExit::Watchpoint { .. }
+                | VmExit::Stepped => {}
+            }
+        }
+    }
+
+    /// Halts while told to; false when the thread is to end.
+    fn obey(&mut self) -> bool {
+        let mut control = self.shared.lock();
+        if control.order == Order::Park {
+            control.parked += 1;
+            self.shared.notify();
+            while control.order == Order::Park {
+                control = self.shared.wait(control);
+            }
+        }
+        let (order, generation) = (control.order, control.generation);
+        drop(control);
+        if order == Order::Quit {
+            return false;
+        }
+        if generation != self.generation {
+            self.generation = generation;
+            self.power_on();
+        }
+        true
+    }
+
+    /// Waits for SBI to start this hart; false when the machine wants something else.
+    fn wait_for_start(&mut self) -> bool {
+        let hart = self.id();
+        let shared = self.shared.clone();
+        let Some(sbi) = &shared.sbi else { return true };
+        let mut control = shared.lock();
+        loop {
+            if control.order != Order::Run {
+                return false;
+            }
+            if let Some(entry) = sbi.harts().take_start(hart) {
+                drop(control);
+                self.enter(entry);
+                return true;
+            }
+            control = shared.wait(control);
+        }
+    }
+
+    /// Puts the hart at an HSM entry (SBI HSM, "Function: Hart start").
+    fn enter(&mut self, entry: HartEntry) {
+        let hart = self.id();
+        let mut spec = self.shared.spec(hart);
+        spec.entry = GuestVirtAddr(entry.pc.raw());
+        self.vcpu.reset(spec);
+        let state = self.vcpu.state_mut();
+        state.x[10] = u64::from(hart.0);
+        state.x[11] = entry.opaque;
+        self.started = true;
+    }
+
+    fn firmware_call(&mut self) {
+        let shared = self.shared.clone();
+        let Some(sbi) = &shared.sbi else { return };
+        let hart = self.id();
+        let registers: [u64; 8] =
+            self.vcpu.state().x[10..18].try_into().expect("invariant: eight registers");
+        let host = Host { shared: &shared, vcpu: Mutex::new(&mut self.vcpu) };
+        let outcome = sbi.handle(&host, hart, SbiCall::from_registers(registers));
+        match outcome {
+            SbiOutcome::Return { a0, a1 } => {
+                let state = self.vcpu.state_mut();
+                state.x[10] = a0;
+                if let Some(a1) = a1 {
+                    state.x[11] = a1;
+                }
+            }
+            SbiOutcome::Stop => {
+                sbi.harts().stopped(hart);
+                self.started = false;
+            }
+            SbiOutcome::Suspend(wake) => {
+                self.vcpu.wait_for_interrupt();
+                sbi.harts().resumed(hart);
+                match wake {
+                    Wake::Return => {
+                        let state = self.vcpu.state_mut();
+                        state.x[10] = 0;
+                        state.x[11] = 0;
+                    }
+                    Wake::Enter(entry) => self.enter(entry),
+                }
+            }
+            SbiOutcome::Reset(reset) => shared.raise(match reset.action {
+                ResetAction::PowerOff => Event::End(Outcome::PoweredOff),
+                ResetAction::Reboot(_) => Event::Reset,
+            }),
+        }
+    }
+}
+
+/// The machine as the built-in SBI sees it during one call.
+struct Host<'a> {
+    shared: &'a Shared,
+    /// Never contended: the trait wants a value that threads could share.
+    vcpu: Mutex<&'a mut Vcpu<Riscv>>,
+}
+
+impl<'a> Host<'a> {
+    fn vcpu(&self) -> MutexGuard<'_, &'a mut Vcpu<Riscv>> {
+        self.vcpu.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer(&self, hart: VcpuId) -> Option<Arc<VcpuShared>> {
+        self.shared.engine.peers().get(hart.0 as usize).cloned()
+    }
+
+    /// Fences of the pages of a range, or one of everything.
+    fn scopes(range: FenceRange, asid: Option<u32>) -> Vec<FlushScope> {
+        match range {
+            FenceRange::Bytes { start, bytes } if bytes <= MOST_PAGES_FENCED * PAGE_BYTES => {
+                let first = start.page_base();
+                let pages = (start.page_offset() + bytes).div_ceil(PAGE_BYTES);
+                let page = |n| FlushScope { page: Some(first.wrapping_add(n * PAGE_BYTES)), asid };
+                (0..pages).map(page).collect()
+            }
+            _ => vec![FlushScope { page: None, asid }],
+        }
+    }
+}
+
+impl SbiHost for Host<'_> {
+    fn memory(&self) -> &GuestMemory {
+        self.shared.engine.memory()
+    }
+
+    fn machine_ids(&self) -> MachineIds {
+        MachineIds::default()
+    }
+
+    fn set_timer(&self, _hart: VcpuId, deadline_ticks: u64) {
+        self.vcpu().set_timer(line::SUPERVISOR_TIMER, Some(deadline_ticks));
+    }
+
+    fn send_ipi(&self, harts: HartSet) {
+        for peer in harts.iter().filter_map(|hart| self.peer(hart)) {
+            peer.set_lines(1 << line::SUPERVISOR_SOFTWARE, 0);
+        }
+    }
+
+    fn clear_ipi(&self, hart: VcpuId) -> bool {
+        let bit = 1 << line::SUPERVISOR_SOFTWARE;
+        let Some(peer) = self.peer(hart) else { return false };
+        let pending = peer.lines() & bit != 0;
+        peer.set_lines(0, bit);
+        pending
+    }
+
+    fn remote_fence(&self, _caller: VcpuId, fence: RemoteFence, harts: HartSet) {
+        let targets: Vec<_> = harts.iter().filter_map(|hart| self.peer(hart)).collect();
+        let mut vcpu = self.vcpu();
+        match fence {
+            RemoteFence::Instructions => vcpu.broadcast(&targets, Remote::SyncCode),
+            RemoteFence::Translation { range, asid } => {
+                // The engine numbers spaces from 1, 0 being "no translation".
+                let asid = asid.map(|asid| 1 + u32::from(asid.0));
+                for scope in Self::scopes(range, asid) {
+                    vcpu.broadcast(&targets, Remote::Flush(scope));
+                }
+            }
+        }
+    }
+
+    fn wake_stopped(&self, _hart: VcpuId) {
+        self.shared.lock().wakeups += 1;
+        self.shared.notify();
+    }
+
+    fn read_virtual(&self, _hart: VcpuId, addr: GuestVirtAddr) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.vcpu().debug_read(addr, &mut bytes).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    fn console_write(&self, bytes: &[u8]) -> usize {
+        self.shared.serial.write(bytes);
+        bytes.len()
+    }
+
+    fn console_read(&self, _into: &mut [u8]) -> usize {
+        0
+    }
+}
