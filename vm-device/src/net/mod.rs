@@ -1,5 +1,8 @@
 //! Network back ends: what is at the other end of a virtual network card's cable.
 
+pub mod nat;
+pub mod pcap;
+
 use std::sync::Arc;
 
 /// The host's end of a virtual Ethernet cable (user-mode NAT, tap, ...).

@@ -1,0 +1,297 @@
+//! This side's end of the virtual cable: builds frames, hands them to the card, waits when the card is full, and
+//! keeps the capture.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use smoltcp::wire::{
+    ETHERNET_HEADER_LEN, EthernetAddress, EthernetFrame, EthernetProtocol, IPV4_HEADER_LEN,
+    IpProtocol, Ipv4Packet,
+};
+
+use super::arp::Neighbours;
+use super::config::Plan;
+use crate::net::FrameSink;
+use crate::net::pcap::PcapWriter;
+
+/// Frames kept for a card that has no room; senders that can wait ask [`Cable::ready`] instead.
+const WAITING_FRAMES: usize = 256;
+/// Largest IPv4 payload there is, in bytes.
+pub(super) const PAYLOAD_MAX: usize = 65_535 - IPV4_HEADER_LEN;
+const TTL: u8 = 64;
+
+pub(super) struct Cable {
+    pub(super) mac: EthernetAddress,
+    /// The gateway's address, from which questions are asked.
+    pub(super) address: Ipv4Addr,
+    pub(super) mtu: usize,
+    pub(super) neighbours: Neighbours,
+    /// The frame or packet under construction.
+    scratch: Vec<u8>,
+    card: Option<Arc<dyn FrameSink>>,
+    /// Frames that the card refused, oldest first; not empty exactly while the card is full.
+    waiting: VecDeque<Vec<u8>>,
+    pcap: Option<PcapWriter>,
+    /// Identification of the next packet (RFC 6864).
+    ident: u16,
+}
+
+impl Cable {
+    pub(super) fn new(plan: &Plan, pcap: Option<PcapWriter>) -> Self {
+        Self {
+            mac: plan.mac,
+            address: plan.gateway,
+            mtu: usize::from(plan.mtu),
+            neighbours: Neighbours::default(),
+            scratch: vec![0; ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + PAYLOAD_MAX],
+            card: None,
+            waiting: VecDeque::new(),
+            pcap,
+            ident: 0,
+        }
+    }
+
+    pub(super) fn plug(&mut self, card: Arc<dyn FrameSink>) {
+        self.card = Some(card);
+    }
+
+    /// Whether the card takes frames. Senders that can keep their data wait for this.
+    pub(super) fn ready(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Offers the waiting frames again.
+    pub(super) fn resume(&mut self) {
+        while let Some(frame) = self.waiting.pop_front() {
+            if !offer(self.card.as_deref(), &mut self.pcap, &frame) {
+                self.waiting.push_front(frame);
+                return;
+            }
+        }
+    }
+
+    /// Records a frame that the guest sent.
+    pub(super) fn capture(&mut self, frame: &[u8]) {
+        capture(&mut self.pcap, frame);
+    }
+
+    /// Makes the capture complete on disk; called when nothing else is to do.
+    pub(super) fn flush_capture(&mut self) {
+        if self.pcap.as_mut().is_some_and(|pcap| pcap.flush().is_err()) {
+            self.pcap = None;
+        }
+    }
+
+    /// Sends a frame of `bytes` of payload that `fill` writes.
+    pub(super) fn ethernet(
+        &mut self,
+        to: EthernetAddress,
+        kind: EthernetProtocol,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let total = ETHERNET_HEADER_LEN + bytes;
+        fill(&mut self.scratch[ETHERNET_HEADER_LEN..total]);
+        self.finish(to, kind, 0, total);
+    }
+
+    /// Sends an IPv4 packet to a neighbour, with `bytes` (at most [`PAYLOAD_MAX`]) of payload that `fill` writes whole;
+    /// in fragments when it is larger than the MTU. Without a known hardware address it asks for one instead.
+    pub(super) fn ipv4(
+        &mut self,
+        to: Ipv4Addr,
+        from: Ipv4Addr,
+        protocol: IpProtocol,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let Some(mac) = self.neighbours.find(to) else {
+            return self.ask(to);
+        };
+        self.ipv4_to(mac, to, from, protocol, bytes, fill);
+    }
+
+    /// As [`Self::ipv4`], to a known hardware address.
+    pub(super) fn ipv4_to(
+        &mut self,
+        mac: EthernetAddress,
+        to: Ipv4Addr,
+        from: Ipv4Addr,
+        protocol: IpProtocol,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        const HEADERS: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
+        let bytes = bytes.min(PAYLOAD_MAX);
+        fill(&mut self.scratch[HEADERS..HEADERS + bytes]);
+        let ident = self.ident;
+        self.ident = self.ident.wrapping_add(1);
+        // Fragments are sent last to first: each header overwrites the end of the piece before it, and is put back.
+        let step = (self.mtu - IPV4_HEADER_LEN) & !7;
+        let whole = bytes + IPV4_HEADER_LEN <= self.mtu;
+        let last = if whole { 0 } else { (bytes - 1) / step };
+        for piece in (0..=last).rev() {
+            let offset = piece * step;
+            let end = if piece == last { bytes } else { offset + step };
+            let mut kept = [0; HEADERS];
+            kept.copy_from_slice(&self.scratch[offset..offset + HEADERS]);
+            let total = IPV4_HEADER_LEN + end - offset;
+            let start = offset + ETHERNET_HEADER_LEN;
+            let mut packet = Ipv4Packet::new_unchecked(&mut self.scratch[start..start + total]);
+            packet.set_version(4);
+            packet.set_header_len(IPV4_HEADER_LEN as u8);
+            packet.set_dscp(0);
+            packet.set_ecn(0);
+            packet.set_total_len(total as u16);
+            packet.set_ident(ident);
+            packet.clear_flags();
+            packet.set_dont_frag(whole);
+            packet.set_more_frags(piece != last);
+            packet.set_frag_offset(offset as u16);
+            packet.set_hop_limit(TTL);
+            packet.set_next_header(protocol);
+            packet.set_src_addr(from);
+            packet.set_dst_addr(to);
+            packet.fill_checksum();
+            self.finish(
+                mac,
+                EthernetProtocol::Ipv4,
+                offset,
+                ETHERNET_HEADER_LEN + total,
+            );
+            if piece != 0 {
+                self.scratch[offset..offset + HEADERS].copy_from_slice(&kept);
+            }
+        }
+    }
+
+    /// Completes the frame at `start` of the scratch buffer and sends it.
+    fn finish(&mut self, to: EthernetAddress, kind: EthernetProtocol, start: usize, bytes: usize) {
+        let bytes = &mut self.scratch[start..start + bytes];
+        let mut frame = EthernetFrame::new_unchecked(&mut *bytes);
+        frame.set_src_addr(self.mac);
+        frame.set_dst_addr(to);
+        frame.set_ethertype(kind);
+        let busy = !self.waiting.is_empty();
+        if (busy || !offer(self.card.as_deref(), &mut self.pcap, bytes))
+            && self.waiting.len() < WAITING_FRAMES
+        {
+            self.waiting.push_back(bytes.to_vec());
+        }
+    }
+}
+
+/// Hands a frame to the card; false when the card is full. Without a card the cable leads nowhere.
+fn offer(card: Option<&dyn FrameSink>, pcap: &mut Option<PcapWriter>, frame: &[u8]) -> bool {
+    let taken = card.is_none_or(|card| card.receive(frame));
+    if taken {
+        capture(pcap, frame);
+    }
+    taken
+}
+
+/// A capture that cannot be written any more (full disk) ends; the network goes on.
+fn capture(pcap: &mut Option<PcapWriter>, frame: &[u8]) {
+    if let Some(writer) = pcap
+        && writer.record(SystemTime::now(), frame).is_err()
+    {
+        *pcap = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::nat::config::NatConfig;
+    use parking_lot::Mutex;
+
+    #[derive(Default)]
+    struct Card {
+        frames: Mutex<Vec<Vec<u8>>>,
+        room: Mutex<usize>,
+    }
+
+    impl FrameSink for Card {
+        fn receive(&self, frame: &[u8]) -> bool {
+            let mut room = self.room.lock();
+            if *room == 0 {
+                return false;
+            }
+            *room -= 1;
+            self.frames.lock().push(frame.to_vec());
+            true
+        }
+    }
+
+    fn cable(room: usize) -> (Cable, Arc<Card>) {
+        let plan = Plan::new(&NatConfig::default()).unwrap();
+        let card = Arc::new(Card::default());
+        *card.room.lock() = room;
+        let mut cable = Cable::new(&plan, None);
+        cable.plug(card.clone());
+        (cable, card)
+    }
+
+    #[test]
+    fn ipv4_large_packet_leaves_in_fragments_that_rebuild_it() {
+        let (mut cable, card) = cable(100);
+        let data: Vec<u8> = (0..5000).map(|i| (i * 7 % 251) as u8).collect();
+        let guest = Ipv4Addr::new(10, 0, 2, 15);
+        let from = Ipv4Addr::new(10, 0, 2, 2);
+        let mac = EthernetAddress([2; 6]);
+        cable.ipv4_to(mac, guest, from, IpProtocol::Udp, data.len(), |payload| {
+            payload.copy_from_slice(&data);
+        });
+        let mut rebuilt = vec![0; data.len()];
+        let frames = card.frames.lock();
+        assert_eq!(frames.len(), 4);
+        for frame in frames.iter() {
+            let frame = EthernetFrame::new_checked(&frame[..]).unwrap();
+            assert_eq!(frame.dst_addr(), mac);
+            let packet = Ipv4Packet::new_checked(frame.payload()).unwrap();
+            assert!(packet.verify_checksum() && packet.total_len() <= 1500);
+            let at = usize::from(packet.frag_offset());
+            let end = at + packet.payload().len();
+            assert_eq!(packet.more_frags(), end < data.len());
+            rebuilt[at..end].copy_from_slice(packet.payload());
+        }
+        assert_eq!(rebuilt, data);
+    }
+
+    #[test]
+    fn ethernet_full_card_keeps_frames_in_order_until_resume() {
+        let (mut cable, card) = cable(1);
+        for byte in 1..=4 {
+            cable.ethernet(
+                EthernetAddress::BROADCAST,
+                EthernetProtocol::Arp,
+                1,
+                |payload| {
+                    payload[0] = byte;
+                },
+            );
+        }
+        assert!(!cable.ready());
+        *card.room.lock() = 2;
+        cable.resume();
+        assert!(!cable.ready());
+        *card.room.lock() = 9;
+        cable.resume();
+        assert!(cable.ready());
+        let order: Vec<u8> = card.frames.lock().iter().map(|frame| frame[14]).collect();
+        assert_eq!(order, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn ethernet_card_full_for_long_keeps_a_bounded_number() {
+        let (mut cable, card) = cable(0);
+        for _ in 0..2 * WAITING_FRAMES {
+            cable.ethernet(EthernetAddress::BROADCAST, EthernetProtocol::Arp, 1, |_| ());
+        }
+        *card.room.lock() = usize::MAX;
+        cable.resume();
+        assert_eq!(card.frames.lock().len(), WAITING_FRAMES);
+    }
+}
