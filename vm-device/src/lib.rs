@@ -16,6 +16,7 @@ pub mod firmware;
 pub mod fuzzing;
 pub mod intc;
 pub mod net;
+pub mod pci;
 pub mod power;
 pub mod serial;
 pub mod state;

@@ -83,3 +83,14 @@ pub struct MmioState {
     /// Pending interrupt causes.
     pub interrupt_status: u8,
 }
+
+/// State of a [`VirtioPci`](super::VirtioPci) function with its device's registers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PciState {
+    /// The shared registers.
+    pub control: ControlState,
+    /// Pending interrupt causes.
+    pub interrupt_status: u8,
+    /// Configuration space.
+    pub config: Vec<u8>,
+}
