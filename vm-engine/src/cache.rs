@@ -31,7 +31,12 @@ pub(crate) struct CachedBlock {
 
 impl CachedBlock {
     pub(crate) fn new(key: BlockKey, code: Code, second_page: Option<GuestPhysAddr>) -> Box<Self> {
-        Box::new(Self { key, code, second_page, next: AtomicPtr::new(ptr::null_mut()) })
+        Box::new(Self {
+            key,
+            code,
+            second_page,
+            next: AtomicPtr::new(ptr::null_mut()),
+        })
     }
 
     pub(crate) fn head(&self) -> *const MicroOp {
@@ -91,7 +96,9 @@ fn bucket(key: BlockKey) -> usize {
 impl BlockCache {
     pub(crate) fn new(collector: Arc<Collector>, budget_bytes: usize) -> Self {
         Self {
-            buckets: std::iter::repeat_with(AtomicPtr::default).take(BUCKETS).collect(),
+            buckets: std::iter::repeat_with(AtomicPtr::default)
+                .take(BUCKETS)
+                .collect(),
             index: Mutex::default(),
             collector,
             blocks: AtomicUsize::new(0),
@@ -134,12 +141,19 @@ impl BlockCache {
         let page = block.key.phys_pc.page_base();
         let second = block.second_page;
         let head = &self.buckets[bucket(block.key)];
-        block.next.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+        block
+            .next
+            .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
         let raw = Box::into_raw(block);
         head.store(raw, Ordering::Release);
         index.pages.entry(page.raw()).or_default().blocks.push(raw);
         if let Some(second) = second {
-            index.pages.entry(second.page_base().raw()).or_default().straddled_from.push(page);
+            index
+                .pages
+                .entry(second.page_base().raw())
+                .or_default()
+                .straddled_from
+                .push(page);
         }
         // SAFETY: the mutex is held, so nobody retires the block before this returns; then the caller's epoch
         // protects it.
@@ -157,8 +171,10 @@ impl BlockCache {
     pub(crate) fn sync(&self) {
         let mut index = self.lock();
         let fresh = std::mem::take(&mut index.fresh);
-        let unsure: Vec<_> =
-            fresh.into_iter().filter(|&(_, epoch)| !self.collector.passed(epoch)).collect();
+        let unsure: Vec<_> = fresh
+            .into_iter()
+            .filter(|&(_, epoch)| !self.collector.passed(epoch))
+            .collect();
         for &(page, _) in &unsure {
             self.retire_page(&mut index, page);
         }
@@ -175,7 +191,9 @@ impl BlockCache {
     fn retire_page(&self, index: &mut Index, page: GuestPhysAddr) {
         let mut left = vec![page];
         while let Some(page) = left.pop() {
-            let Some(gone) = index.pages.remove(&page.raw()) else { continue };
+            let Some(gone) = index.pages.remove(&page.raw()) else {
+                continue;
+            };
             // In-page links lead to straddling blocks' neighbours, so the page before goes as a whole.
             left.extend(gone.straddled_from);
             for raw in gone.blocks {

@@ -78,7 +78,10 @@ impl<G: Guest> Engine<G> {
 
     /// The virtual CPUs made so far.
     pub fn peers(&self) -> Vec<Arc<VcpuShared>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.peers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Counters of the block cache.

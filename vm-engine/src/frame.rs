@@ -27,7 +27,11 @@ pub(crate) struct JumpEntry {
 
 impl JumpEntry {
     /// Matches no address: program counters are even.
-    pub(crate) const EMPTY: Self = Self { pc: 1, context: 0, code: std::ptr::null() };
+    pub(crate) const EMPTY: Self = Self {
+        pc: 1,
+        context: 0,
+        code: std::ptr::null(),
+    };
 }
 
 /// Lines of a jump cache.
@@ -152,7 +156,10 @@ impl<S> Frame<S> {
                 link_site: std::ptr::null(),
                 slow,
                 owner: std::ptr::null_mut(),
-                fault: Exception { code: ExceptionCode(0), value: 0 },
+                fault: Exception {
+                    code: ExceptionCode(0),
+                    value: 0,
+                },
                 value: [0; 2],
                 args: [0; 3],
                 zero: 0,

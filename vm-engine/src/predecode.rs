@@ -3,7 +3,9 @@
 //! Constants in places where a handler wants a slot go through scratch words; operations without a handler of
 //! their own run by their definition in `vm_ir::eval`.
 
-use vm_ir::{Attr, Block, Ext, FenceSet, Inst, Op, Operand, Slot, StateLayout, Terminator, Type};
+use vm_ir::{
+    Attr, Block, Ext, FenceSet, Inst, MemAttr, Op, Operand, Slot, StateLayout, Terminator, Type,
+};
 
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
 use crate::interp::{atomic, control, float, int, memory};
@@ -94,7 +96,10 @@ impl Predecoder<'_> {
         for (number, &at) in self.definitions.iter().enumerate() {
             self.ops[at].set_imm(std::ptr::from_ref(&defined[number]).expose_provenance() as u64);
         }
-        Code { ops: self.ops.into_boxed_slice(), _defined: defined }
+        Code {
+            ops: self.ops.into_boxed_slice(),
+            _defined: defined,
+        }
     }
 
     fn offset(&self, slot: Slot) -> u16 {
@@ -198,13 +203,21 @@ impl Predecoder<'_> {
                 let (a, b) = (self.operand(x), self.operand(y));
                 let shift = inst.args[2].imm().unwrap_or(0) as i32 & 63;
                 let unsigned = inst.op == Op::AddShlU32;
-                let handler = if unsigned { int::add_shl_u32_rr } else { int::add_shl_rr };
+                let handler = if unsigned {
+                    int::add_shl_u32_rr
+                } else {
+                    int::add_shl_rr
+                };
                 self.emit(handler, |op| (op.d, op.a, op.b, op.aux) = (d, a, b, shift));
                 true
             }
             (Op::Extract, Attr::Field { pos, len, signed }) if inst.ty == Type::I64 => {
                 let a = self.operand(x);
-                let handler = if signed { int::extract_signed } else { int::extract_unsigned };
+                let handler = if signed {
+                    int::extract_signed
+                } else {
+                    int::extract_unsigned
+                };
                 self.emit(handler, |op| {
                     (op.d, op.a, op.aux) = (d, a, 64 - i32::from(len));
                     op.set_imm(64 - u64::from(len) - u64::from(pos));
@@ -268,8 +281,10 @@ impl Predecoder<'_> {
         if let Some(handler) = atomic::atomic_handler(inst.op, mem.size_log2) {
             let (a, b, c) = (self.operand(x), self.operand(y), self.operand(z));
             let d = self.destination(inst.dst);
-            let signed = i32::from(mem.signed);
-            self.emit(handler, |op| (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, signed));
+            let signed = i32::from(sign_fills(inst, mem));
+            self.emit(handler, |op| {
+                (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, signed)
+            });
             return true;
         }
         let a = self.operand(x);
@@ -279,16 +294,18 @@ impl Predecoder<'_> {
         let displacement = z.imm().unwrap_or(0) as u64;
         let (handler, d, b) = match inst.op {
             Op::Load => {
-                let handler = memory::load_handler(mem.size_log2, mem.signed, index);
+                let handler = memory::load_handler(mem.size_log2, sign_fills(inst, mem), index);
                 (handler, self.destination(inst.dst), ZERO_OFFSET)
             }
             Op::Store => {
                 let handler = memory::store_handler(mem.size_log2, index);
                 (handler, 0, self.operand(value))
             }
-            Op::ProbeWrite => {
-                (memory::probe_write as Handler, u16::from(mem.size_log2), ZERO_OFFSET)
-            }
+            Op::ProbeWrite => (
+                memory::probe_write as Handler,
+                u16::from(mem.size_log2),
+                ZERO_OFFSET,
+            ),
             _ => return false,
         };
         let order_store = inst.op == Op::Store && mem.order == vm_ir::MemOrder::SeqCst;
@@ -302,11 +319,19 @@ impl Predecoder<'_> {
         // A value extended to less than the slot, or boxed, needs a second step; the fault comes first.
         let cut = inst.op == Op::Load
             && (inst.ext == Ext::Ones
-                || mem.signed && inst.ty != Type::I64 && inst.ext == Ext::Zero);
+                || mem.signed
+                    && is_extended(inst, mem)
+                    && inst.ty != Type::I64
+                    && inst.ext == Ext::Zero);
         if cut && let Some(dst) = inst.dst {
             let again = Inst {
                 op: Op::Mov,
-                args: [Operand::Slot(dst), Operand::None, Operand::None, Operand::None],
+                args: [
+                    Operand::Slot(dst),
+                    Operand::None,
+                    Operand::None,
+                    Operand::None,
+                ],
                 attr: Attr::None,
                 ..*inst
             };
@@ -357,10 +382,14 @@ impl Predecoder<'_> {
 
     fn floating(&mut self, inst: &Inst) -> bool {
         let Some(dst) = inst.dst else { return false };
-        let Some((handler, variant)) = float::handler(inst) else { return false };
+        let Some((handler, variant)) = float::handler(inst) else {
+            return false;
+        };
         let d = self.offset(dst);
         let [a, b, c, _] = inst.args.map(|operand| self.operand(operand));
-        self.emit(handler, |op| (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, variant));
+        self.emit(handler, |op| {
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, variant)
+        });
         true
     }
 
@@ -381,12 +410,20 @@ impl Predecoder<'_> {
         self.scratch_used = 0;
         match *terminator {
             Terminator::Jump { offset, .. } => {
-                self.emit(control::jump_handler(is_far(offset)), |op| op.aux = offset as i32);
+                self.emit(control::jump_handler(is_far(offset)), |op| {
+                    op.aux = offset as i32
+                });
             }
-            Terminator::Branch { cond, ty, a, b, taken, fallthrough } => {
+            Terminator::Branch {
+                cond,
+                ty,
+                a,
+                b,
+                taken,
+                fallthrough,
+            } => {
                 let (a, b) = (self.operand(a), self.operand(b));
-                let handler =
-                    control::branch_handler(cond, ty, is_far(taken), is_far(fallthrough));
+                let handler = control::branch_handler(cond, ty, is_far(taken), is_far(fallthrough));
                 self.emit(handler, |op| (op.a, op.b, op.aux) = (a, b, taken as i32));
                 self.emit(block_head, |op| op.aux = fallthrough as i32);
             }
@@ -405,6 +442,20 @@ impl Predecoder<'_> {
                 self.emit(control::dispatch, |_| ());
             }
         }
+    }
+}
+
+/// Whether what memory holds is narrower than the operation's type.
+fn is_extended(inst: &Inst, mem: MemAttr) -> bool {
+    8 << mem.size_log2 < inst.ty.bits()
+}
+
+/// Whether the sign of what memory holds reaches the top of the 64-bit slot (or would, but for a later cut).
+fn sign_fills(inst: &Inst, mem: MemAttr) -> bool {
+    if is_extended(inst, mem) {
+        mem.signed
+    } else {
+        inst.ext == Ext::Sign
     }
 }
 

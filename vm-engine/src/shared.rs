@@ -99,7 +99,10 @@ impl VcpuShared {
 
     /// Interrupt line `number` as devices drive it.
     pub fn line(self: &Arc<Self>, number: u32) -> Arc<dyn IrqLine> {
-        Arc::new(Line { vcpu: self.clone(), mask: 1 << number })
+        Arc::new(Line {
+            vcpu: self.clone(),
+            mask: 1 << number,
+        })
     }
 
     /// Whether it sleeps, waiting for an interrupt.
@@ -112,7 +115,10 @@ impl VcpuShared {
         let mut guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
         self.asleep.store(true, Ordering::SeqCst);
         while self.exit_flag.load(Ordering::SeqCst) == 0 {
-            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard = self
+                .wake
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         self.asleep.store(false, Ordering::SeqCst);
     }

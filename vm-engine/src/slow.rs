@@ -49,7 +49,9 @@ unsafe fn outcome(f: *mut FrameHead, result: Result<(), Exception>) -> bool {
 unsafe fn load<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8) -> bool {
     // SAFETY: called from handlers of a running virtual CPU.
     unsafe {
-        let result = owner::<G>(f).load(addr, size_log2).map(|value| (*f).value = value);
+        let result = owner::<G>(f)
+            .load(addr, size_log2)
+            .map(|value| (*f).value = value);
         outcome(f, result)
     }
 }
@@ -66,7 +68,9 @@ unsafe fn store<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8) -> bool {
 unsafe fn resolve<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8, write: bool) -> bool {
     // SAFETY: as above.
     unsafe {
-        let result = owner::<G>(f).resolve(addr, size_log2, write).map(|place| (*f).value = place);
+        let result = owner::<G>(f)
+            .resolve(addr, size_log2, write)
+            .map(|place| (*f).value = place);
         outcome(f, result)
     }
 }
@@ -106,7 +110,10 @@ impl<G: Guest> Vcpu<G> {
     fn reach(&mut self, addr: GuestVirtAddr, kind: Access) -> Result<Reached, Exception> {
         let mapping = G::translate(self.state(), &self.engine.memory, addr, kind)?;
         let Some((range, code)) = self.engine.memory.find(mapping.page) else {
-            return Ok(Reached { mapping, host: None });
+            return Ok(Reached {
+                mapping,
+                host: None,
+            });
         };
         let host = (range.host + (mapping.page - range.base)).raw();
         if mapping.cacheable {
@@ -119,11 +126,16 @@ impl<G: Guest> Vcpu<G> {
                 write: mapping.write && !code.has_code(page),
                 page_bytes: mapping.page_bytes,
             };
-            self.shared.tlb.fill(self.space.asid, self.space.data_mode, fill, || {
-                !code.has_code(page)
-            });
+            self.shared
+                .tlb
+                .fill(self.space.asid, self.space.data_mode, fill, || {
+                    !code.has_code(page)
+                });
         }
-        Ok(Reached { mapping, host: Some(host) })
+        Ok(Reached {
+            mapping,
+            host: Some(host),
+        })
     }
 
     /// Loads up to 16 bytes, however they lie.
@@ -146,7 +158,11 @@ impl<G: Guest> Vcpu<G> {
         }
         self.counters_mut().device_accesses += 1;
         let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
-        match self.engine.bus.read(reached.mapping.page.raw() + offset, width) {
+        match self
+            .engine
+            .bus
+            .read(reached.mapping.page.raw() + offset, width)
+        {
             Some(value) => Ok([value, 0]),
             None => Err(G::bus_error(addr, Access::Read)),
         }

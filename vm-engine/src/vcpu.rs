@@ -6,9 +6,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use vm_core::{
-    AccessWidth, Alarm, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit,
-};
+use vm_core::{AccessWidth, Alarm, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{
     Access, AddressSpace, CodePage, Exception, FlushScope, Guest, InstanceSpec, LiftLimits, Raised,
     Request, SysEnv,
@@ -121,7 +119,15 @@ impl<G: Guest> Vcpu<G> {
             space: AddressSpace::default(),
             participant: engine.collector.register(),
             jump_cache,
-            fetch: vec![FetchLine { page: 1, context: 0, phys: 0 }; FETCH_LINES].into(),
+            fetch: vec![
+                FetchLine {
+                    page: 1,
+                    context: 0,
+                    phys: 0
+                };
+                FETCH_LINES
+            ]
+            .into(),
             contexts: Vec::with_capacity(CONTEXTS),
             next_context: 1,
             mode: Mode::default(),
@@ -171,7 +177,10 @@ impl<G: Guest> Vcpu<G> {
             self.shared.deadlines[*line as usize].store(u64::MAX, Ordering::SeqCst);
         }
         self.shared.set_lines(0, u64::MAX);
-        self.flush(FlushScope { page: None, asid: None });
+        self.flush(FlushScope {
+            page: None,
+            asid: None,
+        });
         self.drop_pointers();
     }
 
@@ -179,7 +188,11 @@ impl<G: Guest> Vcpu<G> {
     pub fn stats(&mut self) -> VcpuStats {
         let counters = self.head().counters;
         let tlb = self.shared.tlb.stats();
-        VcpuStats { retired: self.common().retired, counters, tlb }
+        VcpuStats {
+            retired: self.common().retired,
+            counters,
+            tlb,
+        }
     }
 
     fn common(&mut self) -> &mut vm_frontend::CommonState {
@@ -297,7 +310,9 @@ impl<G: Guest> Vcpu<G> {
         match G::raise(state, &self.engine.config, exception) {
             Raised::Taken => None,
             Raised::Firmware => Some(VmExit::FirmwareCall),
-            Raised::Wedged => Some(VmExit::Wedged { pc: GuestVirtAddr(self.common().pc) }),
+            Raised::Wedged => Some(VmExit::Wedged {
+                pc: GuestVirtAddr(self.common().pc),
+            }),
         }
     }
 
@@ -412,7 +427,11 @@ impl<G: Guest> Vcpu<G> {
         if self.contexts.len() == CONTEXTS {
             self.contexts.remove(0);
         }
-        self.contexts.push(Context { generation, mode, id });
+        self.contexts.push(Context {
+            generation,
+            mode,
+            id,
+        });
         id
     }
 
@@ -442,7 +461,10 @@ impl<G: Guest> Vcpu<G> {
         }
         self.head().counters.lookups += 1;
         let phys = self.fetch_page(GuestVirtAddr(pc))? + (pc & (PAGE_BYTES - 1));
-        let key = BlockKey { phys_pc: phys, mode: self.mode };
+        let key = BlockKey {
+            phys_pc: phys,
+            mode: self.mode,
+        };
         let block = match self.engine.cache.find(key) {
             Some(block) if self.second_page_matches(block, pc)? => block,
             Some(block) => {
@@ -452,7 +474,11 @@ impl<G: Guest> Vcpu<G> {
             }
             None => self.translate_block(key, pc)?,
         };
-        self.jump_cache[line] = JumpEntry { pc, context, code: block.head() };
+        self.jump_cache[line] = JumpEntry {
+            pc,
+            context,
+            code: block.head(),
+        };
         Ok(block.head())
     }
 
@@ -486,19 +512,35 @@ impl<G: Guest> Vcpu<G> {
         let number = addr.page_number();
         self.fetched_pages[(number >> 6) as usize & 63] |= 1 << (number & 63);
         if mapping.cacheable {
-            self.fetch[line] = FetchLine { page, context, phys: mapping.page.raw() };
+            self.fetch[line] = FetchLine {
+                page,
+                context,
+                phys: mapping.page.raw(),
+            };
         }
         Ok(mapping.page)
     }
 
     #[cold]
-    fn translate_block(&mut self, key: BlockKey, pc: u64) -> Result<&'static CachedBlock, Exception> {
+    fn translate_block(
+        &mut self,
+        key: BlockKey,
+        pc: u64,
+    ) -> Result<&'static CachedBlock, Exception> {
         self.head().counters.translated += 1;
         let mut max_insns = MAX_INSNS;
         loop {
             let engine = self.engine.clone();
-            let mut code = FetchedPage { vcpu: self, page: key.phys_pc.page_base(), pc, marked: 0 };
-            let limits = LiftLimits { max_insns, stop_before: &[] };
+            let mut code = FetchedPage {
+                vcpu: self,
+                page: key.phys_pc.page_base(),
+                pc,
+                marked: 0,
+            };
+            let limits = LiftLimits {
+                max_insns,
+                stop_before: &[],
+            };
             let block = G::lift(&engine.config, key, &mut code, limits)?;
             match predecode(&block, G::layout(), Frame::<G::State>::TEMPS_OFFSET) {
                 Ok(code) => {
@@ -538,7 +580,10 @@ impl<G: Guest> Vcpu<G> {
         let engine = self.engine.clone();
         let retired = self.common().retired.wrapping_sub(left);
         let state = self.frame.as_ptr();
-        let mut env = Env { vcpu: self, retired };
+        let mut env = Env {
+            vcpu: self,
+            retired,
+        };
         // SAFETY: `Env` does not touch the state: what needs it is deferred until the helper has returned.
         let state = unsafe { &mut (*state).state };
         let value = G::call(state, &engine.config, &mut env, HelperId(helper), args)?;

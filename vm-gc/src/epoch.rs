@@ -70,7 +70,10 @@ impl Collector {
     pub fn register(self: &Arc<Self>) -> Participant {
         let announced = Arc::new(AtomicU64::new(OFFLINE));
         lock(&self.participants).push(announced.clone());
-        Participant { collector: self.clone(), announced }
+        Participant {
+            collector: self.clone(),
+            announced,
+        }
     }
 
     /// Takes something that has been unlinked already; `bytes` is for statistics.
@@ -112,8 +115,10 @@ impl Collector {
         {
             let mut bin = lock(&self.bin);
             while dead.len() < most && bin.retired.front().is_some_and(|(at, ..)| *at < oldest) {
-                let (_, bytes, garbage) =
-                    bin.retired.pop_front().expect("invariant: the front was just seen");
+                let (_, bytes, garbage) = bin
+                    .retired
+                    .pop_front()
+                    .expect("invariant: the front was just seen");
                 bin.retired_bytes -= bytes;
                 bin.freed_bytes += bytes as u64;
                 dead.push(garbage);
@@ -189,7 +194,11 @@ mod tests {
     fn retired_is_dropped_only_after_every_online_participant_was_quiescent() {
         let collector = Arc::new(Collector::new());
         let drops = Arc::new(AtomicUsize::new(0));
-        let (a, b, sleeping) = (collector.register(), collector.register(), collector.register());
+        let (a, b, sleeping) = (
+            collector.register(),
+            collector.register(),
+            collector.register(),
+        );
         a.online();
         b.online();
         collector.retire(10, Counted(drops.clone()));

@@ -84,7 +84,9 @@ struct Table {
 impl Table {
     fn new(entries: usize) -> Self {
         Self {
-            entries: std::iter::repeat_with(TlbEntry::empty).take(entries).collect(),
+            entries: std::iter::repeat_with(TlbEntry::empty)
+                .take(entries)
+                .collect(),
             used: 0,
             sparse_flushes: 0,
             large: [None; 2],
@@ -109,7 +111,11 @@ impl Table {
         if used * 10 > size * 7 && size < MAX_ENTRIES {
             return Some(size * 2);
         }
-        self.sparse_flushes = if used * 10 < size * 3 { self.sparse_flushes + 1 } else { 0 };
+        self.sparse_flushes = if used * 10 < size * 3 {
+            self.sparse_flushes + 1
+        } else {
+            0
+        };
         (self.sparse_flushes > SHRINK_AFTER && size > MIN_ENTRIES).then_some(size / 2)
     }
 }
@@ -276,9 +282,15 @@ impl Tlb {
             table.used += 1;
         }
         entry.phys.store(fill.phys.raw(), Ordering::Relaxed);
-        entry.addend.store(fill.host.wrapping_sub(page), Ordering::Relaxed);
-        entry.read.store(if fill.read { page } else { NO_TAG }, Ordering::Relaxed);
-        entry.write.store(if fill.write { page } else { NO_TAG }, Ordering::SeqCst);
+        entry
+            .addend
+            .store(fill.host.wrapping_sub(page), Ordering::Relaxed);
+        entry
+            .read
+            .store(if fill.read { page } else { NO_TAG }, Ordering::Relaxed);
+        entry
+            .write
+            .store(if fill.write { page } else { NO_TAG }, Ordering::SeqCst);
         if fill.write && !still_writable() {
             entry.write.store(NO_TAG, Ordering::SeqCst);
         }
@@ -300,7 +312,10 @@ impl Tlb {
     pub fn flush_all(&self, asid: Option<u32>) {
         let mut spaces = self.lock();
         let (mut full, mut elided, mut resized) = (0, 0, 0);
-        for space in spaces.iter_mut().filter(|space| asid.is_none_or(|asid| space.asid == asid)) {
+        for space in spaces
+            .iter_mut()
+            .filter(|space| asid.is_none_or(|asid| space.asid == asid))
+        {
             space.generation = self.fresh_generation();
             for table in space.tables.iter_mut().flatten() {
                 if table.used == 0 {
@@ -327,7 +342,10 @@ impl Tlb {
     pub fn flush_page(&self, addr: GuestVirtAddr, asid: Option<u32>, code: bool) {
         let mut spaces = self.lock();
         let number = addr.page_number();
-        for space in spaces.iter_mut().filter(|space| asid.is_none_or(|asid| space.asid == asid)) {
+        for space in spaces
+            .iter_mut()
+            .filter(|space| asid.is_none_or(|asid| space.asid == asid))
+        {
             if code {
                 space.generation = self.fresh_generation();
             }
@@ -355,7 +373,10 @@ impl Tlb {
     /// Takes the write tags of a guest-physical page away, everywhere. For any thread.
     pub fn protect(&self, phys: GuestPhysAddr) {
         let spaces = self.lock();
-        for table in spaces.iter().flat_map(|space| space.tables.iter().flatten()) {
+        for table in spaces
+            .iter()
+            .flat_map(|space| space.tables.iter().flatten())
+        {
             if table.used == 0 {
                 continue;
             }
@@ -420,7 +441,10 @@ mod tests {
     fn flush_page_within_a_large_page_forgets_all_its_pieces() {
         let tlb = Tlb::new();
         tlb.enter(1, 0);
-        let piece = TlbFill { page_bytes: 0x20_0000, ..fill(0x20_3000, 0x8000_0000) };
+        let piece = TlbFill {
+            page_bytes: 0x20_0000,
+            ..fill(0x20_3000, 0x8000_0000)
+        };
         tlb.fill(1, 0, piece, || true);
         tlb.flush_page(GuestVirtAddr(0x30_0000), None, false);
         assert_eq!(probe(&tlb, 1, 0x20_3000, false), None);

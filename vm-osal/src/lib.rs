@@ -13,6 +13,7 @@ mod sys;
 mod timer;
 
 pub use sys::{
-    MAP_SHARED_NORESERVE, PROT_READ_WRITE, advise_huge_pages, discard_pages, memory_file, random_bytes,
+    MAP_SHARED_NORESERVE, PROT_READ_WRITE, advise_huge_pages, discard_pages, memory_file,
+    random_bytes,
 };
 pub use timer::{HostClock, TimerThread};

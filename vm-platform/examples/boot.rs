@@ -55,6 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         nics: Vec::new(),
         console: None,
         rng: true,
+        virtio: Default::default(),
         no_reboot: true,
         code_budget_bytes: 48 << 20,
     })?;

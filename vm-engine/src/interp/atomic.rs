@@ -44,7 +44,11 @@ unsafe fn place<const SIZE: u8>(f: *mut FrameHead, addr: u64, write: bool) -> Op
         if !((*f).slow.resolve)(f, addr, SIZE, write) {
             return None;
         }
-        Some(Place { host: (*f).value[0], phys: (*f).value[1], watched: write })
+        Some(Place {
+            host: (*f).value[0],
+            phys: (*f).value[1],
+            watched: write,
+        })
     }
 }
 
@@ -72,7 +76,11 @@ fn unsigned<const SIZE: u8>(value: u64) -> u64 {
 #[inline(always)]
 unsafe fn fill<const SIZE: u8>(op: *const MicroOp, value: u64) -> u64 {
     // SAFETY: `op` is a live micro-op.
-    if unsafe { (*op).aux } & 1 != 0 { signed::<SIZE>(value) as u64 } else { unsigned::<SIZE>(value) }
+    if unsafe { (*op).aux } & 1 != 0 {
+        signed::<SIZE>(value) as u64
+    } else {
+        unsigned::<SIZE>(value)
+    }
 }
 
 trait Change {

@@ -93,7 +93,9 @@ unsafe fn take<const FAR: bool>(f: *mut FrameHead, site: *const MicroOp) -> Leav
     // SAFETY: as the functions called.
     unsafe {
         if FAR {
-            let pc = (*common(f)).page_base.wrapping_add((*site).aux as i64 as u64);
+            let pc = (*common(f))
+                .page_base
+                .wrapping_add((*site).aux as i64 as u64);
             go(f, pc)
         } else {
             follow(f, site)

@@ -8,5 +8,4 @@ use crate::frame::FrameHead;
 use crate::microop::MicroOp;
 
 /// Runs the operation.
-pub(crate) unsafe fn run<G: Guest>(_f: *mut FrameHead, _op: *const MicroOp) {
-}
+pub(crate) unsafe fn run<G: Guest>(_f: *mut FrameHead, _op: *const MicroOp) {}

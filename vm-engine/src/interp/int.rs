@@ -12,7 +12,11 @@ pub(crate) trait Width {
     const BITS: u32;
     /// Bits above the width cleared.
     fn zext(value: u64) -> u64 {
-        if Self::BITS == 64 { value } else { value & ((1 << (Self::BITS % 64)) - 1) }
+        if Self::BITS == 64 {
+            value
+        } else {
+            value & ((1 << (Self::BITS % 64)) - 1)
+        }
     }
     /// Bits above the width copies of the sign.
     fn sext(value: u64) -> u64 {
@@ -131,7 +135,11 @@ unary! {
 #[inline(always)]
 fn rotate_left<W: Width>(a: u64, count: u32) -> u64 {
     let a = W::zext(a);
-    if count == 0 { a } else { a << count | a >> (W::BITS - count) }
+    if count == 0 {
+        a
+    } else {
+        a << count | a >> (W::BITS - count)
+    }
 }
 
 fn carryless(a: u64, b: u64) -> u128 {
@@ -260,7 +268,10 @@ macro_rules! by_width {
 
 /// Handlers of one binary operation: (both in slots, second constant).
 fn pair<O: Binary>(ty: Type, ext: Ext) -> (Handler, Handler) {
-    (by_width!(binary_rr, O, ty, ext), by_width!(binary_ri, O, ty, ext))
+    (
+        by_width!(binary_rr, O, ty, ext),
+        by_width!(binary_ri, O, ty, ext),
+    )
 }
 
 /// Handlers of a binary operation, or `None` if it is none.

@@ -76,7 +76,11 @@ unsafe fn load<const SIZE: u8, const SIGNED: bool, const INDEX: bool>(
 ) -> Leave {
     // SAFETY: a matching tag promises that the entry's addend leads to mapped guest RAM.
     unsafe {
-        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        let addr = if INDEX {
+            base_index(f, op)
+        } else {
+            base_disp(f, op)
+        };
         let entry = entry(f, addr);
         if entry.read.load(Ordering::Relaxed) != tag_of(addr, 1 << SIZE) {
             return load_slow::<SIZE, SIGNED>(f, op, addr);
@@ -106,13 +110,14 @@ unsafe fn store_slow<const SIZE: u8>(f: *mut FrameHead, op: *const MicroOp, addr
     }
 }
 
-unsafe fn store<const SIZE: u8, const INDEX: bool>(
-    f: *mut FrameHead,
-    op: *const MicroOp,
-) -> Leave {
+unsafe fn store<const SIZE: u8, const INDEX: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as in `load`, for the write tag.
     unsafe {
-        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        let addr = if INDEX {
+            base_index(f, op)
+        } else {
+            base_disp(f, op)
+        };
         let entry = entry(f, addr);
         if entry.write.load(Ordering::Relaxed) != tag_of(addr, 1 << SIZE) {
             return store_slow::<SIZE>(f, op, addr);
@@ -133,7 +138,11 @@ unsafe fn store<const SIZE: u8, const INDEX: bool>(
 unsafe fn load_16<const INDEX: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as in `load`; the slow path checks every byte.
     unsafe {
-        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        let addr = if INDEX {
+            base_index(f, op)
+        } else {
+            base_disp(f, op)
+        };
         if !((*f).slow.load)(f, addr, 4) {
             return leave_faulted(f, op);
         }
@@ -148,7 +157,11 @@ unsafe fn load_16<const INDEX: bool>(f: *mut FrameHead, op: *const MicroOp) -> L
 unsafe fn store_16<const INDEX: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as in `load_16`.
     unsafe {
-        let addr = if INDEX { base_index(f, op) } else { base_disp(f, op) };
+        let addr = if INDEX {
+            base_index(f, op)
+        } else {
+            base_disp(f, op)
+        };
         let from = word(f, (*op).b);
         (*f).value = [*from, *from.add(1)];
         if !((*f).slow.store)(f, addr, 4) {

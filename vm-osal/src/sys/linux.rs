@@ -51,7 +51,9 @@ pub fn random_bytes(into: &mut [u8]) {
     let mut at = 0;
     while at < into.len() {
         // Only interruption makes this fail, and that only before anything was written.
-        if let Ok(n) = rustix::rand::getrandom(&mut into[at..], rustix::rand::GetRandomFlags::empty()) {
+        if let Ok(n) =
+            rustix::rand::getrandom(&mut into[at..], rustix::rand::GetRandomFlags::empty())
+        {
             at += n;
         }
     }

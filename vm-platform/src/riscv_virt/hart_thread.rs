@@ -29,7 +29,12 @@ pub(super) struct HartThread {
 
 impl HartThread {
     pub(super) fn new(shared: Arc<Shared>, vcpu: Vcpu<Riscv>) -> Self {
-        let mut thread = Self { shared, vcpu, generation: 0, started: false };
+        let mut thread = Self {
+            shared,
+            vcpu,
+            generation: 0,
+            started: false,
+        };
         thread.power_on();
         thread
     }
@@ -55,7 +60,10 @@ impl HartThread {
             match self.vcpu.run() {
                 VmExit::FirmwareCall => self.firmware_call(),
                 VmExit::Wedged { pc } => {
-                    let outcome = Outcome::Wedged { hart: self.id(), pc };
+                    let outcome = Outcome::Wedged {
+                        hart: self.id(),
+                        pc,
+                    };
                     self.shared.raise(Event::End(outcome));
                 }
                 VmExit::Interrupted
@@ -123,9 +131,13 @@ impl HartThread {
         let shared = self.shared.clone();
         let Some(sbi) = &shared.sbi else { return };
         let hart = self.id();
-        let registers: [u64; 8] =
-            self.vcpu.state().x[10..18].try_into().expect("invariant: eight registers");
-        let host = Host { shared: &shared, vcpu: Mutex::new(&mut self.vcpu) };
+        let registers: [u64; 8] = self.vcpu.state().x[10..18]
+            .try_into()
+            .expect("invariant: eight registers");
+        let host = Host {
+            shared: &shared,
+            vcpu: Mutex::new(&mut self.vcpu),
+        };
         let outcome = sbi.handle(&host, hart, SbiCall::from_registers(registers));
         match outcome {
             SbiOutcome::Return { a0, a1 } => {
@@ -181,7 +193,10 @@ impl<'a> Host<'a> {
             FenceRange::Bytes { start, bytes } if bytes <= MOST_PAGES_FENCED * PAGE_BYTES => {
                 let first = start.page_base();
                 let pages = (start.page_offset() + bytes).div_ceil(PAGE_BYTES);
-                let page = |n| FlushScope { page: Some(first.wrapping_add(n * PAGE_BYTES)), asid };
+                let page = |n| FlushScope {
+                    page: Some(first.wrapping_add(n * PAGE_BYTES)),
+                    asid,
+                };
                 (0..pages).map(page).collect()
             }
             _ => vec![FlushScope { page: None, asid }],
@@ -199,7 +214,8 @@ impl SbiHost for Host<'_> {
     }
 
     fn set_timer(&self, _hart: VcpuId, deadline_ticks: u64) {
-        self.vcpu().set_timer(line::SUPERVISOR_TIMER, Some(deadline_ticks));
+        self.vcpu()
+            .set_timer(line::SUPERVISOR_TIMER, Some(deadline_ticks));
     }
 
     fn send_ipi(&self, harts: HartSet) {
@@ -210,7 +226,9 @@ impl SbiHost for Host<'_> {
 
     fn clear_ipi(&self, hart: VcpuId) -> bool {
         let bit = 1 << line::SUPERVISOR_SOFTWARE;
-        let Some(peer) = self.peer(hart) else { return false };
+        let Some(peer) = self.peer(hart) else {
+            return false;
+        };
         let pending = peer.lines() & bit != 0;
         peer.set_lines(0, bit);
         pending

@@ -20,7 +20,11 @@ pub(super) struct Htif {
 impl Htif {
     /// For a program that has the symbol `tohost`.
     pub(super) fn new(symbols: HtifSymbols, shared: Arc<Shared>) -> Option<Self> {
-        Some(Self { tohost: symbols.tohost?, fromhost: symbols.fromhost, shared })
+        Some(Self {
+            tohost: symbols.tohost?,
+            fromhost: symbols.fromhost,
+            shared,
+        })
     }
 
     fn word(&self, addr: GuestPhysAddr) -> Option<u64> {
@@ -31,12 +35,18 @@ impl Htif {
 
     fn set(&self, addr: GuestPhysAddr, value: u64) {
         // Both words were found in RAM before; a program that moved them has only itself to blame.
-        let _ = self.shared.engine.memory().write(addr, &value.to_le_bytes());
+        let _ = self
+            .shared
+            .engine
+            .memory()
+            .write(addr, &value.to_le_bytes());
     }
 
     /// Serves what the program has put into `tohost`.
     pub(super) fn poll(&mut self) {
-        let Some(request) = self.word(self.tohost).filter(|&word| word != 0) else { return };
+        let Some(request) = self.word(self.tohost).filter(|&word| word != 0) else {
+            return;
+        };
         let (device, command, data) = (request >> 56, request >> 48 & 0xff, request << 16 >> 16);
         match (device, command) {
             (0, 0) if data & 1 == 1 => {

@@ -10,20 +10,21 @@ use vm_boot::{BootError, Extent};
 use vm_core::{Clock, GuestVirtAddr, VcpuId};
 use vm_device::block::BlockBackend;
 use vm_device::chardev::{CharInput, CharSink};
-use vm_device::firmware::fw_cfg::{FwCfg, FwCfgError};
 use vm_device::firmware::flash::{Flash, FlashAccess, FlashError};
+use vm_device::firmware::fw_cfg::{FwCfg, FwCfgError};
 use vm_device::firmware::rom::{Rom, RomError};
 use vm_device::intc::clint::{Clint, HartLines};
 use vm_device::intc::plic::Plic;
 use vm_device::net::NetBackend;
+use vm_device::pci::{PciRoot, SlotTaken, Space};
 use vm_device::power::sifive_test::{Finish, SifiveTest};
 use vm_device::serial::ns16550::Ns16550;
 use vm_device::timer::goldfish::GoldfishRtc;
-use vm_device::virtio::{EmptySlot, VirtioDevice, VirtioMmio};
 use vm_device::virtio::block::VirtioBlock;
 use vm_device::virtio::console::VirtioConsole;
 use vm_device::virtio::entropy::{HostEntropy, VirtioEntropy};
 use vm_device::virtio::net::VirtioNet;
+use vm_device::virtio::{EmptySlot, VirtioDevice, VirtioMmio, VirtioPci};
 use vm_device::{Bus, BusError};
 use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
 use vm_frontend::InstanceSpec;
@@ -64,6 +65,16 @@ pub struct Nic {
     pub mac: [u8; 6],
 }
 
+/// How virtio devices are attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum VirtioTransport {
+    /// As PCI Express functions, from slot 1 on.
+    #[default]
+    Pci,
+    /// Behind the machine's eight memory-mapped register slots.
+    Mmio,
+}
+
 /// What a machine is made of.
 pub struct MachineConfig {
     /// Harts, 1 to 8.
@@ -90,6 +101,8 @@ pub struct MachineConfig {
     pub console: Option<Arc<dyn CharSink>>,
     /// Whether there is an entropy device.
     pub rng: bool,
+    /// How disks, cards and the other virtio devices are attached.
+    pub virtio: VirtioTransport,
     /// Whether a guest's reset ends the machine.
     pub no_reboot: bool,
     /// Host bytes that translated code may take.
@@ -125,8 +138,16 @@ pub enum MachineError {
     #[error("{0} CPUs: this machine has 1 to 8")]
     Cpus(u32),
     /// More virtio devices than slots.
-    #[error("{0} virtio devices: this machine has room for {max}", max = layout::VIRTIO_MMIO_COUNT)]
-    TooManyDevices(usize),
+    #[error("{count} virtio devices: there is room for {room}; leave some out")]
+    TooManyDevices {
+        /// Devices asked for.
+        count: usize,
+        /// Slots.
+        room: usize,
+    },
+    /// PCI slots.
+    #[error(transparent)]
+    Pci(#[from] SlotTaken),
     /// RAM.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -199,7 +220,9 @@ impl Shared {
     }
 
     pub(super) fn wait<'a>(&self, control: MutexGuard<'a, Control>) -> MutexGuard<'a, Control> {
-        self.changed.wait(control).unwrap_or_else(PoisonError::into_inner)
+        self.changed
+            .wait(control)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn notify(&self) {
@@ -279,15 +302,33 @@ impl Machine {
         }
         let ram = layout::ram(config.ram_bytes);
         let memory = GuestMemory::new(&[(ram.base, ram.bytes)])?;
-        let request = BootRequest { reset_address: layout::MROM.base, boot_hart: 0, ..config.boot };
-        let plan = BootPlan::new(request, Extent { base: ram.base, bytes: ram.bytes })?;
-        let initrd = plan.initrd().map(|at| Region { base: at.base, bytes: at.bytes });
+        let request = BootRequest {
+            reset_address: layout::MROM.base,
+            boot_hart: 0,
+            ..config.boot
+        };
+        let plan = BootPlan::new(
+            request,
+            Extent {
+                base: ram.base,
+                bytes: ram.bytes,
+            },
+        )?;
+        let initrd = plan.initrd().map(|at| Region {
+            base: at.base,
+            bytes: at.bytes,
+        });
         let mut seed = [0; 32];
         vm_osal::random_bytes(&mut seed);
         let device_tree = fdt::build(&FdtConfig {
             cpus: config.cpus,
             ram_bytes: config.ram_bytes,
-            extensions: config.isa.isa_extensions().into_iter().map(str::to_owned).collect(),
+            extensions: config
+                .isa
+                .isa_extensions()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             mmu: mmu_type(&config.isa),
             bootargs: config.bootargs,
             initrd,
@@ -302,7 +343,9 @@ impl Machine {
             config: config.isa,
             memory: memory.clone(),
             bus: bus.clone(),
-            rom: [layout::MROM, layout::FLASH0, layout::FLASH1].map(|r| (r.base, r.bytes)).into(),
+            rom: [layout::MROM, layout::FLASH0, layout::FLASH1]
+                .map(|r| (r.base, r.bytes))
+                .into(),
             clock: clock.clone(),
             alarms: timers.clone(),
             ticks_per_second: u64::from(layout::TIMEBASE_HZ),
@@ -334,7 +377,11 @@ impl Machine {
         let place = |name: &str, region: Region, device| {
             bus.insert(name, region.base.raw(), region.bytes, device)
         };
-        let rom = Rom::new(layout::MROM.base, layout::MROM.bytes, &shared.plan.reset_vector())?;
+        let rom = Rom::new(
+            layout::MROM.base,
+            layout::MROM.bytes,
+            &shared.plan.reset_vector(),
+        )?;
         place("mrom", layout::MROM, Arc::new(rom))?;
         let finisher = Arc::downgrade(&shared);
         let finish = move |finish: Finish| {
@@ -346,26 +393,48 @@ impl Machine {
                 });
             }
         };
-        place("test", layout::TEST, Arc::new(SifiveTest::new(Box::new(finish))))?;
+        place(
+            "test",
+            layout::TEST,
+            Arc::new(SifiveTest::new(Box::new(finish))),
+        )?;
         let hart_lines = |vcpu: &Arc<VcpuShared>| HartLines {
             software: vcpu.line(line::MACHINE_SOFTWARE),
             timer: vcpu.line(line::MACHINE_TIMER),
         };
-        let clint = Clint::new(lines.iter().map(hart_lines).collect(), clock.clone(), &*timers);
+        let clint = Clint::new(
+            lines.iter().map(hart_lines).collect(),
+            clock.clone(),
+            &*timers,
+        );
         place("clint", layout::CLINT, Arc::new(clint))?;
         let contexts = lines.iter().flat_map(|vcpu| {
-            [vcpu.line(line::MACHINE_EXTERNAL), vcpu.line(line::SUPERVISOR_EXTERNAL)]
+            [
+                vcpu.line(line::MACHINE_EXTERNAL),
+                vcpu.line(line::SUPERVISOR_EXTERNAL),
+            ]
         });
         let plic = Arc::new(Plic::new(layout::PLIC_SOURCES, contexts.collect()));
         place("plic", layout::PLIC, plic.clone())?;
-        let serial_port =
-            Arc::new(Ns16550::new(plic.source(layout::IRQ_UART0), panic_watch.clone()));
+        let serial_port = Arc::new(Ns16550::new(
+            plic.source(layout::IRQ_UART0),
+            panic_watch.clone(),
+        ));
         place("uart", layout::UART0, serial_port.clone())?;
-        let epoch_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-        let rtc = GoldfishRtc::new(epoch_ns as u64, clock, &*timers, plic.source(layout::IRQ_RTC));
+        let epoch_ns = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos());
+        let rtc = GoldfishRtc::new(
+            epoch_ns as u64,
+            clock,
+            &*timers,
+            plic.source(layout::IRQ_RTC),
+        );
         place("rtc", layout::RTC, Arc::new(rtc))?;
-        for ((region, image), name) in
-            [layout::FLASH0, layout::FLASH1].into_iter().zip(config.flash).zip(["flash0", "flash1"])
+        for ((region, image), name) in [layout::FLASH0, layout::FLASH1]
+            .into_iter()
+            .zip(config.flash)
+            .zip(["flash0", "flash1"])
         {
             let flash = Flash::virt(region.base, &image, FlashAccess::Volatile)?;
             place(name, region, Arc::new(flash))?;
@@ -388,17 +457,49 @@ impl Machine {
         if config.rng {
             devices.push(("virtio-rng", VirtioEntropy::new(Arc::new(HostEntropy))));
         }
-        if devices.len() > layout::VIRTIO_MMIO_COUNT as usize {
-            return Err(MachineError::TooManyDevices(devices.len()));
+        let room = match config.virtio {
+            VirtioTransport::Pci => PCI_SLOTS,
+            VirtioTransport::Mmio => layout::VIRTIO_MMIO_COUNT as usize,
+        };
+        if devices.len() > room {
+            return Err(MachineError::TooManyDevices {
+                count: devices.len(),
+                room,
+            });
         }
-        let mut devices = devices.into_iter();
+
+        let root = PciRoot::new(PCI_PINS.map(|pin| plic.source(layout::IRQ_PCIE_INTA + pin)));
+        let mmio64 = layout::pcie_mmio64(config.ram_bytes);
+        place("pcie-ecam", layout::PCIE_ECAM, root.ecam())?;
+        place("pcie-pio", layout::PCIE_PIO, root.window(Space::Io, 0))?;
+        for (name, window) in [
+            ("pcie-mmio32", layout::PCIE_MMIO32),
+            ("pcie-mmio64", mmio64),
+        ] {
+            place(name, window, root.window(Space::Memory, window.base.raw()))?;
+        }
+        let mut mmio_devices = Vec::new();
+        match config.virtio {
+            VirtioTransport::Mmio => mmio_devices = devices,
+            VirtioTransport::Pci => {
+                for (slot, (kind, device)) in (1..).zip(devices) {
+                    let function = VirtioPci::new(kind, device, memory.clone(), root.intx(slot));
+                    root.insert(slot, function)?;
+                }
+            }
+        }
+        let mut mmio_devices = mmio_devices.into_iter();
         for slot in 0..layout::VIRTIO_MMIO_COUNT {
             let region = layout::virtio_mmio(slot);
             let name = format!("virtio-mmio{slot}");
-            match devices.next() {
+            match mmio_devices.next() {
                 Some((kind, device)) => {
                     let irq = plic.source(layout::virtio_mmio_irq(slot));
-                    place(&name, region, VirtioMmio::new(kind, device, memory.clone(), irq))?;
+                    place(
+                        &name,
+                        region,
+                        VirtioMmio::new(kind, device, memory.clone(), irq),
+                    )?;
                 }
                 None => place(&name, region, Arc::new(EmptySlot))?,
             }
@@ -430,7 +531,10 @@ impl Machine {
 
     /// Programs and device tree into RAM.
     fn load(&self) -> Result<(), MachineError> {
-        Ok(self.shared.plan.load(self.shared.engine.memory(), &self.device_tree)?)
+        Ok(self
+            .shared
+            .plan
+            .load(self.shared.engine.memory(), &self.device_tree)?)
     }
 
     /// Where typed characters go.
@@ -440,7 +544,9 @@ impl Machine {
 
     /// Where characters typed at the virtio console go, if there is one.
     pub fn console_input(&self) -> Option<Arc<dyn CharInput>> {
-        self.console_port.clone().map(|port| port as Arc<dyn CharInput>)
+        self.console_port
+            .clone()
+            .map(|port| port as Arc<dyn CharInput>)
     }
 
     /// The engine, for inspection.
@@ -550,6 +656,11 @@ impl Drop for Machine {
     }
 }
 
+/// Slots of the root bus that are free for devices: the host bridge has slot 0.
+const PCI_SLOTS: usize = 31;
+/// INTA# to INTD#.
+const PCI_PINS: [u32; 4] = [0, 1, 2, 3];
+
 /// fw_cfg key of the number of CPUs (QEMU fw_cfg specification).
 const FW_CFG_CPUS: u16 = 5;
 
@@ -562,4 +673,3 @@ fn mmu_type(isa: &IsaConfig) -> MmuType {
         SatpMode::Sv57 => MmuType::Sv57,
     }
 }
-

@@ -1,8 +1,8 @@
 //! The RISC-V `virt` machine: one PLIC, CLINT timers, a 16550, virtio over mmio and PCIe.
 
 pub mod fdt;
-pub mod layout;
 mod hart_thread;
 mod htif;
+pub mod layout;
 pub mod machine;
 mod panic_watch;

@@ -21,12 +21,18 @@ pub(super) struct PanicWatch {
 
 impl PanicWatch {
     pub(super) fn new(behind: Arc<dyn CharSink>) -> Self {
-        Self { behind, progress: Mutex::default() }
+        Self {
+            behind,
+            progress: Mutex::default(),
+        }
     }
 
     /// Whether the message went by since the last reset.
     pub(super) fn seen(&self) -> bool {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).seen
+        self.progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .seen
     }
 
     pub(super) fn reset(&self) {
