@@ -387,6 +387,7 @@ impl DeviceControl {
             queue_sel: *queue_sel,
             queues: queues.clone(),
             bus_master: *bus_master,
+            device: self.device.save(),
         };
         if was_running {
             self.start(&mut registers);
@@ -410,9 +411,12 @@ impl DeviceControl {
             queue_sel,
             queues,
             bus_master,
+            device,
         } = state;
         let sizes = queues.iter().map(|queue| &queue.max);
         check_version(WHAT, *version, ControlState::VERSION)?;
+        let same = device.device_type() == self.device.device_type();
+        check_shape(WHAT, "device type", same)?;
         check_shape(WHAT, "queues", sizes.eq(self.device.queue_sizes()))?;
         check_shape(WHAT, "features", driver_features & !self.offered() == 0)?;
         let mut registers = self.lock();
@@ -424,6 +428,7 @@ impl DeviceControl {
         registers.queue_sel = *queue_sel;
         registers.queues.clone_from(queues);
         registers.bus_master = *bus_master;
+        self.device.restore(device);
         if *running {
             self.start(&mut registers);
         }

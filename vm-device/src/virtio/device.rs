@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vm_mem::GuestRamMap;
 
 use super::queue::{RingError, VirtQueue};
+use super::save::DeviceState;
 use super::signal::GuestSignal;
 use super::spec::DeviceType;
 use super::worker::Doorbell;
@@ -32,6 +33,12 @@ pub trait VirtioDevice: Send + Sync {
 
     /// The device was reset; its worker has ended already.
     fn reset(&self) {}
+
+    /// What the device remembers beside the registers of its transport. Its worker does not run.
+    fn save(&self) -> DeviceState;
+
+    /// Puts back what was saved; the state is of this type of device. Its worker does not run.
+    fn restore(&self, state: &DeviceState);
 }
 
 /// What a device gets when its driver is ready.

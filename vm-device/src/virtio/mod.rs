@@ -31,6 +31,8 @@ mod worker;
 
 #[cfg(test)]
 mod driver;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{Buffer, Chain, ChainReader, ChainWriter};
 pub use control::DeviceControl;

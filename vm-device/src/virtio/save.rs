@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::spec::DeviceType;
+
 /// "No vector" of the MSI-X vector registers (VIRTIO 1.3, 4.1.5.1.2).
 pub const NO_VECTOR: u16 = 0xffff;
 
@@ -68,6 +70,44 @@ pub struct ControlState {
     pub queues: Vec<QueueRegisters>,
     /// Whether the bus allows memory accesses.
     pub bus_master: bool,
+    /// What the device itself remembers.
+    pub device: DeviceState,
+}
+
+/// What a device remembers beside its registers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum DeviceState {
+    /// A network card.
+    Net {
+        /// Whether the cable is in.
+        link_up: bool,
+    },
+    /// A block device.
+    Block {
+        /// The `writeback` field.
+        writeback: bool,
+    },
+    /// A console.
+    Console {
+        /// Width of the terminal in characters.
+        columns: u16,
+        /// Height of the terminal in characters.
+        rows: u16,
+    },
+    /// An entropy source.
+    Entropy,
+}
+
+impl DeviceState {
+    /// Which device it is the state of.
+    pub fn device_type(&self) -> DeviceType {
+        match self {
+            Self::Net { .. } => DeviceType::Net,
+            Self::Block { .. } => DeviceType::Block,
+            Self::Console { .. } => DeviceType::Console,
+            Self::Entropy => DeviceType::Entropy,
+        }
+    }
 }
 
 impl ControlState {

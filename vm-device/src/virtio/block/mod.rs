@@ -11,6 +11,7 @@ use self::spec::{ID_BYTES, Status, config, feature, request};
 use super::chain::{Chain, ChainReader, ChainWriter};
 use super::device::{Activation, QueueWorker, VirtioDevice};
 use super::queue::{RingError, VirtQueue};
+use super::save::DeviceState;
 use super::spec::DeviceType;
 use crate::block::{BlockBackend, SECTOR_BYTES};
 
@@ -119,6 +120,18 @@ impl VirtioDevice for VirtioBlock {
 
     fn reset(&self) {
         self.shared.writeback.store(true, Ordering::Relaxed);
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Block {
+            writeback: self.shared.writeback.load(Ordering::Relaxed),
+        }
+    }
+
+    fn restore(&self, state: &DeviceState) {
+        if let DeviceState::Block { writeback } = *state {
+            self.shared.writeback.store(writeback, Ordering::Relaxed);
+        }
     }
 }
 

@@ -263,6 +263,7 @@ fn save_and_restore_between_requests_continues_the_rings() {
     );
     // The device goes on after the save.
     assert_eq!(request(&mut rig, 0, 2, Some(writable(DATA, 512))).0, 0);
+    rig.registers.set_config(32, AccessWidth::Byte, 0);
     let state_later = rig.registers.save();
     let device = VirtioBlock::new(disk.clone(), "x");
     let other = VirtioMmio::new("restored", device, rig.memory.clone(), rig.irq.clone());
@@ -270,6 +271,10 @@ fn save_and_restore_between_requests_continues_the_rings() {
     rig.registers = other;
     assert_eq!(request(&mut rig, 0, 7, Some(writable(DATA, 512))).0, 0);
     assert_eq!(rig.get(DATA, 1), [7]);
+    assert_eq!(rig.registers.config(32, AccessWidth::Byte), 0);
+    let mut other_kind = state.clone();
+    other_kind.control.device = DeviceState::Entropy;
+    assert!(rig.registers.restore(&other_kind).is_err());
     let mut wrong = state;
     wrong.control.queues.push(wrong.control.queues[0].clone());
     assert!(rig.registers.restore(&wrong).is_err());

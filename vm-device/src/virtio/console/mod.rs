@@ -9,6 +9,7 @@ use super::chain::Chain;
 use super::device::{Activation, QueueWorker, VirtioDevice};
 use super::inbound::Inbound;
 use super::queue::{RingError, VirtQueue};
+use super::save::DeviceState;
 use super::signal::GuestSignal;
 use super::spec::DeviceType;
 use crate::chardev::{CharInput, CharSink};
@@ -151,6 +152,17 @@ impl VirtioDevice for VirtioConsole {
     fn reset(&self) {
         self.shared.input.close();
         *self.shared.signal.lock() = None;
+    }
+
+    fn save(&self) -> DeviceState {
+        let (columns, rows) = *self.shared.size.lock();
+        DeviceState::Console { columns, rows }
+    }
+
+    fn restore(&self, state: &DeviceState) {
+        if let DeviceState::Console { columns, rows } = *state {
+            *self.shared.size.lock() = (columns, rows);
+        }
     }
 }
 

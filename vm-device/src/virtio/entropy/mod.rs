@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::chain::Chain;
 use super::device::{Activation, QueueWorker, VirtioDevice};
 use super::queue::{RingError, VirtQueue};
+use super::save::DeviceState;
 use super::spec::DeviceType;
 
 const QUEUE_SIZE: u16 = 64;
@@ -60,6 +61,12 @@ impl VirtioDevice for VirtioEntropy {
     fn read_config(&self, _offset: u64, into: &mut [u8]) {
         into.fill(0);
     }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Entropy
+    }
+
+    fn restore(&self, _state: &DeviceState) {}
 
     fn activate(&self, activation: Activation) -> Box<dyn QueueWorker> {
         Box::new(Worker {

@@ -15,6 +15,7 @@ use super::chain::Chain;
 use super::device::{Activation, QueueWorker, VirtioDevice};
 use super::inbound::Inbound;
 use super::queue::{RingError, VirtQueue};
+use super::save::DeviceState;
 use super::signal::GuestSignal;
 use super::spec::DeviceType;
 use crate::net::{FrameSink, NetBackend};
@@ -177,6 +178,18 @@ impl VirtioDevice for VirtioNet {
     fn reset(&self) {
         self.shared.receive.close();
         *self.shared.signal.lock() = None;
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Net {
+            link_up: self.shared.link_up.load(Ordering::SeqCst),
+        }
+    }
+
+    fn restore(&self, state: &DeviceState) {
+        if let DeviceState::Net { link_up } = *state {
+            self.shared.link_up.store(link_up, Ordering::SeqCst);
+        }
     }
 }
 
