@@ -1,7 +1,8 @@
 //! The gateway: takes each frame of the guest to the protocol it belongs to.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::time::Instant;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use smoltcp::wire::{
@@ -25,6 +26,8 @@ use crate::net::pcap::PcapWriter;
 
 /// Connections taken from a listener before others have their turn.
 const ACCEPTS_A_TURN: usize = 16;
+/// How long clients wait when the host has no descriptor left for them.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Gateway {
     plan: Plan,
@@ -37,6 +40,8 @@ pub(super) struct Gateway {
     udp: Udp,
     tcp: Tcp,
     listeners: Vec<(TcpListener, SocketAddrV4)>,
+    /// No client is accepted before this time.
+    accept_from: Option<Instant>,
 }
 
 /// A packet of the guest, whole, with the fields that its protocols need.
@@ -69,6 +74,7 @@ impl Gateway {
             udp: Udp::new(listeners.udp),
             tcp: Tcp::new(now),
             listeners: listeners.tcp,
+            accept_from: None,
             plan,
         }
     }
@@ -208,14 +214,24 @@ impl Gateway {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> usize {
+        self.tcp.len()
+    }
+
     pub(super) fn watch<'a>(&'a self, set: &mut PollSet<'a>) {
         let card_ready = self.cable.ready();
         self.tcp.watch(set, card_ready);
         self.udp.watch(set, card_ready);
         self.icmp.watch(set);
         self.dns.watch(set);
-        for (index, (listener, _)) in self.listeners.iter().enumerate() {
-            set.read(Token::Listener(index), listener);
+        match self.accept_from {
+            Some(time) => set.at(time),
+            None => {
+                for (index, (listener, _)) in self.listeners.iter().enumerate() {
+                    set.read(Token::Listener(index), listener);
+                }
+            }
         }
     }
 
@@ -238,8 +254,15 @@ impl Gateway {
             let Some((listener, guest)) = self.listeners.get(index) else {
                 return;
             };
-            let Ok((client, std::net::SocketAddr::V4(peer))) = listener.accept() else {
-                return;
+            let (client, peer) = match listener.accept() {
+                Ok((client, SocketAddr::V4(peer))) => (client, peer),
+                Ok(_) => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // Most likely no descriptor is left: without a pause the listener would be ready for ever.
+                Err(_) => {
+                    self.accept_from = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
             };
             if client.set_nonblocking(true).is_err() {
                 return;
@@ -260,6 +283,7 @@ impl Gateway {
 
     /// The end of a round: timers, and everything that can move moves.
     pub(super) fn run(&mut self, now: Instant) {
+        self.accept_from = self.accept_from.filter(|time| *time > now);
         self.dns.run(&mut self.cable, now);
         self.udp.expire(now);
         self.icmp.expire(now);

@@ -64,6 +64,11 @@ impl Tcp {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
     /// First sequence number of a connection (RFC 6528).
     fn isn(&self, key: FlowKey, now: Instant) -> Seq {
         let clock = now.saturating_duration_since(self.started).as_micros() / 4;

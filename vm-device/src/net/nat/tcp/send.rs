@@ -388,3 +388,6 @@ impl SendHalf {
         self.timer = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,11 @@ use crate::net::nat::config::{NatConfig, Plan};
 use crate::net::nat::dns::Resolvers;
 use crate::net::nat::forward::Listeners;
 use crate::net::nat::gateway::Gateway;
+use crate::net::nat::poll_set::PollSet;
 use crate::net::nat::wake;
 
 /// The network without its thread: frames go in one by one, and a panic is seen by the test.
-struct Bare {
+pub(super) struct Bare {
     gateway: Gateway,
     card: Arc<Card>,
     now: Instant,
@@ -23,7 +24,7 @@ struct Bare {
 }
 
 impl Bare {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let config = NatConfig::default();
         let plan = Plan::new(&config).unwrap();
         let (waker, wakeups) = wake::pair().unwrap();
@@ -40,18 +41,33 @@ impl Bare {
         }
     }
 
-    /// A round of the event loop, in a time of its own.
-    fn frame(&mut self, frame: &[u8], passed: Duration) {
-        use crate::net::nat::poll_set::PollSet;
+    /// A frame of the guest and a round of the event loop, `passed` after the last one.
+    pub(super) fn frame(&mut self, frame: &[u8], passed: Duration) {
         self.now += passed;
         self.gateway.frame(frame, self.now);
+        self.idle(Duration::ZERO);
+    }
+
+    /// A round without a frame of the guest.
+    pub(super) fn idle(&mut self, passed: Duration) {
+        self.now += passed;
         self.gateway.run(self.now);
         let mut set = PollSet::default();
         self.gateway.watch(&mut set);
         for (token, flags) in set.wait(self.now, true) {
             self.gateway.ready(token, flags, self.now);
         }
+        self.gateway.run(self.now);
         self.gateway.resume();
+    }
+
+    /// What the card got since the last time.
+    pub(super) fn frames(&mut self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.card.take().0).collect()
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.gateway.connections()
     }
 
     /// The network's first sequence number, from its answer to a SYN.

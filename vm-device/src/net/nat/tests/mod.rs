@@ -5,3 +5,4 @@ mod hostile;
 mod services;
 mod tcp;
 mod tcp_faults;
+mod timing;
