@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use crate::BootError;
+use crate::{BootError, Content};
 
 /// What a file is given for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,12 +51,12 @@ impl fmt::Display for Role {
     }
 }
 
-/// The content of a file that takes part in booting; never empty.
+/// A file that takes part in booting; never empty.
 #[derive(Clone, Debug)]
 pub struct BootFile {
     role: Role,
     name: String,
-    bytes: Vec<u8>,
+    content: Content,
 }
 
 impl BootFile {
@@ -64,15 +64,24 @@ impl BootFile {
     ///
     /// # Errors
     /// When there is no content.
-    pub fn new(role: Role, name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, BootError> {
-        let name = name.into();
-        if bytes.is_empty() {
+    pub fn new(
+        role: Role,
+        name: impl Into<String>,
+        content: impl Into<Content>,
+    ) -> Result<Self, BootError> {
+        let (name, content) = (name.into(), content.into());
+        if content.is_empty() {
             return Err(BootError::Empty { role, name });
         }
-        Ok(Self { role, name, bytes })
+        Ok(Self {
+            role,
+            name,
+            content,
+        })
     }
 
-    /// Reads a file of at most `max_bytes` bytes (the machine's RAM).
+    /// Opens a file of at most `max_bytes` bytes (the machine's RAM). A regular file stays on disk and must not
+    /// change as long as the machine may be reset; anything else (a pipe) is read now.
     ///
     /// # Errors
     /// When it is missing, not readable, empty, or larger.
@@ -84,23 +93,25 @@ impl BootFile {
             reason: reason.to_string(),
         };
         let file = File::open(path).map_err(refused)?;
-        let on_disk = file.metadata().map_err(refused)?.len();
-        let mut bytes = Vec::new();
-        if on_disk <= max_bytes {
+        let metadata = file.metadata().map_err(refused)?;
+        let content = if metadata.is_file() && metadata.len() > 0 {
+            Content::from_file(file, metadata.len())
+        } else {
+            let mut bytes = Vec::new();
             file.take(max_bytes.saturating_add(1))
                 .read_to_end(&mut bytes)
                 .map_err(refused)?;
-        }
-        let needed = on_disk.max(bytes.len() as u64);
-        if needed > max_bytes {
+            bytes.into()
+        };
+        if content.len() > max_bytes {
             return Err(BootError::TooLarge {
                 role,
                 name,
-                needed,
+                needed: content.len(),
                 free: max_bytes,
             });
         }
-        Self::new(role, name, bytes)
+        Self::new(role, name, content)
     }
 
     /// What the file is given for.
@@ -114,8 +125,16 @@ impl BootFile {
     }
 
     /// Its content.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(crate) fn unreadable(&self, reason: &std::io::Error) -> BootError {
+        BootError::Unreadable {
+            role: self.role,
+            name: self.name.clone(),
+            reason: reason.to_string(),
+        }
     }
 
     pub(crate) fn damaged(&self, reason: impl Into<String>) -> BootError {
@@ -186,7 +205,9 @@ mod tests {
         assert_eq!(
             BootFile::read(Role::Initrd, file.path(), 100)
                 .unwrap()
-                .bytes(),
+                .content()
+                .head(200)
+                .unwrap(),
             [7; 100]
         );
         let error = BootFile::read(Role::Initrd, file.path(), 99).unwrap_err();

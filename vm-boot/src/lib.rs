@@ -17,6 +17,7 @@
 //! `boot.rst`, `Documentation/arch/arm64/booting.rst`, `Documentation/arch/x86/boot.rst`, OpenSBI 1.6
 //! `fw_dynamic`, RISC-V SBI 3.0.
 
+mod content;
 mod error;
 mod extent;
 mod file;
@@ -24,6 +25,7 @@ pub mod image;
 pub mod riscv;
 pub mod sbi;
 
+pub use content::{Content, ContentReader};
 pub use error::BootError;
 pub use extent::Extent;
 pub use file::{BootFile, Role};

@@ -1,14 +1,17 @@
 //! Compressed streams, unpacked with an upper limit.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
-use crate::{BootError, BootFile};
+use crate::{BootError, BootFile, Content};
 
 /// First bytes of a gzip member (RFC 1952, 2.3.1).
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Compressed bytes that are read at once.
+const READ_BYTES: usize = 64 << 10;
 
 /// Compressions that we recognise but do not unpack: magic, name.
 const OTHERS: [(&[u8], &str); 5] = [
@@ -28,15 +31,19 @@ pub(super) fn other_compression(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// Unpacks a gzip member; what follows it is ignored.
-pub(super) fn gunzip(file: &BootFile, bytes: &[u8], max: u64) -> Result<Vec<u8>, BootError> {
-    read_limited(file, "gzip", GzDecoder::new(bytes), max)
+pub(super) fn gunzip(file: &BootFile, from: &Content, max: u64) -> Result<Vec<u8>, BootError> {
+    read_limited(file, "gzip", GzDecoder::new(buffered(from)), max)
 }
 
 /// Unpacks a Zstandard frame (RFC 8878); what follows it is ignored.
-pub(super) fn unzstd(file: &BootFile, bytes: &[u8], max: u64) -> Result<Vec<u8>, BootError> {
-    let decoder = StreamingDecoder::new(bytes)
+pub(super) fn unzstd(file: &BootFile, from: &Content, max: u64) -> Result<Vec<u8>, BootError> {
+    let decoder = StreamingDecoder::new(buffered(from))
         .map_err(|error| file.damaged(format!("its zstd data is unsound ({error})")))?;
     read_limited(file, "zstd", decoder, max)
+}
+
+fn buffered(content: &Content) -> impl std::io::BufRead {
+    BufReader::with_capacity(READ_BYTES, content.reader())
 }
 
 fn read_limited(

@@ -1,8 +1,5 @@
 //! ELF executables (System V gABI, chapters 4 and 5).
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::StringTable;
@@ -10,7 +7,7 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionTable, Sym a
 use vm_core::{GuestArch, GuestPhysAddr};
 
 use super::{Fields as _, check_arch};
-use crate::{BootError, BootFile};
+use crate::{BootError, BootFile, Content};
 
 /// Where the word size stands (`EI_CLASS`).
 const CLASS: usize = 4;
@@ -35,12 +32,12 @@ const MACHINES: [(u16, &str); 8] = [
 const MAX_SEGMENTS: usize = 128;
 
 /// One loadable part of an ELF file.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Segment {
     /// Its physical address (`p_paddr`).
     pub addr: GuestPhysAddr,
-    /// Its bytes within [`ElfProgram::file`].
-    pub content: Range<usize>,
+    /// Its bytes.
+    pub content: Content,
     /// Its length in memory, at least that of the content; the rest is zero.
     pub memory_bytes: u64,
 }
@@ -61,8 +58,6 @@ pub struct HtifSymbols {
 /// An ELF executable.
 #[derive(Clone, Debug)]
 pub struct ElfProgram {
-    /// The whole file.
-    pub file: Arc<[u8]>,
     /// Its loadable segments that occupy memory; at least one.
     pub segments: Vec<Segment>,
     /// Where it is entered, as a physical address.
@@ -81,9 +76,13 @@ pub(super) fn is_elf(bytes: &[u8]) -> bool {
 /// Reads an ELF file for a machine of architecture `arch`.
 pub(super) fn parse(
     file: &BootFile,
-    bytes: &[u8],
+    content: &Content,
     arch: GuestArch,
 ) -> Result<ElfProgram, BootError> {
+    let length = usize::try_from(content.len()).unwrap_or(usize::MAX);
+    let bytes = &content
+        .head(length)
+        .map_err(|error| file.unreadable(&error))?[..];
     let cut_off = || file.damaged("its ELF header is cut off");
     let wide = bytes.get(CLASS).ok_or_else(cut_off)? == &elf::ELFCLASS64.0;
     let little = bytes.get(DATA).ok_or_else(cut_off)? == &elf::ELFDATA2LSB.0;
@@ -109,7 +108,7 @@ pub(super) fn parse(
         if program_header.p_type(LittleEndian) == elf::PT_LOAD
             && program_header.p_memsz(LittleEndian) != 0
         {
-            mapped.push(Mapped::read(file, bytes.len(), program_header)?);
+            mapped.push(Mapped::read(file, content, program_header)?);
         }
     }
     if mapped.len() > MAX_SEGMENTS {
@@ -126,7 +125,6 @@ pub(super) fn parse(
         relocatable: kind == elf::ET_DYN,
         htif: htif_symbols(header, bytes, &mapped),
         segments: mapped.into_iter().map(|m| m.segment).collect(),
-        file: bytes.into(),
     })
 }
 
@@ -153,15 +151,15 @@ struct Mapped {
 impl Mapped {
     fn read(
         file: &BootFile,
-        file_bytes: usize,
+        content: &Content,
         header: &elf::ProgramHeader64<LittleEndian>,
     ) -> Result<Self, BootError> {
         let (offset, length) = (header.p_offset(LittleEndian), header.p_filesz(LittleEndian));
         let memory_bytes = header.p_memsz(LittleEndian);
-        let end = offset
+        let part = offset
             .checked_add(length)
-            .filter(|&end| end <= file_bytes as u64);
-        let Some(end) = end else {
+            .and_then(|end| content.slice(offset..end));
+        let Some(part) = part else {
             return Err(file.damaged("an ELF segment reaches past the end of the file"));
         };
         if length > memory_bytes {
@@ -171,7 +169,7 @@ impl Mapped {
             virt: header.p_vaddr(LittleEndian),
             segment: Segment {
                 addr: GuestPhysAddr(header.p_paddr(LittleEndian)),
-                content: offset as usize..end as usize,
+                content: part,
                 memory_bytes,
             },
         })

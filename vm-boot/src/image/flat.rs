@@ -1,15 +1,13 @@
 //! Linux "Image" files of RISC-V and Arm64. Both have a 64-byte header with the same fields at the same places
 //! (Linux `Documentation/arch/riscv/boot-image-header.rst`, `Documentation/arch/arm64/booting.rst`).
 
-use std::sync::Arc;
-
 use vm_core::GuestArch;
 
 use super::Fields as _;
-use crate::{BootError, BootFile};
+use crate::{BootError, BootFile, Content};
 
 /// Length of the header in bytes.
-const HEADER_BYTES: usize = 64;
+const HEADER_BYTES: u64 = 64;
 /// Where the load offset from the start of RAM (u64) stands.
 const TEXT_OFFSET: usize = 8;
 /// Where the length in memory (u64) stands.
@@ -34,7 +32,7 @@ pub struct FlatImage {
     /// Bytes it occupies in memory, at least those of the file.
     pub memory_bytes: u64,
     /// The file's content, header included.
-    pub bytes: Arc<[u8]>,
+    pub content: Content,
 }
 
 /// The architecture of an Image, by its magic number.
@@ -48,16 +46,16 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<GuestArch> {
 /// Reads the header of an Image that was recognised.
 pub(super) fn parse(
     file: &BootFile,
-    bytes: &[u8],
+    head: &[u8],
+    content: &Content,
     arch: GuestArch,
 ) -> Result<FlatImage, BootError> {
     let field = |at| {
-        bytes
-            .u64_at(at)
+        head.u64_at(at)
             .ok_or_else(|| file.damaged("its Image header is cut off"))
     };
     let (text_offset, image_size) = (field(TEXT_OFFSET)?, field(IMAGE_SIZE)?);
-    if bytes.len() <= HEADER_BYTES {
+    if content.len() <= HEADER_BYTES {
         return Err(file.damaged("it ends behind its Image header"));
     }
     if field(FLAGS)? & FLAG_BIG_ENDIAN != 0 {
@@ -67,7 +65,7 @@ pub(super) fn parse(
     }
     Ok(FlatImage {
         text_offset,
-        memory_bytes: image_size.max(bytes.len() as u64),
-        bytes: bytes.into(),
+        memory_bytes: image_size.max(content.len()),
+        content: content.clone(),
     })
 }

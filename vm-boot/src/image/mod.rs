@@ -10,11 +10,9 @@ mod elf;
 mod flat;
 mod zboot;
 
-use std::sync::Arc;
-
 use vm_core::GuestArch;
 
-use crate::{BootError, BootFile, Role};
+use crate::{BootError, BootFile, Content, Role};
 use bytes::Fields;
 
 pub use elf::{ElfProgram, HtifSymbols, Segment};
@@ -22,6 +20,8 @@ pub use flat::FlatImage;
 
 /// How many containers may be nested; a kernel has one, a gzip'd zboot file two.
 const MAX_NESTING: u32 = 4;
+/// Bytes at the start of a file that hold the header of any flat format.
+const HEAD_BYTES: usize = 1024;
 
 /// An unpacked program, ready to be placed.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub enum ProgramKind {
     /// An ELF executable with addresses of its own.
     Elf(ElfProgram),
     /// Machine code without a header, entered at its first byte.
-    Raw(Arc<[u8]>),
+    Raw(Content),
 }
 
 impl Program {
@@ -50,7 +50,7 @@ impl Program {
     /// When the file is of no known format (and its role needs one), of another architecture, damaged, or
     /// too large.
     pub fn from_file(file: &BootFile, arch: GuestArch, max_bytes: u64) -> Result<Self, BootError> {
-        let kind = unpack(file, file.bytes(), arch, max_bytes, MAX_NESTING)?;
+        let kind = unpack(file, file.content(), arch, max_bytes, MAX_NESTING)?;
         Ok(Self {
             role: file.role(),
             name: file.name().to_owned(),
@@ -84,7 +84,7 @@ impl Program {
 
 fn unpack(
     file: &BootFile,
-    bytes: &[u8],
+    content: &Content,
     arch: GuestArch,
     max_bytes: u64,
     nesting: u32,
@@ -93,32 +93,35 @@ fn unpack(
         if nesting == 0 {
             return Err(file.damaged("it is compressed over and over"));
         }
-        unpack(file, &unpacked, arch, max_bytes, nesting - 1)
+        unpack(file, &unpacked.into(), arch, max_bytes, nesting - 1)
     };
-    if bytes.starts_with(&compressed::GZIP_MAGIC) {
-        return inner(compressed::gunzip(file, bytes, max_bytes)?);
+    let head = content
+        .head(HEAD_BYTES)
+        .map_err(|error| file.unreadable(&error))?;
+    if head.starts_with(&compressed::GZIP_MAGIC) {
+        return inner(compressed::gunzip(file, content, max_bytes)?);
     }
-    if elf::is_elf(bytes) {
-        return Ok(ProgramKind::Elf(elf::parse(file, bytes, arch)?));
+    if elf::is_elf(&head) {
+        return Ok(ProgramKind::Elf(elf::parse(file, content, arch)?));
     }
-    if zboot::is_zboot(bytes) {
-        return inner(zboot::unpack(file, bytes, max_bytes)?);
+    if zboot::is_zboot(&head) {
+        return inner(zboot::unpack(file, &head, content, max_bytes)?);
     }
-    if bzimage::is_bzimage(bytes) {
+    if bzimage::is_bzimage(&head) {
         check_arch(file, GuestArch::X86_64.name(), arch)?;
         return Err(file.unsupported("is an x86 bzImage, which this machine cannot load"));
     }
-    if let Some(found) = flat::recognise(bytes) {
+    if let Some(found) = flat::recognise(&head) {
         check_arch(file, found.name(), arch)?;
-        return Ok(ProgramKind::Flat(flat::parse(file, bytes, found)?));
+        return Ok(ProgramKind::Flat(flat::parse(file, &head, content, found)?));
     }
-    if let Some(other) = compressed::other_compression(bytes) {
+    if let Some(other) = compressed::other_compression(&head) {
         return Err(file.unsupported(format!(
             "is compressed with {other}, which is not supported; unpack it first"
         )));
     }
     if file.role().takes_raw() {
-        return Ok(ProgramKind::Raw(bytes.into()));
+        return Ok(ProgramKind::Raw(content.clone()));
     }
     Err(BootError::UnknownFormat {
         name: file.name().to_owned(),

@@ -4,16 +4,13 @@
 //! into RAM (the address that `fw_jump` has built in); the device tree at a 2 MiB boundary below the end of
 //! RAM's first GiB; the RAM disk in between, half of RAM (at most 512 MiB) behind the kernel if it fits there.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use vm_core::GuestPhysAddr;
 use vm_mem::GuestMemory;
 
 use super::dynamic_info::{DynamicInfo, NextMode};
 use super::reset_vector::{RESET_VECTOR_BYTES, reset_vector};
-use crate::image::{HtifSymbols, Program, ProgramKind};
-use crate::{BootError, BootFile, Extent};
+use crate::image::{ElfProgram, HtifSymbols, Program, ProgramKind};
+use crate::{BootError, BootFile, Content, Extent, Role};
 
 const MIB: u64 = 1 << 20;
 
@@ -30,6 +27,8 @@ pub const DEVICE_TREE_ROOM_BYTES: u64 = LARGE_PAGE_BYTES;
 const INITRD_GAP_MAX_BYTES: u64 = 512 * MIB;
 /// Alignment of the RAM disk.
 const INITRD_ALIGN_BYTES: u64 = 4096;
+/// Bytes that are copied to guest memory at once.
+const COPY_BYTES: usize = 256 << 10;
 /// Bytes written to guest memory at once where it is set to zero.
 const ZEROS: [u8; 4096] = [0; 4096];
 
@@ -130,7 +129,7 @@ impl BootPlan {
             Some(program) => Some(placer.program(program, kernel_floor, "kernel")?),
             None => None,
         };
-        let initrd = match request.initrd {
+        let initrd = match &request.initrd {
             Some(file) => Some(placer.initrd(file, kernel)?),
             None => None,
         };
@@ -238,16 +237,40 @@ impl BootPlan {
 #[derive(Clone, Debug)]
 struct Part {
     owner: &'static str,
+    role: Role,
+    name: String,
     extent: Extent,
-    source: Arc<[u8]>,
-    content: Range<usize>,
+    content: Content,
 }
 
 impl Part {
+    fn of(program: &Program, owner: &'static str, extent: Extent, content: &Content) -> Self {
+        let (role, name) = (program.role(), program.name().to_owned());
+        Self {
+            owner,
+            role,
+            name,
+            extent,
+            content: content.clone(),
+        }
+    }
+
     fn load(&self, memory: &GuestMemory) -> Result<(), BootError> {
-        let content = &self.source[self.content.clone()];
-        memory.write(self.extent.base, content)?;
-        let mut at = self.extent.base + content.len() as u64;
+        let mut chunk = vec![0; COPY_BYTES];
+        let mut done = 0;
+        while done < self.content.len() {
+            let count = self.content.read_at(done, &mut chunk).map_err(|reason| {
+                let name = self.name.clone();
+                BootError::Unreadable {
+                    role: self.role,
+                    name,
+                    reason: reason.to_string(),
+                }
+            })?;
+            memory.write(self.extent.base + done, &chunk[..count])?;
+            done += count as u64;
+        }
+        let mut at = self.extent.base + done;
         while at < self.extent.end() {
             let chunk = (self.extent.end() - at).min(ZEROS.len() as u64);
             memory.write(at, &ZEROS[..chunk as usize])?;
@@ -295,9 +318,9 @@ impl Placer {
         owner: &'static str,
     ) -> Result<Placed, BootError> {
         match program.kind() {
-            ProgramKind::Elf(_) => self.elf(program, floor, owner),
-            ProgramKind::Raw(bytes) => {
-                self.contiguous(program, bytes, bytes.len() as u64, Some(floor), owner)
+            ProgramKind::Elf(elf) => self.elf(program, elf, floor, owner),
+            ProgramKind::Raw(content) => {
+                self.contiguous(program, content, content.len(), Some(floor), owner)
             }
             ProgramKind::Flat(image) => {
                 let wanted = self
@@ -305,7 +328,7 @@ impl Placer {
                     .base
                     .checked_add(image.text_offset)
                     .and_then(|at| checked_align_up(at.max(floor), LARGE_PAGE_BYTES));
-                self.contiguous(program, &image.bytes, image.memory_bytes, wanted, owner)
+                self.contiguous(program, &image.content, image.memory_bytes, wanted, owner)
             }
         }
     }
@@ -313,7 +336,7 @@ impl Placer {
     fn contiguous(
         &mut self,
         program: &Program,
-        source: &Arc<[u8]>,
+        content: &Content,
         memory_bytes: u64,
         at: Option<GuestPhysAddr>,
         owner: &'static str,
@@ -332,13 +355,7 @@ impl Placer {
             base: at,
             bytes: memory_bytes,
         };
-        let content = 0..source.len();
-        self.parts.push(Part {
-            owner,
-            extent,
-            source: source.clone(),
-            content,
-        });
+        self.parts.push(Part::of(program, owner, extent, content));
         Ok(Placed {
             entry: at,
             start: at,
@@ -349,12 +366,10 @@ impl Placer {
     fn elf(
         &mut self,
         program: &Program,
+        elf: &ElfProgram,
         floor: GuestPhysAddr,
         owner: &'static str,
     ) -> Result<Placed, BootError> {
-        let ProgramKind::Elf(elf) = program.kind() else {
-            unreachable!("invariant: called for ELF programs")
-        };
         let lowest = elf.segments.iter().map(|s| s.addr).min().unwrap_or(floor);
         // Position-independent firmware is linked to 0 and relocates itself from wherever it finds itself.
         let shift = if elf.relocatable && !self.ram.contains(lowest, 1) {
@@ -376,13 +391,8 @@ impl Placer {
             }
             start = start.min(base);
             end = end.max(extent.end());
-            let content = segment.content.clone();
-            self.parts.push(Part {
-                owner,
-                extent,
-                source: elf.file.clone(),
-                content,
-            });
+            self.parts
+                .push(Part::of(program, owner, extent, &segment.content));
         }
         let entry = elf.entry.wrapping_add(shift);
         if !self.ram.contains(entry, 1) {
@@ -408,11 +418,11 @@ impl Placer {
         }
     }
 
-    fn initrd(&mut self, file: BootFile, kernel: Option<Placed>) -> Result<Extent, BootError> {
+    fn initrd(&mut self, file: &BootFile, kernel: Option<Placed>) -> Result<Extent, BootError> {
         let next_stage = self.ram.base + NEXT_STAGE_OFFSET;
         let start = kernel.map_or(next_stage, |placed| placed.start);
         let floor = kernel.map_or(next_stage, |placed| placed.end);
-        let bytes = file.bytes().len() as u64;
+        let bytes = file.content().len();
         let gap = (self.ram.bytes / 2).min(INITRD_GAP_MAX_BYTES);
         let preferred = align_up(floor.max(start + gap), INITRD_ALIGN_BYTES);
         let free = self
@@ -430,13 +440,12 @@ impl Placer {
             base: preferred.min(highest),
             bytes,
         };
-        let source: Arc<[u8]> = file.bytes().into();
-        let content = 0..source.len();
         self.parts.push(Part {
             owner: "initrd",
+            role: file.role(),
+            name: file.name().to_owned(),
             extent,
-            source,
-            content,
+            content: file.content().clone(),
         });
         Ok(extent)
     }

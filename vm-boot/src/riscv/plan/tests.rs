@@ -302,3 +302,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn load_after_a_file_shrank_names_the_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, &samples::riscv_image()).unwrap();
+    let read = BootFile::read(Role::Kernel, file.path(), 1 << 20).unwrap();
+    let kernel = Program::from_file(&read, GuestArch::Riscv64, 1 << 20).unwrap();
+    let plan = BootPlan::new(request(Firmware::BuiltIn, Some(kernel)), ram(64)).unwrap();
+    let memory = GuestMemory::new(&[(GuestPhysAddr(BASE), 64 * MIB)]).unwrap();
+    plan.load(&memory, b"tree").unwrap();
+    file.as_file().set_len(100).unwrap();
+    let error = plan.load(&memory, b"tree").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            BootError::Unreadable {
+                role: Role::Kernel,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
