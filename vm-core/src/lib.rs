@@ -12,6 +12,7 @@
 mod addr;
 mod arch;
 mod clock;
+mod debug;
 mod exit;
 mod irq;
 mod width;
@@ -21,6 +22,7 @@ pub use addr::{
 };
 pub use arch::{GuestArch, UnknownArch};
 pub use clock::{Alarm, Alarms, Clock};
+pub use debug::{DebugTarget, NoRegister, Resume, StopCause, Unmapped, WatchKind, Watchpoint};
 pub use exit::{ResetKind, VmExit};
 pub use irq::{IrqLine, NoIrq};
 pub use width::AccessWidth;

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vm_core::{Alarms, Clock, GuestPhysAddr};
+use arc_swap::ArcSwap;
+use vm_core::{Alarms, Clock, GuestPhysAddr, GuestVirtAddr, Watchpoint};
 use vm_device::Bus;
 use vm_frontend::Guest;
 use vm_gc::Collector;
@@ -43,6 +44,48 @@ pub struct Engine<G: Guest> {
     pub(crate) collector: Arc<Collector>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) peers: Mutex<Vec<Arc<VcpuShared>>>,
+    pub(crate) stops: ArcSwap<Stops>,
+}
+
+/// Where a debugger wants virtual CPUs to stop.
+#[derive(Debug, Default)]
+pub(crate) struct Stops {
+    pub(crate) breakpoints: Vec<GuestVirtAddr>,
+    /// Their offsets within a page: blocks are shared by virtual addresses, so they end at all of these.
+    pub(crate) page_offsets: Vec<u16>,
+    pub(crate) watchpoints: Vec<Watchpoint>,
+}
+
+impl Stops {
+    /// Whether a watchpoint touches the page.
+    pub(crate) fn watches_page(&self, addr: GuestVirtAddr) -> bool {
+        let page = addr.page_base().raw();
+        self.watchpoints.iter().any(|watch| {
+            let last = watch
+                .addr
+                .raw()
+                .saturating_add(watch.bytes.saturating_sub(1));
+            (watch.addr.page_base().raw()..=last).contains(&page)
+        })
+    }
+
+    /// The watched address that an access hits first.
+    pub(crate) fn hit(
+        &self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        write: bool,
+    ) -> Option<GuestVirtAddr> {
+        let overlaps = |watch: &&Watchpoint| {
+            watch.kind.stops(write)
+                && addr.raw() < watch.addr.raw().saturating_add(watch.bytes)
+                && watch.addr.raw() < addr.raw().saturating_add(bytes)
+        };
+        self.watchpoints
+            .iter()
+            .find(overlaps)
+            .map(|watch| watch.addr.max(addr))
+    }
 }
 
 impl<G: Guest> Engine<G> {
@@ -63,6 +106,7 @@ impl<G: Guest> Engine<G> {
             collector,
             cache,
             peers: Mutex::default(),
+            stops: ArcSwap::default(),
         })
     }
 
@@ -87,6 +131,23 @@ impl<G: Guest> Engine<G> {
     /// Counters of the block cache.
     pub fn cache_stats(&self) -> CacheStats {
         self.cache.stats()
+    }
+
+    /// Replaces breakpoints and watchpoints. Virtual CPUs must not be running.
+    pub fn set_stops(&self, breakpoints: &[GuestVirtAddr], watchpoints: &[Watchpoint]) {
+        self.stops.store(Arc::new(Stops {
+            breakpoints: breakpoints.to_vec(),
+            page_offsets: breakpoints
+                .iter()
+                .map(|at| at.page_offset() as u16)
+                .collect(),
+            watchpoints: watchpoints.to_vec(),
+        }));
+        self.cache.flush();
+        for peer in self.peers() {
+            peer.tlb.flush_all(None);
+            peer.attention();
+        }
     }
 
     /// Throws all translated code away, for a reset.

@@ -57,6 +57,8 @@ pub(crate) struct SlowPaths {
     pub(crate) wrote: unsafe fn(*mut FrameHead, phys: u64, bytes: u64),
     /// Calls helper number `op.aux` with [`FrameHead::args`].
     pub(crate) call: unsafe fn(*mut FrameHead, op: *const MicroOp) -> bool,
+    /// Whether a debugger wants a stop at this virtual address.
+    pub(crate) stops_at: unsafe fn(*mut FrameHead, pc: u64) -> bool,
     /// Runs an operation that has no handler of its own by its definition.
     pub(crate) define: unsafe fn(*mut FrameHead, op: *const MicroOp),
 }

@@ -24,6 +24,8 @@ pub(crate) enum Leave {
     Exit,
     /// The exception in [`FrameHead::fault`].
     Exception,
+    /// At a breakpoint.
+    Breakpoint,
 }
 
 /// One micro-operation. 32 bytes. Operand fields are byte offsets into the frame unless a handler says otherwise.

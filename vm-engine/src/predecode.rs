@@ -51,7 +51,7 @@ struct Predecoder<'a> {
 /// The scratch word that takes results nobody wants.
 const SINK: usize = SCRATCH_WORDS - 1;
 
-/// Turns a block into code.
+/// Turns a block into code. `breakpoint` has the debugger asked before its first instruction.
 ///
 /// # Errors
 /// When its temporaries do not fit; lift it again with fewer instructions.
@@ -59,6 +59,7 @@ pub(crate) fn predecode(
     block: &Block,
     layout: &StateLayout,
     temps_offset: usize,
+    breakpoint: bool,
 ) -> Result<Code, TooManyTemps> {
     let mut temp_offsets = Vec::with_capacity(block.temps.len());
     let mut at = temps_offset;
@@ -83,6 +84,9 @@ pub(crate) fn predecode(
     let mut head = MicroOp::new(block_head);
     head.set_imm(u64::from(block.guest_insns));
     predecoder.ops.push(head);
+    if breakpoint {
+        predecoder.emit(control::breakpoint, |_| ());
+    }
     for inst in &block.insts {
         predecoder.inst(inst);
     }

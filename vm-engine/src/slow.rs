@@ -22,6 +22,7 @@ impl<G: Guest> For<G> {
         resolve: resolve::<G>,
         wrote: wrote::<G>,
         call: call::<G>,
+        stops_at: stops_at::<G>,
         define: define::<G>,
     };
 }
@@ -94,6 +95,11 @@ unsafe fn call<G: Guest>(f: *mut FrameHead, op: *const MicroOp) -> bool {
     }
 }
 
+unsafe fn stops_at<G: Guest>(f: *mut FrameHead, pc: u64) -> bool {
+    // SAFETY: as above.
+    unsafe { owner::<G>(f).stops_at(GuestVirtAddr(pc)) }
+}
+
 unsafe fn define<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
     // SAFETY: as above.
     unsafe { crate::interp::define::run::<G>(f, op) }
@@ -116,7 +122,7 @@ impl<G: Guest> Vcpu<G> {
             });
         };
         let host = (range.host + (mapping.page - range.base)).raw();
-        if mapping.cacheable {
+        if mapping.cacheable && !self.watches_page(addr) {
             let page = mapping.page;
             let fill = TlbFill {
                 addr,
@@ -151,6 +157,7 @@ impl<G: Guest> Vcpu<G> {
             return self.load_split(addr, bytes);
         }
         let reached = self.reach(addr, Access::Read)?;
+        self.note_watched(addr, bytes, false);
         let offset = addr.page_offset();
         if let Some(host) = reached.host {
             // SAFETY: the bytes lie in one page of mapped RAM.
@@ -201,6 +208,7 @@ impl<G: Guest> Vcpu<G> {
             return Ok(());
         }
         let reached = self.reach(addr, Access::Write)?;
+        self.note_watched(addr, bytes, true);
         let phys = reached.mapping.page + offset;
         if let Some(host) = reached.host {
             // SAFETY: the bytes lie in one page of mapped RAM.
@@ -228,6 +236,7 @@ impl<G: Guest> Vcpu<G> {
             return Err(G::misaligned(addr, kind));
         }
         let reached = self.reach(addr, kind)?;
+        self.note_watched(addr, 1 << size_log2, write);
         match reached.host {
             Some(host) => {
                 let offset = addr.page_offset();

@@ -12,7 +12,7 @@ use vm_frontend::{
     Request, SysEnv,
 };
 use vm_gc::Participant;
-use vm_ir::{BlockKey, HelperId, Mode};
+use vm_ir::{Block, BlockKey, HelperId, Mode};
 use vm_mem::{TlbStats, access};
 
 use crate::cache::CachedBlock;
@@ -79,6 +79,10 @@ pub struct Vcpu<G: Guest> {
     requests: Vec<Request>,
     deferred: Option<Deferred>,
     alarms: Vec<(u32, Arc<dyn Alarm>)>,
+    /// The breakpoint that the next run starts from, and does not stop at again.
+    resume_at: Option<GuestVirtAddr>,
+    /// What was accessed under a watchpoint.
+    watch_hit: Option<(GuestVirtAddr, bool)>,
 }
 
 /// An access that a helper asked for, done when the helper has returned.
@@ -136,6 +140,8 @@ impl<G: Guest> Vcpu<G> {
             requests: Vec::new(),
             deferred: None,
             alarms: Vec::new(),
+            resume_at: None,
+            watch_hit: None,
         }
     }
 
@@ -222,6 +228,9 @@ impl<G: Guest> Vcpu<G> {
                 self.shared.exit_flag.store(0, Ordering::SeqCst);
                 self.serve_remote();
                 self.stale = true;
+                if let Some((addr, write)) = self.watch_hit.take() {
+                    return VmExit::Watchpoint { addr, write };
+                }
                 if self.shared.take_stop() {
                     return VmExit::Interrupted;
                 }
@@ -247,8 +256,79 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
+    /// Executes one instruction, without taking interrupts, and stops.
+    pub fn step(&mut self) -> VmExit {
+        self.shared.set_running(true);
+        self.participant.online();
+        self.drop_pointers_if_retired();
+        self.serve_remote();
+        self.refresh_translation();
+        let exit = self.step_online().unwrap_or(VmExit::Stepped);
+        self.participant.offline();
+        self.shared.set_running(false);
+        self.stale = true;
+        match self.watch_hit.take() {
+            Some((addr, write)) => VmExit::Watchpoint { addr, write },
+            None => exit,
+        }
+    }
+
+    fn step_online(&mut self) -> Option<VmExit> {
+        let pc = self.common().pc;
+        let lifted = self.fetch_page(GuestVirtAddr(pc)).and_then(|page| {
+            let key = BlockKey {
+                phys_pc: page + (pc & (PAGE_BYTES - 1)),
+                mode: self.mode,
+            };
+            self.lift(key, pc, 1, &[])
+        });
+        let block = match lifted {
+            Ok(block) => block,
+            Err(exception) => return self.raise(exception),
+        };
+        let code = predecode(&block, G::layout(), Frame::<G::State>::TEMPS_OFFSET, false)
+            .expect("invariant: one instruction's temporaries fit");
+        // The budget of no block at all makes the end of this one come back here.
+        let leave = self.execute_with(code.head(), 0);
+        match leave {
+            Leave::Link => None,
+            other => {
+                // A step over a waiting instruction does not wait.
+                self.requests.retain(|request| *request != Request::Wait);
+                self.left(other)
+            }
+        }
+    }
+
+    /// Where the next run is to start; it does not stop at a breakpoint there.
+    pub fn start_past_breakpoint(&mut self) {
+        self.resume_at = Some(GuestVirtAddr(self.common().pc));
+    }
+
+    pub(crate) fn stops_at(&mut self, pc: GuestVirtAddr) -> bool {
+        let resumed = self.resume_at.take() == Some(pc);
+        !resumed && self.engine.stops.load().breakpoints.contains(&pc)
+    }
+
+    pub(crate) fn watches_page(&self, addr: GuestVirtAddr) -> bool {
+        self.engine.stops.load().watches_page(addr)
+    }
+
+    /// Has the run loop stop behind this instruction when it accesses something watched.
+    pub(crate) fn note_watched(&mut self, addr: GuestVirtAddr, bytes: u64, write: bool) {
+        let hit = self.engine.stops.load().hit(addr, bytes, write);
+        if let Some(addr) = hit {
+            self.watch_hit = Some((addr, write));
+            self.shared.attention();
+        }
+    }
+
     /// Runs code from a block's head on until it comes back.
     fn execute(&mut self, head: *const MicroOp) -> Leave {
+        self.execute_with(head, BUDGET)
+    }
+
+    fn execute_with(&mut self, head: *const MicroOp, budget: i64) -> Leave {
         let this: *mut Self = self;
         // SAFETY: from here until the handlers return, this virtual CPU is used only through `this` (slow paths get
         // at it by the frame's owner pointer). The head is of a block that is not dropped before this virtual CPU's
@@ -256,7 +336,7 @@ impl<G: Guest> Vcpu<G> {
         unsafe {
             let frame = (*this).frame.as_ptr();
             (*frame).head.owner = this.cast();
-            (*frame).head.budget = BUDGET;
+            (*frame).head.budget = budget;
             let common = G::common(&mut (*frame).state);
             common.page_base = common.pc & !(PAGE_BYTES - 1);
             common.retired = common.retired.wrapping_add((*head).imm());
@@ -273,6 +353,11 @@ impl<G: Guest> Vcpu<G> {
             Leave::Exception => {
                 let exception = self.head().fault;
                 return self.raise(exception);
+            }
+            Leave::Breakpoint => {
+                let at = GuestVirtAddr(self.common().pc);
+                self.resume_at = Some(at);
+                return Some(VmExit::Breakpoint(at));
             }
             Leave::Exit => {
                 while let Some(request) = self.requests.pop() {
@@ -404,6 +489,11 @@ impl<G: Guest> Vcpu<G> {
         if G::take_interrupt(state, lines) {
             self.head().counters.interrupts += 1;
         }
+        self.refresh_translation();
+    }
+
+    /// Brings the frame's copies up to date with the state.
+    fn refresh_translation(&mut self) {
         self.stale = false;
         self.mode = G::mode(self.state());
         self.space = G::address_space(self.state());
@@ -528,28 +618,56 @@ impl<G: Guest> Vcpu<G> {
         pc: u64,
     ) -> Result<&'static CachedBlock, Exception> {
         self.head().counters.translated += 1;
-        let mut max_insns = MAX_INSNS;
+        let stops = self.engine.stops.load_full();
+        // A watchpoint stops behind the instruction that hits it, so each gets a block of its own.
+        let mut max_insns = if stops.watchpoints.is_empty() {
+            MAX_INSNS
+        } else {
+            1
+        };
+        let breakpoint = stops
+            .page_offsets
+            .contains(&(key.phys_pc.page_offset() as u16));
         loop {
-            let engine = self.engine.clone();
-            let mut code = FetchedPage {
-                vcpu: self,
-                page: key.phys_pc.page_base(),
-                pc,
-                marked: 0,
-            };
-            let limits = LiftLimits {
-                max_insns,
-                stop_before: &[],
-            };
-            let block = G::lift(&engine.config, key, &mut code, limits)?;
-            match predecode(&block, G::layout(), Frame::<G::State>::TEMPS_OFFSET) {
+            let block = self.lift(key, pc, max_insns, &stops.page_offsets)?;
+            match predecode(
+                &block,
+                G::layout(),
+                Frame::<G::State>::TEMPS_OFFSET,
+                breakpoint,
+            ) {
                 Ok(code) => {
                     let cached = CachedBlock::new(key, code, block.second_page);
-                    return Ok(engine.cache.insert(cached));
+                    return Ok(self.engine.cache.insert(cached));
                 }
                 Err(_) => max_insns = (max_insns / 2).max(1),
             }
         }
+    }
+
+    fn lift(
+        &mut self,
+        key: BlockKey,
+        pc: u64,
+        max_insns: u32,
+        stop_before: &[u16],
+    ) -> Result<Block, Exception> {
+        let engine = self.engine.clone();
+        let mut code = FetchedPage {
+            vcpu: self,
+            page: key.phys_pc.page_base(),
+            pc,
+            marked: 0,
+        };
+        G::lift(
+            &engine.config,
+            key,
+            &mut code,
+            LiftLimits {
+                max_insns,
+                stop_before,
+            },
+        )
     }
 
     fn flush(&mut self, scope: FlushScope) {

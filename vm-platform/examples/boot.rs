@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rng: true,
         virtio: Default::default(),
         no_reboot: true,
+        start_paused: false,
         code_budget_bytes: 48 << 20,
     })?;
     println!("{:?}", machine.run()?);

@@ -311,6 +311,20 @@ pub(crate) unsafe fn call(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     }
 }
 
+/// Leaves when a debugger wants a stop at this instruction.
+pub(crate) unsafe fn breakpoint(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: the slow path is of the frame's guest.
+    unsafe {
+        let common = common(f);
+        let pc = (*common).page_base.wrapping_add(u64::from((*op).pc_offset));
+        if !((*f).slow.stops_at)(f, pc) {
+            return next!(f, op);
+        }
+        let _ = leave_faulted(f, op);
+        Leave::Breakpoint
+    }
+}
+
 /// Runs an operation by its definition in `vm_ir`; see [`crate::predecode`].
 pub(crate) unsafe fn define(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: the slow path is of the frame's guest.

@@ -2,10 +2,77 @@
 
 #![allow(unsafe_code)]
 
-use vm_frontend::Guest;
+use vm_frontend::{FpRules, Guest, NanRule};
+use vm_ir::eval::{self, FpControl, Value};
+use vm_ir::{Inst, Operand};
+use vm_softfloat::{Env, Rounding, Tininess};
 
-use crate::frame::FrameHead;
+use crate::frame::{FrameHead, common, word};
 use crate::microop::MicroOp;
 
-/// Runs the operation.
-pub(crate) unsafe fn run<G: Guest>(_f: *mut FrameHead, _op: *const MicroOp) {}
+/// The ISA's rules in the soft-float's words.
+fn rules(fp: FpRules) -> Env {
+    let rounding = Rounding::NearestEven;
+    let env = match fp.nan {
+        NanRule::Canonical => Env::riscv(rounding),
+        NanRule::SignallingFirst => Env::arm(rounding),
+        NanRule::FirstOperand => Env::sse(rounding),
+    };
+    let tininess = if fp.tiny_before_rounding {
+        Tininess::BeforeRounding
+    } else {
+        Tininess::AfterRounding
+    };
+    Env { tininess, ..env }
+}
+
+/// Reads the first words of a slot.
+unsafe fn read(f: *mut FrameHead, offset: u16, words: usize) -> Value {
+    let mut value = Value::default();
+    for (n, word_of_value) in value.iter_mut().take(words).enumerate() {
+        // SAFETY: the slot at this offset has that many words (caller).
+        *word_of_value = unsafe { *word(f, offset).add(n) };
+    }
+    value
+}
+
+/// Words of the destination: those of its slot where the layout tells, so that a scalar fills a whole vector register.
+fn destination_words<G: Guest>(inst: &Inst) -> usize {
+    match inst.dst {
+        None => 0,
+        Some(slot) if !slot.is_temp() => {
+            G::layout().slots[slot.index()].ty.slot_bytes() as usize / 8
+        }
+        Some(_) => eval::result_words(inst),
+    }
+}
+
+/// Runs the operation: `imm` is the exposed address of its [`Inst`], which lives as long as the code; slots are at `d`,
+/// `a`, `b`, `c` and `aux`.
+pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
+    // SAFETY: predecoding exposed the address of an instruction that the block's code owns, and took the offsets from
+    // the slots of that instruction; the verifier holds operands to slots at least as large as the words read.
+    unsafe {
+        let inst = &*std::ptr::with_exposed_provenance::<Inst>((*op).imm() as usize);
+        let offsets = [(*op).a, (*op).b, (*op).c, (*op).aux as u16];
+        let args = std::array::from_fn(|n| match inst.args[n] {
+            Operand::None => Value::default(),
+            Operand::Imm(value) => eval::constant(value),
+            Operand::Slot(_) => read(f, offsets[n], eval::operand_words(inst, n)),
+        });
+        let words = destination_words::<G>(inst);
+        let dst_old = read(f, (*op).d, words);
+        let common = common(f);
+        let mut fp = FpControl {
+            rounding: Rounding::from_riscv((*common).fp_rounding as u8).unwrap_or_default(),
+            flags: (*common).fp_flags,
+            rules: rules(G::fp_rules()),
+        };
+        let value = eval::evaluate(inst, args, dst_old, (*common).page_base, &mut fp)
+            .expect("invariant: predecoding gives other operations handlers");
+        (*common).fp_flags = fp.flags;
+        for (n, &word_of_value) in value.iter().take(words).enumerate() {
+            *word(f, (*op).d).add(n) = word_of_value;
+        }
+    }
+}

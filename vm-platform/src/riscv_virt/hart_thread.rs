@@ -6,7 +6,7 @@ use vm_boot::sbi::{
     FenceRange, HartEntry, HartSet, MachineIds, RemoteFence, ResetAction, SbiCall, SbiHost,
     SbiOutcome, Wake,
 };
-use vm_core::{GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
+use vm_core::{GuestVirtAddr, PAGE_BYTES, Resume, StopCause, VcpuId, VmExit};
 use vm_engine::{Remote, Vcpu, VcpuShared};
 use vm_frontend::FlushScope;
 use vm_frontend::riscv::sys::Riscv;
@@ -20,7 +20,9 @@ const MOST_PAGES_FENCED: u64 = 64;
 /// The thread of one hart.
 pub(super) struct HartThread {
     shared: Arc<Shared>,
-    vcpu: Vcpu<Riscv>,
+    hart: VcpuId,
+    /// Locked while the hart runs; a debugger takes it while the thread is parked.
+    vcpu: Arc<Mutex<Vcpu<Riscv>>>,
     /// Resets seen.
     generation: u64,
     /// Whether the hart executes (as opposed to: stopped by HSM).
@@ -28,9 +30,11 @@ pub(super) struct HartThread {
 }
 
 impl HartThread {
-    pub(super) fn new(shared: Arc<Shared>, vcpu: Vcpu<Riscv>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, vcpu: Arc<Mutex<Vcpu<Riscv>>>) -> Self {
+        let hart = locked(&vcpu).id();
         let mut thread = Self {
             shared,
+            hart,
             vcpu,
             generation: 0,
             started: false,
@@ -40,75 +44,96 @@ impl HartThread {
     }
 
     pub(super) fn id(&self) -> VcpuId {
-        self.vcpu.id()
+        self.hart
     }
 
     fn power_on(&mut self) {
-        let hart = self.id();
-        let spec = self.shared.spec(hart);
-        self.vcpu.reset(spec);
-        self.shared.set_start(self.vcpu.state_mut(), hart);
-        self.started = self.shared.starts(hart);
+        let spec = self.shared.spec(self.hart);
+        let mut vcpu = locked(&self.vcpu);
+        vcpu.reset(spec);
+        self.shared.set_start(vcpu.state_mut(), self.hart);
+        self.started = self.shared.starts(self.hart);
     }
 
     /// Runs until the machine is taken apart.
     pub(super) fn run(mut self) {
-        while self.obey() {
+        while let Some(how) = self.obey() {
             if !self.started && !self.wait_for_start() {
                 continue;
             }
-            match self.vcpu.run() {
-                VmExit::FirmwareCall => self.firmware_call(),
-                VmExit::Wedged { pc } => {
-                    let outcome = Outcome::Wedged {
-                        hart: self.id(),
-                        pc,
-                    };
-                    self.shared.raise(Event::End(outcome));
-                }
-                VmExit::Interrupted
-                | VmExit::Breakpoint(_)
-                | VmExit::Watchpoint { .. }
-                | VmExit::Stepped => {}
+            let exit = match how {
+                Resume::Step => locked(&self.vcpu).step(),
+                _ => locked(&self.vcpu).run(),
+            };
+            self.left(exit);
+            if how == Resume::Step {
+                self.shared.stop_for_debugger(StopCause::Stepped(self.hart));
             }
         }
     }
 
-    /// Halts while told to; false when the thread is to end.
-    fn obey(&mut self) -> bool {
-        let mut control = self.shared.lock();
-        if control.order == Order::Park {
-            control.parked += 1;
-            self.shared.notify();
-            while control.order == Order::Park {
-                control = self.shared.wait(control);
+    fn left(&mut self, exit: VmExit) {
+        match exit {
+            VmExit::FirmwareCall => self.firmware_call(),
+            VmExit::Wedged { pc } => {
+                self.shared.raise(Event::End(Outcome::Wedged {
+                    hart: self.hart,
+                    pc,
+                }));
             }
+            VmExit::Breakpoint(_) => {
+                self.shared
+                    .stop_for_debugger(StopCause::Breakpoint(self.hart));
+            }
+            VmExit::Watchpoint { addr, write } => {
+                let vcpu = self.hart;
+                self.shared
+                    .stop_for_debugger(StopCause::Watchpoint { vcpu, addr, write });
+            }
+            VmExit::Interrupted | VmExit::Stepped => {}
         }
-        let (order, generation) = (control.order, control.generation);
+    }
+
+    /// Halts while told to; `None` when the thread is to end.
+    fn obey(&mut self) -> Option<Resume> {
+        let at = self.hart.0 as usize;
+        let bit = 1 << self.hart.0;
+        let mut control = self.shared.lock();
+        loop {
+            let stays = control.resume[at] == Resume::Stay;
+            match control.order {
+                Order::Quit => return None,
+                Order::Run if !stays => break,
+                Order::Run | Order::Park => {}
+            }
+            if control.parked & bit == 0 {
+                control.parked |= bit;
+                self.shared.notify();
+            }
+            control = self.shared.wait(control);
+        }
+        let (how, generation) = (control.resume[at], control.generation);
         drop(control);
-        if order == Order::Quit {
-            return false;
-        }
         if generation != self.generation {
             self.generation = generation;
             self.power_on();
         }
-        true
+        Some(how)
     }
 
     /// Waits for SBI to start this hart; false when the machine wants something else.
     fn wait_for_start(&mut self) -> bool {
-        let hart = self.id();
         let shared = self.shared.clone();
         let Some(sbi) = &shared.sbi else { return true };
         let mut control = shared.lock();
         loop {
-            if control.order != Order::Run {
+            if control.order != Order::Run || control.resume[self.hart.0 as usize] == Resume::Stay {
                 return false;
             }
-            if let Some(entry) = sbi.harts().take_start(hart) {
+            if let Some(entry) = sbi.harts().take_start(self.hart) {
                 drop(control);
-                self.enter(entry);
+                let vcpu = self.vcpu.clone();
+                self.enter(&mut locked(&vcpu), entry);
                 return true;
             }
             control = shared.wait(control);
@@ -116,13 +141,12 @@ impl HartThread {
     }
 
     /// Puts the hart at an HSM entry (SBI HSM, "Function: Hart start").
-    fn enter(&mut self, entry: HartEntry) {
-        let hart = self.id();
-        let mut spec = self.shared.spec(hart);
+    fn enter(&mut self, vcpu: &mut Vcpu<Riscv>, entry: HartEntry) {
+        let mut spec = self.shared.spec(self.hart);
         spec.entry = GuestVirtAddr(entry.pc.raw());
-        self.vcpu.reset(spec);
-        let state = self.vcpu.state_mut();
-        state.x[10] = u64::from(hart.0);
+        vcpu.reset(spec);
+        let state = vcpu.state_mut();
+        state.x[10] = u64::from(self.hart.0);
         state.x[11] = entry.opaque;
         self.started = true;
     }
@@ -130,37 +154,38 @@ impl HartThread {
     fn firmware_call(&mut self) {
         let shared = self.shared.clone();
         let Some(sbi) = &shared.sbi else { return };
-        let hart = self.id();
-        let registers: [u64; 8] = self.vcpu.state().x[10..18]
+        let vcpu = self.vcpu.clone();
+        let mut vcpu = locked(&vcpu);
+        let registers: [u64; 8] = vcpu.state().x[10..18]
             .try_into()
             .expect("invariant: eight registers");
         let host = Host {
             shared: &shared,
-            vcpu: Mutex::new(&mut self.vcpu),
+            vcpu: Mutex::new(&mut vcpu),
         };
-        let outcome = sbi.handle(&host, hart, SbiCall::from_registers(registers));
+        let outcome = sbi.handle(&host, self.hart, SbiCall::from_registers(registers));
         match outcome {
             SbiOutcome::Return { a0, a1 } => {
-                let state = self.vcpu.state_mut();
+                let state = vcpu.state_mut();
                 state.x[10] = a0;
                 if let Some(a1) = a1 {
                     state.x[11] = a1;
                 }
             }
             SbiOutcome::Stop => {
-                sbi.harts().stopped(hart);
+                sbi.harts().stopped(self.hart);
                 self.started = false;
             }
             SbiOutcome::Suspend(wake) => {
-                self.vcpu.wait_for_interrupt();
-                sbi.harts().resumed(hart);
+                vcpu.wait_for_interrupt();
+                sbi.harts().resumed(self.hart);
                 match wake {
                     Wake::Return => {
-                        let state = self.vcpu.state_mut();
+                        let state = vcpu.state_mut();
                         state.x[10] = 0;
                         state.x[11] = 0;
                     }
-                    Wake::Enter(entry) => self.enter(entry),
+                    Wake::Enter(entry) => self.enter(&mut vcpu, entry),
                 }
             }
             SbiOutcome::Reset(reset) => shared.raise(match reset.action {
@@ -169,6 +194,10 @@ impl HartThread {
             }),
         }
     }
+}
+
+fn locked(vcpu: &Mutex<Vcpu<Riscv>>) -> MutexGuard<'_, Vcpu<Riscv>> {
+    vcpu.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The machine as the built-in SBI sees it during one call.

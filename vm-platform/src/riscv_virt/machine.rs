@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vm_boot::riscv::{BootPlan, BootRequest, HartStart, Privilege, StartingHarts};
 use vm_boot::sbi::Sbi;
 use vm_boot::{BootError, Extent};
-use vm_core::{Clock, GuestVirtAddr, VcpuId};
+use vm_core::{Clock, GuestVirtAddr, Resume, StopCause, VcpuId};
 use vm_device::block::BlockBackend;
 use vm_device::chardev::{CharInput, CharSink};
 use vm_device::firmware::flash::{Flash, FlashAccess, FlashError};
@@ -105,6 +105,8 @@ pub struct MachineConfig {
     pub virtio: VirtioTransport,
     /// Whether a guest's reset ends the machine.
     pub no_reboot: bool,
+    /// Whether the machine waits for a debugger before its first instruction.
+    pub start_paused: bool,
     /// Host bytes that translated code may take.
     pub code_budget_bytes: usize,
 }
@@ -185,8 +187,12 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Control {
     pub(super) order: Order,
-    /// Hart threads that have come to a halt.
+    /// Hart threads that have come to a halt, a bit each.
     pub(super) parked: u32,
+    /// How each hart goes on while the order is to run.
+    pub(super) resume: Vec<Resume>,
+    /// Why a debugger stopped the machine, while it has.
+    pub(super) stop: Option<StopCause>,
     /// Counts resets; a hart thread that sees it change starts its hart anew.
     pub(super) generation: u64,
     /// Why the machine is to be reset or ended.
@@ -229,12 +235,30 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Whether every hart has come to a halt.
+    pub(super) fn all_parked(&self, control: &Control) -> bool {
+        control.parked.count_ones() as usize == control.resume.len()
+    }
+
     /// Records the first event and halts every hart.
     pub(super) fn raise(&self, event: Event) {
         let mut control = self.lock();
         if control.event.is_none() {
             control.event = Some(self.judged(event));
         }
+        self.halt(control);
+    }
+
+    /// Records why a debugger stops the machine, and halts every hart.
+    pub(super) fn stop_for_debugger(&self, cause: StopCause) {
+        let mut control = self.lock();
+        if control.stop.is_none() {
+            control.stop = Some(cause);
+        }
+        self.halt(control);
+    }
+
+    fn halt(&self, mut control: MutexGuard<'_, Control>) {
         if control.order == Order::Run {
             control.order = Order::Park;
         }
@@ -282,6 +306,7 @@ pub struct Machine {
     device_tree: Vec<u8>,
     serial_port: Arc<Ns16550>,
     console_port: Option<Arc<VirtioConsole>>,
+    vcpus: Vec<Arc<Mutex<Vcpu<Riscv>>>>,
     threads: Vec<JoinHandle<()>>,
     _timers: Arc<TimerThread>,
 }
@@ -359,6 +384,8 @@ impl Machine {
             control: Mutex::new(Control {
                 order: Order::Park,
                 parked: 0,
+                resume: vec![Resume::Continue; config.cpus as usize],
+                stop: config.start_paused.then_some(StopCause::Paused),
                 generation: 0,
                 event: None,
                 wakeups: 0,
@@ -505,10 +532,14 @@ impl Machine {
             }
         }
 
-        let threads = vcpus
+        let vcpus: Vec<_> = vcpus
             .into_iter()
+            .map(|vcpu| Arc::new(Mutex::new(vcpu)))
+            .collect();
+        let threads = vcpus
+            .iter()
             .map(|vcpu| {
-                let hart = HartThread::new(shared.clone(), vcpu);
+                let hart = HartThread::new(shared.clone(), vcpu.clone());
                 std::thread::Builder::new()
                     .name(format!("hart{}", hart.id().0))
                     .stack_size(HART_STACK_BYTES)
@@ -522,6 +553,7 @@ impl Machine {
             device_tree,
             serial_port,
             console_port,
+            vcpus,
             threads,
             _timers: timers,
         };
@@ -587,12 +619,14 @@ impl Machine {
         loop {
             {
                 let mut control = self.shared.lock();
-                while control.parked != self.threads.len() as u32 {
+                while !self.shared.all_parked(&control) {
                     control = self.shared.wait(control);
                 }
                 control.event = None;
-                control.parked = 0;
-                control.order = Order::Run;
+                if control.stop.is_none() {
+                    control.parked = 0;
+                    control.order = Order::Run;
+                }
             }
             self.shared.notify();
             let event = self.wait_for_event();
@@ -610,7 +644,7 @@ impl Machine {
         let mut control = self.shared.lock();
         loop {
             if let Some(event) = control.event
-                && control.parked == self.threads.len() as u32
+                && self.shared.all_parked(&control)
             {
                 return event;
             }

@@ -1,0 +1,125 @@
+//! What a debugger asks of a machine.
+
+use crate::{GuestArch, GuestVirtAddr, VcpuId};
+
+/// How one virtual CPU goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// It runs.
+    Continue,
+    /// It executes one instruction.
+    Step,
+    /// It stays where it is.
+    Stay,
+}
+
+/// Which accesses a watchpoint stops at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WatchKind {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Both.
+    Access,
+}
+
+impl WatchKind {
+    /// Whether an access of this sort stops.
+    pub const fn stops(self, write: bool) -> bool {
+        matches!(
+            (self, write),
+            (Self::Access, _) | (Self::Read, false) | (Self::Write, true)
+        )
+    }
+}
+
+/// A range of virtual addresses to watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watchpoint {
+    /// First address.
+    pub addr: GuestVirtAddr,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Which accesses.
+    pub kind: WatchKind,
+}
+
+/// Why a machine has stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopCause {
+    /// It was asked to.
+    Paused,
+    /// A virtual CPU is at a breakpoint, with the instruction there not executed.
+    Breakpoint(VcpuId),
+    /// A virtual CPU has accessed what is watched; the instruction is done.
+    Watchpoint {
+        /// Which virtual CPU.
+        vcpu: VcpuId,
+        /// The address accessed.
+        addr: GuestVirtAddr,
+        /// Whether it was a write.
+        write: bool,
+    },
+    /// A virtual CPU has executed its one instruction.
+    Stepped(VcpuId),
+    /// The machine has ended (power-off, panic); registers can still be read.
+    Ended,
+}
+
+/// An address that the current translation of a virtual CPU does not reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("guest address {0} is not mapped")]
+pub struct Unmapped(pub GuestVirtAddr);
+
+/// A register name that the architecture does not have, or a value that it does not take.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no register '{0}' that can be accessed so")]
+pub struct NoRegister(pub String);
+
+/// A machine under a debugger. All methods but [`DebugTarget::pause`] and [`DebugTarget::wait`] need it stopped.
+pub trait DebugTarget: Send + Sync {
+    /// The guest's architecture.
+    fn arch(&self) -> GuestArch;
+    /// Number of virtual CPUs.
+    fn vcpus(&self) -> u32;
+    /// Asks every virtual CPU to stop; [`DebugTarget::wait`] says when they have.
+    fn pause(&self);
+    /// Lets virtual CPUs go on, one entry each.
+    fn resume(&self, how: &[Resume]);
+    /// Waits until all virtual CPUs have stopped, `None` when that takes longer than the given milliseconds.
+    fn wait(&self, timeout_ms: u64) -> Option<StopCause>;
+    /// Reads a register by the name that the architecture's manual gives it (`x5`, `f3`, `pc`, `sstatus`, ...).
+    ///
+    /// # Errors
+    /// When there is none.
+    fn read_register(&self, vcpu: VcpuId, name: &str) -> Result<u64, NoRegister>;
+    /// Writes a register.
+    ///
+    /// # Errors
+    /// When there is none or it cannot be written.
+    fn write_register(&self, vcpu: VcpuId, name: &str, value: u64) -> Result<(), NoRegister>;
+    /// Reads memory through the current translation of a virtual CPU.
+    ///
+    /// # Errors
+    /// At the first byte that is not mapped to RAM.
+    fn read_memory(
+        &self,
+        vcpu: VcpuId,
+        addr: GuestVirtAddr,
+        into: &mut [u8],
+    ) -> Result<(), Unmapped>;
+    /// Writes memory through the current translation of a virtual CPU, code included.
+    ///
+    /// # Errors
+    /// At the first byte that is not mapped to RAM.
+    fn write_memory(&self, vcpu: VcpuId, addr: GuestVirtAddr, from: &[u8]) -> Result<(), Unmapped>;
+    /// Replaces all breakpoints.
+    fn set_breakpoints(&self, at: &[GuestVirtAddr]);
+    /// Replaces all watchpoints.
+    fn set_watchpoints(&self, watch: &[Watchpoint]);
+    /// Whether a virtual CPU sleeps, waiting for an interrupt, or has not been started.
+    fn is_idle(&self, vcpu: VcpuId) -> bool;
+    /// Engine statistics of a virtual CPU as (name, value) pairs.
+    fn statistics(&self, vcpu: VcpuId) -> Vec<(&'static str, u64)>;
+}
