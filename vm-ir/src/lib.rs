@@ -14,6 +14,7 @@
 mod attr;
 mod block;
 mod builder;
+pub mod eval;
 mod inst;
 mod op;
 mod slot;

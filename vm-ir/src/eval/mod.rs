@@ -1,0 +1,156 @@
+//! What every pure and floating-point operation computes, by value: the definition that the interpreter falls back
+//! to, that passes fold constants with, and that tests compare everything else to. Written to be read, not to be
+//! fast.
+//!
+//! An operation reads the low bits of its operands, computes in its type, and fills the destination's words as its
+//! [`Ext`] says. Operations that reach memory or leave the block are not here: [`evaluate`] gives `None`.
+//!
+//! | family | file |
+//! |---|---|
+//! | integers, comparisons, 128-bit pairs | `int` |
+//! | flag groups and their encoding | [`flags`] |
+//! | IEEE arithmetic | `float` |
+//! | 128-bit vectors | `vector` |
+
+pub mod flags;
+mod float;
+mod int;
+mod vector;
+
+use crate::attr::Rounding;
+use crate::inst::{Ext, Inst, Operand};
+use crate::op::{Class, Op};
+use crate::slot::Type;
+
+pub use int::compare;
+
+/// The contents of a slot, low word first. Types up to 64 bits use the first word, 128-bit types two, flag groups all
+/// five (encoding: [`flags`]).
+pub type Value = [u64; 5];
+
+/// What floating-point operations depend on and change besides their operands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FpControl {
+    /// Rounding of operations that say [`Rounding::Dynamic`].
+    pub rounding: vm_softfloat::Rounding,
+    /// Accrued exceptions: bit 0 inexact, 1 underflow, 2 overflow, 3 division by zero, 4 invalid (RISC-V `fflags`), and
+    /// bit 5 subnormal operand, for guests whose rules notice that.
+    pub flags: u32,
+    /// NaN choice, tininess, treatment of subnormals. Its rounding and integer rule count for nothing: operations
+    /// name theirs.
+    pub rules: vm_softfloat::Env,
+}
+
+impl FpControl {
+    /// Runs `operation` under the rounding asked for and accrues what it raises.
+    fn run<T>(
+        &mut self,
+        rounding: Rounding,
+        operation: impl FnOnce(&vm_softfloat::Env, &mut vm_softfloat::Flags) -> T,
+    ) -> T {
+        let env = self.rules.with_rounding(match rounding {
+            Rounding::NearestEven => vm_softfloat::Rounding::NearestEven,
+            Rounding::Zero => vm_softfloat::Rounding::TowardZero,
+            Rounding::Down => vm_softfloat::Rounding::Down,
+            Rounding::Up => vm_softfloat::Rounding::Up,
+            Rounding::NearestAway => vm_softfloat::Rounding::NearestAway,
+            Rounding::Dynamic => self.rounding,
+        });
+        let mut raised = vm_softfloat::Flags::NONE;
+        let result = operation(&env, &mut raised);
+        self.flags |= u32::from(raised.bits() & 0x3f);
+        result
+    }
+}
+
+/// A result before it fills a destination.
+enum Outcome {
+    /// The low `bits` bits of a number.
+    Bits { value: u128, bits: u32 },
+    /// A whole flag group.
+    Group(Value),
+}
+
+impl Outcome {
+    fn bits(value: u64, bits: u32) -> Option<Self> {
+        let value = value.into();
+        Some(Self::Bits { value, bits })
+    }
+}
+
+/// The destination's words after `inst`, or `None` for operations that reach memory, leave the block, call, or mark.
+///
+/// `args` are the operands' slots as they stand ([`constant`] for constants, zeros where there is none), `dst_old` the
+/// destination's, `page_base` the virtual address of the block's page. Of the words given back, write as many as the
+/// destination slot has.
+pub fn evaluate(
+    inst: &Inst,
+    args: [Value; 4],
+    dst_old: Value,
+    page_base: u64,
+    fp: &mut FpControl,
+) -> Option<Value> {
+    let low = args.map(|value| value[0]);
+    let wide = args.map(|value| u128::from(value[1]) << 64 | u128::from(value[0]));
+    let outcome = match inst.op {
+        Op::Mov if inst.ty == Type::Flags => Some(Outcome::Group(args[0])),
+        Op::Mov => Some(Outcome::Bits {
+            value: wide[0],
+            bits: inst.ty.bits(),
+        }),
+        Op::PcRel => Outcome::bits(page_base.wrapping_add(low[0]), 64),
+        Op::SetFlags | Op::GetFlag | Op::FlagBits => flags::evaluate(inst, &args),
+        _ => int::evaluate(inst, low)
+            .or_else(|| int::evaluate_wide(inst, low, wide))
+            .or_else(|| float::evaluate(inst, low, fp))
+            .or_else(|| vector::evaluate(inst, low, wide, fp)),
+    }?;
+    Some(match outcome {
+        Outcome::Bits { value, bits } => fill(value, bits, inst.ext, dst_old),
+        Outcome::Group(group) => group,
+    })
+}
+
+/// The value of a constant operand.
+pub fn constant(value: i64) -> Value {
+    let sign = (value >> 63) as u64;
+    [value as u64, sign, 0, 0, 0]
+}
+
+/// Words that an operation reads of its operand number `number`, hence words that a reader must supply.
+pub fn operand_words(inst: &Inst, number: usize) -> usize {
+    match inst.args[number] {
+        Operand::Slot(_) => words(inst, inst.op.info().args[number]),
+        _ => 1,
+    }
+}
+
+/// Words that an operation's result needs; a wider destination takes the rest of the words given back as well.
+pub fn result_words(inst: &Inst) -> usize {
+    words(inst, inst.op.info().result)
+}
+
+fn words(inst: &Inst, class: Class) -> usize {
+    match class {
+        Class::Flags | Class::OptFlags => 5,
+        Class::Vec | Class::Wide => 2,
+        Class::Any => inst.ty.slot_bytes() as usize / 8,
+        Class::None | Class::Int | Class::OptInt | Class::Fp | Class::Imm => 1,
+    }
+}
+
+/// The low `bits` bits of `value`, then what `ext` says up to 128 bits.
+pub fn fill(value: u128, bits: u32, ext: Ext, dst_old: Value) -> Value {
+    let above = u128::MAX.checked_shl(bits).unwrap_or(0);
+    let value = value & !above;
+    let negative = bits > 0 && value >> (bits - 1) & 1 != 0;
+    let old = u128::from(dst_old[1]) << 64 | u128::from(dst_old[0]);
+    let filled = match ext {
+        Ext::Zero => value,
+        Ext::Sign if negative => value | above,
+        Ext::Sign => value,
+        Ext::Ones => value | above,
+        Ext::Keep => value | old & above,
+    };
+    [filled as u64, (filled >> 64) as u64, 0, 0, 0]
+}
