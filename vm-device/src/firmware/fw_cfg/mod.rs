@@ -26,8 +26,8 @@ pub enum FwCfgError {
         /// The refused name.
         name: String,
     },
-    /// All keys are taken, or the file is 4 GiB or more.
-    #[error("fw_cfg has no room for file '{name}': at most 16352 files, each below 4 GiB")]
+    /// The directory is full, or the file is 4 GiB or more.
+    #[error("fw_cfg has no room for file '{name}': at most 256 files, each below 4 GiB")]
     NoRoom {
         /// The refused file's name.
         name: String,
@@ -119,7 +119,7 @@ impl FwCfg {
     /// and keeps its key.
     ///
     /// # Errors
-    /// When the name does not fit a directory entry, the file does not fit its size field, or all keys are taken.
+    /// When the name does not fit a directory entry, the file does not fit its size field, or the directory is full.
     pub fn add_file(&self, name: &str, bytes: Vec<u8>) -> Result<(), FwCfgError> {
         if name.is_empty() || name.len() >= NAME_BYTES || name.contains('\0') {
             return Err(FwCfgError::BadName {

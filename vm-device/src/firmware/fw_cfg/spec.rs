@@ -44,8 +44,8 @@ pub const KEY_CMDLINE_DATA: u16 = 0x15;
 pub const KEY_FILE_DIR: u16 = 0x19;
 /// Key of the first file.
 pub const KEY_FIRST_FILE: u16 = 0x20;
-/// Files that have keys (0x20 to 0x3fff).
-pub const MAX_FILES: usize = 0x3fe0;
+/// Files that the directory has room for here; keys up to 0x3fff would allow more.
+pub const MAX_FILES: usize = 0x100;
 
 /// KEY_ID: selector and data registers exist.
 pub const ID_TRADITIONAL: u32 = 1 << 0;

@@ -118,6 +118,40 @@ fn add_file_with_a_bad_name_is_refused() {
 }
 
 #[test]
+fn add_file_beyond_the_directory_is_refused() {
+    let (device, _ram) = device();
+    for number in 0..MAX_FILES {
+        device.add_file(&number.to_string(), vec![]).unwrap();
+    }
+    let error = device.add_file("more", vec![]).unwrap_err();
+    assert_eq!(
+        error,
+        FwCfgError::NoRoom {
+            name: "more".to_owned()
+        }
+    );
+    device.add_file("0", vec![1]).unwrap();
+}
+
+/// The registers and keys of Linux `qemu_fw_cfg.h` and EDK2, as numbers.
+#[test]
+fn registers_sit_where_drivers_expect_them() {
+    let (device, ram) = device();
+    device.write(0x8, Half, 0x0100);
+    assert_eq!(device.read(0, Double), 3);
+    device.write(0x8, Half, 0x1900);
+    assert_eq!(device.read(0, Word), 0);
+    ram.write(
+        ACCESS,
+        &[0, 0, 0, 0x0a, 0, 0, 0, 4, 0, 0, 0, 0, 0x80, 0, 0x20, 0],
+    )
+    .unwrap();
+    device.write(0x10, Word, 0);
+    device.write(0x14, Word, 0x0001_0080);
+    assert_eq!(ram_bytes(&ram, TO, 4), b"QEMU");
+}
+
+#[test]
 fn dma_select_and_read_fills_ram_and_clears_control() {
     let (device, ram) = device();
     device.add_file("f", b"hello, guest".to_vec()).unwrap();

@@ -43,6 +43,18 @@ fn timebase_is_ten_megahertz_in_whole_nanoseconds() {
     assert_eq!((TIMEBASE_HZ, NS_PER_TICK), (10_000_000, 100));
 }
 
+/// The addresses of the device tree's users, as numbers.
+#[test]
+fn registers_sit_where_drivers_expect_them() {
+    let board = Board::new(2);
+    board.clint.write(0x4, Word, 1);
+    board.clint.write(0x4008, Double, 3);
+    board.time.advance_to(300);
+    assert_eq!(board.clint.read(0xbff8, Double), 3);
+    assert!(board.software[1].high() && board.timer[1].high());
+    assert!(!board.software[0].high() && !board.timer[0].high());
+}
+
 #[test]
 fn msip_drives_only_its_hart() {
     let board = Board::new(3);

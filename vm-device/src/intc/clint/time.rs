@@ -40,10 +40,9 @@ impl MachineTime {
     pub fn deadline_ns(&self, ticks: u64) -> Option<u64> {
         let clock = self.clock_ticks();
         let now = clock.wrapping_add(self.offset_ticks.load(Ordering::Acquire));
-        match ticks.checked_sub(now) {
-            None | Some(0) => Some(clock.saturating_mul(NS_PER_TICK)),
-            Some(left) => clock.checked_add(left)?.checked_mul(NS_PER_TICK),
-        }
+        clock
+            .checked_add(ticks.saturating_sub(now))?
+            .checked_mul(NS_PER_TICK)
     }
 
     pub(super) fn set(&self, ticks: u64) {

@@ -147,6 +147,7 @@ fn complete_of_a_source_not_enabled_is_ignored() {
     assert_eq!(board.claim(0), 4);
     board.complete(1, 4);
     board.complete(0, 5);
+    board.complete(0, 96);
     board.complete(0, 5000);
     assert_eq!(board.get(PENDING), 0);
     board.complete(0, 4);
@@ -177,6 +178,19 @@ fn registers_keep_only_bits_that_exist() {
     assert_eq!(board.plic.range_bytes(), 0x20_1000);
     assert_eq!(board.plic.read(PRIORITY + 95 * 4, AccessWidth::Byte), 0);
     assert_eq!(board.plic.read(PRIORITY + 95 * 4 - 2, Word), 0);
+}
+
+/// The addresses of the device tree's users, as numbers.
+#[test]
+fn registers_sit_where_drivers_expect_them() {
+    let board = Board::new(4);
+    board.put(0x28, 4);
+    board.put(0x2180, 1 << 10);
+    board.put(0x20_3000, 3);
+    board.plic.source(10).set(true);
+    assert_eq!(board.get(0x1000), 1 << 10);
+    assert_eq!(board.high(), [false, false, false, true]);
+    assert_eq!(board.get(0x20_3004), 10);
 }
 
 #[test]

@@ -82,6 +82,29 @@ fn autoconfig_linux_finds_a_16550a() {
     assert_eq!(port.get(IIR_FCR) >> 5, 6, "no 64-byte FIFO: not a 16750");
 }
 
+/// The registers of Linux `serial_reg.h`, as numbers.
+#[test]
+fn registers_sit_where_drivers_expect_them() {
+    let port = Port::new();
+    port.put(3, 0x83);
+    port.put(0, 0x11);
+    port.put(1, 0x22);
+    assert_eq!((port.get(0), port.get(1)), (0x11, 0x22));
+    port.put(3, 0x03);
+    port.put(2, 0x01);
+    port.put(1, 0x01);
+    port.put(7, 0x77);
+    port.uart.offer(b"x");
+    assert_eq!(
+        [1, 2, 3, 5, 6, 7].map(|r| port.get(r)),
+        [0x01, 0xc4, 0x03, 0x61, 0xb0, 0x77]
+    );
+    assert_eq!(port.get(0), b'x');
+    port.put(0, b'y');
+    port.put(4, 0x1b);
+    assert_eq!((port.get(4), port.sink.take()), (0x1b, b"y".to_vec()));
+}
+
 #[test]
 fn thr_write_is_sent_and_interrupts_once_until_identified() {
     let port = Port::new();
@@ -237,6 +260,8 @@ fn offer_cut_short_is_called_back_when_drained() {
     );
     port.put(MCR, MCR_LOOP);
     assert_eq!(port.uart.offer(b"a"), 0);
+    port.get(LSR);
+    assert_eq!(calls.load(Ordering::Relaxed), 1, "loopback has no room");
     port.put(MCR, 0);
     assert_eq!(
         calls.load(Ordering::Relaxed),

@@ -55,7 +55,9 @@ fn time_read_low_then_high_is_one_moment() {
 fn time_written_goes_on_from_there_and_survives_reset() {
     let board = Board::new();
     board.time.advance_to(1000);
+    let low_before = board.get(TIME_LOW);
     board.put(TIME_HIGH, 5);
+    assert_eq!(board.now(), join(5, low_before));
     board.put(TIME_LOW, 7);
     board.time.advance_to(1010);
     assert_eq!(board.now(), (5 << 32) + 17);
@@ -83,6 +85,25 @@ fn alarm_interrupts_when_enabled_until_cleared() {
     assert!(!board.irq.high());
     board.time.advance_to(10_000);
     assert_eq!(board.irq.rises(), 1);
+}
+
+/// The registers of Linux `rtc-goldfish.c`, as numbers.
+#[test]
+fn registers_sit_where_drivers_expect_them() {
+    let board = Board::new();
+    let at = EPOCH_NS + 100;
+    board.put(0x0c, high(at));
+    board.put(0x08, low(at));
+    board.put(0x10, 1);
+    assert_eq!(board.get(0x18), 1);
+    board.time.advance_to(100);
+    assert!(board.irq.high());
+    assert_eq!([board.get(0x00), board.get(0x04)], [low(at), high(at)]);
+    board.put(0x1c, 1);
+    assert!(!board.irq.high());
+    board.put(0x08, low(at + 900));
+    board.put(0x14, 1);
+    assert_eq!(board.get(0x18), 0);
 }
 
 #[test]
