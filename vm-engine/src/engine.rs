@@ -110,6 +110,11 @@ impl<G: Guest> Engine<G> {
         })
     }
 
+    /// Instructions and features of the virtual CPUs.
+    pub fn config(&self) -> &G::Config {
+        &self.config
+    }
+
     /// Guest RAM.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory

@@ -25,6 +25,7 @@ pub struct VcpuShared {
     pub(crate) tlb: Tlb,
     stop: AtomicBool,
     asleep: AtomicBool,
+    waiting: AtomicBool,
     running: AtomicBool,
     sleep: Mutex<()>,
     wake: Condvar,
@@ -43,6 +44,7 @@ impl VcpuShared {
             tlb: Tlb::new(),
             stop: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             running: AtomicBool::new(false),
             sleep: Mutex::new(()),
             wake: Condvar::new(),
@@ -108,6 +110,15 @@ impl VcpuShared {
     /// Whether it sleeps, waiting for an interrupt.
     pub fn is_asleep(&self) -> bool {
         self.asleep.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was waiting for an interrupt when it last stopped.
+    pub fn was_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::SeqCst);
     }
 
     /// Sleeps until attention is wanted.

@@ -213,6 +213,7 @@ impl<G: Guest> Vcpu<G> {
 
     /// Runs guest code until something needs the machine.
     pub fn run(&mut self) -> VmExit {
+        self.shared.set_waiting(false);
         self.shared.set_running(true);
         self.participant.online();
         self.drop_pointers_if_retired();
@@ -442,6 +443,7 @@ impl<G: Guest> Vcpu<G> {
             self.shared.exit_flag.store(0, Ordering::SeqCst);
             self.serve_remote();
             if self.shared.stop_wanted() {
+                self.shared.set_waiting(true);
                 self.shared.attention();
                 return;
             }
@@ -711,6 +713,26 @@ impl<G: Guest> Vcpu<G> {
             Some(Deferred::Probe(addr, bytes, kind)) => self.probe(addr, bytes, kind)?,
         }
         Ok(value)
+    }
+
+    /// Gives what helpers get to code that inspects or changes control registers between runs.
+    pub fn with_env<R>(
+        &mut self,
+        f: impl FnOnce(&mut G::State, &G::Config, &mut dyn SysEnv) -> R,
+    ) -> R {
+        let engine = self.engine.clone();
+        let retired = self.common().retired;
+        let state = self.frame.as_ptr();
+        self.stale = true;
+        let mut env = Env {
+            vcpu: self,
+            retired,
+        };
+        // SAFETY: as in `call_helper`.
+        let result = f(unsafe { &mut (*state).state }, &engine.config, &mut env);
+        self.requests.clear();
+        self.deferred = None;
+        result
     }
 
     /// Reads guest memory as the debugger does: by the current translation, without side effects on devices.

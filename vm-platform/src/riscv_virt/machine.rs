@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vm_boot::riscv::{BootPlan, BootRequest, HartStart, Privilege, StartingHarts};
 use vm_boot::sbi::Sbi;
 use vm_boot::{BootError, Extent};
-use vm_core::{Clock, GuestVirtAddr, Resume, StopCause, VcpuId};
+use vm_core::{Clock, DebugTarget, GuestVirtAddr, Resume, StopCause, VcpuId};
 use vm_device::block::BlockBackend;
 use vm_device::chardev::{CharInput, CharSink};
 use vm_device::firmware::flash::{Flash, FlashAccess, FlashError};
@@ -34,6 +34,7 @@ use vm_frontend::riscv::sys::Riscv;
 use vm_mem::{GuestMemory, MemoryError};
 use vm_osal::{HostClock, TimerThread};
 
+use super::debug::Debugger;
 use super::fdt::{self, FdtConfig, FdtError, MmuType};
 use super::hart_thread::HartThread;
 use super::layout::{self, Region};
@@ -229,6 +230,17 @@ impl Shared {
         self.changed
             .wait(control)
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wait_timeout<'a>(
+        &self,
+        control: MutexGuard<'a, Control>,
+        most: Duration,
+    ) -> MutexGuard<'a, Control> {
+        self.changed
+            .wait_timeout(control, most)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
     pub(super) fn notify(&self) {
@@ -581,6 +593,11 @@ impl Machine {
             .map(|port| port as Arc<dyn CharInput>)
     }
 
+    /// What a debugger or monitor uses.
+    pub fn debugger(&self) -> Arc<dyn DebugTarget> {
+        Arc::new(Debugger::new(self.shared.clone(), self.vcpus.clone()))
+    }
+
     /// The engine, for inspection.
     pub fn engine(&self) -> &Arc<Engine<Riscv>> {
         &self.shared.engine
@@ -652,12 +669,7 @@ impl Machine {
                 drop(control);
                 htif.poll();
                 control = self.shared.lock();
-                control = self
-                    .shared
-                    .changed
-                    .wait_timeout(control, HTIF_POLL)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
+                control = self.shared.wait_timeout(control, HTIF_POLL);
             } else {
                 control = self.shared.wait(control);
             }

@@ -1,5 +1,6 @@
 //! The RISC-V `virt` machine: one PLIC, CLINT timers, a 16550, virtio over mmio and PCIe.
 
+mod debug;
 pub mod fdt;
 mod hart_thread;
 mod htif;

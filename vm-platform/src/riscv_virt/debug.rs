@@ -1,0 +1,230 @@
+//! The machine under a debugger.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use vm_core::{
+    DebugTarget, GuestArch, GuestVirtAddr, NoRegister, Resume, StopCause, Unmapped, VcpuId,
+    Watchpoint,
+};
+use vm_engine::Vcpu;
+use vm_frontend::riscv::sys::{Riscv, csr};
+
+use super::machine::{Order, Shared};
+
+/// Everything a debugger may do to a machine.
+pub(super) struct Debugger {
+    shared: Arc<Shared>,
+    vcpus: Vec<Arc<Mutex<Vcpu<Riscv>>>>,
+    stops: Mutex<(Vec<GuestVirtAddr>, Vec<Watchpoint>)>,
+}
+
+/// Where a register lives.
+enum Register {
+    Pc,
+    Privilege,
+    X(usize),
+    F(usize),
+    Csr(u16),
+}
+
+impl Debugger {
+    pub(super) fn new(shared: Arc<Shared>, vcpus: Vec<Arc<Mutex<Vcpu<Riscv>>>>) -> Self {
+        Self {
+            shared,
+            vcpus,
+            stops: Mutex::default(),
+        }
+    }
+
+    fn vcpu(&self, vcpu: VcpuId) -> MutexGuard<'_, Vcpu<Riscv>> {
+        self.vcpus[vcpu.0 as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&self, name: &str) -> Option<Register> {
+        let numbered = |prefix: char| {
+            let number: usize = name.strip_prefix(prefix)?.parse().ok()?;
+            (number < 32).then_some(number)
+        };
+        match name {
+            "pc" => return Some(Register::Pc),
+            "priv" => return Some(Register::Privilege),
+            _ => {}
+        }
+        if let Some(number) = numbered('x') {
+            return Some(Register::X(number));
+        }
+        if let Some(number) = numbered('f') {
+            return Some(Register::F(number));
+        }
+        csr::registers(self.shared.engine.config())
+            .find(|(_, known)| known == name)
+            .map(|(number, _)| Register::Csr(number))
+    }
+
+    fn apply_stops(&self, stops: &(Vec<GuestVirtAddr>, Vec<Watchpoint>)) {
+        self.shared.engine.set_stops(&stops.0, &stops.1);
+    }
+}
+
+impl DebugTarget for Debugger {
+    fn arch(&self) -> GuestArch {
+        GuestArch::Riscv64
+    }
+
+    fn vcpus(&self) -> u32 {
+        self.vcpus.len() as u32
+    }
+
+    fn pause(&self) {
+        self.shared.stop_for_debugger(StopCause::Paused);
+    }
+
+    fn resume(&self, how: &[Resume]) {
+        for (number, how) in (0..).zip(how) {
+            if *how == Resume::Continue {
+                self.vcpu(VcpuId(number)).start_past_breakpoint();
+            }
+        }
+        let mut control = self.shared.lock();
+        if control.event.is_some() {
+            return;
+        }
+        control.stop = None;
+        control.parked = 0;
+        for (number, how) in how.iter().enumerate().take(self.vcpus.len()) {
+            control.resume[number] = *how;
+            if *how == Resume::Stay {
+                control.parked |= 1 << number;
+            }
+        }
+        control.order = Order::Run;
+        drop(control);
+        self.shared.notify();
+    }
+
+    fn wait(&self, timeout_ms: u64) -> Option<StopCause> {
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        let mut control = self.shared.lock();
+        loop {
+            if self.shared.all_parked(&control) && control.order != Order::Run {
+                if control.event.is_some() {
+                    return Some(StopCause::Ended);
+                }
+                if let Some(cause) = control.stop {
+                    return Some(cause);
+                }
+            }
+            if control.order == Order::Quit {
+                return Some(StopCause::Ended);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            control = self.shared.wait_timeout(control, left);
+        }
+    }
+
+    fn read_register(&self, vcpu: VcpuId, name: &str) -> Result<u64, NoRegister> {
+        let register = self
+            .register(name)
+            .ok_or_else(|| NoRegister(name.to_owned()))?;
+        let vcpu = self.vcpu(vcpu);
+        Ok(match register {
+            Register::Pc => vcpu.state().common.pc,
+            Register::Privilege => vcpu.state().privilege,
+            Register::X(number) => vcpu.state().x[number],
+            Register::F(number) => vcpu.state().f[number],
+            Register::Csr(number) => {
+                let inputs = csr::CsrSnapshot {
+                    time: self.shared.engine.time(),
+                    lines: vcpu.shared().lines(),
+                    retired: vcpu.state().common.retired,
+                };
+                csr::peek(vcpu.state(), self.shared.engine.config(), &inputs, number)
+                    .ok_or_else(|| NoRegister(name.to_owned()))?
+            }
+        })
+    }
+
+    fn write_register(&self, vcpu: VcpuId, name: &str, value: u64) -> Result<(), NoRegister> {
+        let refused = || NoRegister(name.to_owned());
+        let register = self.register(name).ok_or_else(refused)?;
+        let mut vcpu = self.vcpu(vcpu);
+        match register {
+            Register::Pc => vcpu.state_mut().common.pc = value & !1,
+            Register::X(0) | Register::Privilege => return Err(refused()),
+            Register::X(number) => vcpu.state_mut().x[number] = value,
+            Register::F(number) => vcpu.state_mut().f[number] = value,
+            Register::Csr(number) => {
+                let done = vcpu
+                    .with_env(|state, config, env| csr::poke(state, config, env, number, value));
+                return if done { Ok(()) } else { Err(refused()) };
+            }
+        }
+        Ok(())
+    }
+
+    fn read_memory(
+        &self,
+        vcpu: VcpuId,
+        addr: GuestVirtAddr,
+        into: &mut [u8],
+    ) -> Result<(), Unmapped> {
+        self.vcpu(vcpu)
+            .debug_read(addr, into)
+            .map_err(|_| Unmapped(addr))
+    }
+
+    fn write_memory(&self, vcpu: VcpuId, addr: GuestVirtAddr, from: &[u8]) -> Result<(), Unmapped> {
+        self.vcpu(vcpu)
+            .debug_write(addr, from)
+            .map_err(|_| Unmapped(addr))
+    }
+
+    fn set_breakpoints(&self, at: &[GuestVirtAddr]) {
+        let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        stops.0 = at.to_vec();
+        self.apply_stops(&stops);
+    }
+
+    fn set_watchpoints(&self, watch: &[Watchpoint]) {
+        let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        stops.1 = watch.to_vec();
+        self.apply_stops(&stops);
+    }
+
+    fn is_idle(&self, vcpu: VcpuId) -> bool {
+        let peers = self.shared.engine.peers();
+        let stopped = self
+            .shared
+            .sbi
+            .as_ref()
+            .is_some_and(|sbi| sbi.harts().state(vcpu) == vm_boot::sbi::HartState::Stopped);
+        stopped
+            || peers
+                .get(vcpu.0 as usize)
+                .is_some_and(|peer| peer.was_waiting())
+    }
+
+    fn statistics(&self, vcpu: VcpuId) -> Vec<(&'static str, u64)> {
+        let stats = self.vcpu(vcpu).stats();
+        let cache = self.shared.engine.cache_stats();
+        vec![
+            ("guest instructions retired", stats.retired),
+            ("blocks translated", stats.counters.translated),
+            ("block lookups", stats.counters.lookups),
+            ("TLB misses", stats.counters.tlb_misses),
+            ("TLB fills", stats.tlb.fills),
+            ("TLB flushes", stats.tlb.flushes),
+            ("TLB page flushes", stats.tlb.page_flushes),
+            ("helper calls", stats.counters.helper_calls),
+            ("device accesses", stats.counters.device_accesses),
+            ("exceptions", stats.counters.exceptions),
+            ("interrupts", stats.counters.interrupts),
+            ("blocks in cache", cache.blocks as u64),
+            ("bytes of code in cache", cache.bytes as u64),
+            ("code invalidations", cache.invalidations),
+        ]
+    }
+}
