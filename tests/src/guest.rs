@@ -30,7 +30,12 @@ pub struct Guest {
 impl Guest {
     /// Starts the machine on the chosen emulator.
     pub fn start(launch: &Launch, cache: &Cache) -> Self {
-        let mut command = launch.command(Emulator::chosen(), cache);
+        Self::start_on(Emulator::chosen(), launch, cache)
+    }
+
+    /// Starts the machine on `emulator`.
+    pub fn start_on(emulator: Emulator, launch: &Launch, cache: &Cache) -> Self {
+        let mut command = launch.command(emulator, cache);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -51,9 +56,14 @@ impl Guest {
     /// Starts Debian's kernel with the standard initramfs and waits for the shell.
     pub fn boot_to_shell(launch: &Launch, cache: &Cache) -> Self {
         let mut guest = Self::start(launch, cache);
-        guest.wait_for("guest: shell", boot_limit());
-        guest.wait_for("guest# ", limit(30));
+        guest.wait_for_shell();
         guest
+    }
+
+    /// Waits for the shell of the standard initramfs.
+    pub fn wait_for_shell(&mut self) {
+        self.wait_for("guest: shell", boot_limit());
+        self.wait_for("guest# ", limit(30));
     }
 
     /// Waits for `wanted` on the console, after everything waited for before, and returns what came

@@ -64,8 +64,7 @@ fn reboot_without_no_reboot_starts_the_kernel_again() {
     let mut guest = Guest::boot_to_shell(&launch, &cache);
     guest.type_line("reboot -f");
     guest.wait_for("Linux version", boot_limit());
-    guest.wait_for("guest: shell", boot_limit());
-    guest.wait_for("guest# ", limit(30));
+    guest.wait_for_shell();
     guest.type_line("exit");
     expect_exit(&mut guest, exit_code::POWER_OFF);
 }
