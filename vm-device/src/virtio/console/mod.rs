@@ -260,6 +260,9 @@ mod tests {
         assert_eq!(console.offer(b"typed"), 3);
         assert_eq!(rig.rings[0].wait_used().1, 3);
         assert_eq!(rig.get(BUFFERS, 3), b"typ");
+        rig.rings[0].add(&[writable(BUFFERS, 3)]);
+        assert_eq!(console.offer(b"e"), 1);
+        assert_eq!(rig.rings[0].wait_used().1, 1);
     }
 
     #[test]

@@ -6,8 +6,10 @@ use vm_core::NoIrq;
 use super::*;
 use crate::BusDevice;
 use crate::block::BlockBackend;
+use crate::chardev::{CharInput, NoSink};
 use crate::pci::{PciRoot, Space};
 use crate::virtio::block::VirtioBlock;
+use crate::virtio::console::VirtioConsole;
 use crate::virtio::driver::*;
 use crate::virtio::spec::{isr, status};
 
@@ -80,7 +82,8 @@ impl Found {
             notify_multiplier: 0,
             access: 0,
         };
-        assert_eq!(found.config_read(0, WORD), 0x1042_1af4);
+        let id = 0x1040 + found.function.control.device().device_type() as u64;
+        assert_eq!(found.config_read(0, WORD), id << 16 | 0x1af4);
         assert_eq!(found.config_read(0x3d, BYTE), 1);
         for at in [0x20, 0x24] {
             found.config_write(at, WORD, 0xffff_ffff);
@@ -163,6 +166,10 @@ impl Registers for Found {
 }
 
 fn rig() -> Rig<Found> {
+    rig_of(VirtioBlock::new(Arc::new(Pattern), "pci-disk"))
+}
+
+fn rig_of(device: Arc<dyn VirtioDevice>) -> Rig<Found> {
     let memory = guest_ram();
     let irq = Arc::new(Wire::default());
     let lines = std::array::from_fn(|line| match line {
@@ -170,8 +177,7 @@ fn rig() -> Rig<Found> {
         _ => Arc::new(NoIrq),
     });
     let root = PciRoot::new(lines);
-    let disk = VirtioBlock::new(Arc::new(Pattern), "pci-disk");
-    let function = VirtioPci::new("pci-disk", disk, memory.clone(), root.intx(SLOT as u8));
+    let function = VirtioPci::new("pci-device", device, memory.clone(), root.intx(SLOT as u8));
     root.insert(SLOT as u8, function.clone()).unwrap();
     let window = root.window(Space::Memory, WINDOW);
     let registers = Found::probe(function, root.ecam(), window);
@@ -238,6 +244,27 @@ fn disk_without_bus_mastering_waits_for_it() {
     let both = command::MEMORY | command::BUS_MASTER;
     rig.registers.config_write(4, HALF, u64::from(both));
     assert_eq!(rig.rings[0].wait_used().1, 1);
+}
+
+#[test]
+fn input_without_bus_mastering_waits_for_it() {
+    let console = VirtioConsole::new(Arc::new(NoSink));
+    let mut rig = rig_of(console.clone());
+    rig.start(u64::MAX);
+    rig.rings[0].add(&[writable(BUFFERS, 8)]);
+    rig.registers
+        .config_write(4, HALF, u64::from(command::MEMORY));
+    assert_eq!(console.offer(b"abc"), 0);
+    assert_eq!((rig.rings[0].used_index(), rig.get(BUFFERS, 1)[0]), (0, 0));
+    let (sender, ready) = std::sync::mpsc::channel();
+    console.on_ready(Arc::new(move || drop(sender.send(()))));
+    let both = command::MEMORY | command::BUS_MASTER;
+    rig.registers.config_write(4, HALF, u64::from(both));
+    ready
+        .recv_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
+    assert_eq!(console.offer(b"abc"), 3);
+    assert_eq!(rig.rings[0].wait_used().1, 3);
 }
 
 #[test]
