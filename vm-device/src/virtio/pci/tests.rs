@@ -257,7 +257,7 @@ fn input_without_bus_mastering_waits_for_it() {
     assert_eq!(console.offer(b"abc"), 0);
     assert_eq!((rig.rings[0].used_index(), rig.get(BUFFERS, 1)[0]), (0, 0));
     let (sender, ready) = std::sync::mpsc::channel();
-    console.on_ready(Arc::new(move || drop(sender.send(()))));
+    console.on_ready(Arc::new(move || _ = sender.send(())));
     let both = command::MEMORY | command::BUS_MASTER;
     rig.registers.config_write(4, HALF, u64::from(both));
     ready
