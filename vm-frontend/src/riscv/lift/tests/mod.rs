@@ -1,6 +1,9 @@
 //! Tests of the lifter.
 
 mod blocks;
+mod differential;
+mod machine;
+mod program;
 mod whole_table;
 
 use vm_core::GuestPhysAddr;
