@@ -21,11 +21,16 @@ pub mod guests;
 pub mod lint;
 pub mod test;
 
-/// The root directory of the repository.
+/// The root directory of the repository: the one that cargo runs this process for, or else the one that
+/// this crate was built in (another checkout may have built it into a shared target directory).
 pub fn repository() -> PathBuf {
-    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    xtask
-        .parent()
-        .expect("invariant: xtask is a folder of the repository")
+    let run_for = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let built_in = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    run_for
+        .iter()
+        .chain([&built_in])
+        .flat_map(|dir| dir.ancestors())
+        .find(|dir| dir.join("xtask/Cargo.toml").exists())
+        .unwrap_or(&built_in)
         .to_owned()
 }
