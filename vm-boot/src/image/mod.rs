@@ -1,7 +1,7 @@
 //! Kernel and firmware files: what they are, and what they hold once unpacked.
 //!
 //! One file per format. [`Program::from_file`] peels off gzip and EFI zboot until a flat Image, an ELF file or,
-//! where the [`Role`](crate::Role) allows it, a headerless binary remains.
+//! where the [`Role`] allows it, a headerless binary remains.
 
 mod bytes;
 mod bzimage;
