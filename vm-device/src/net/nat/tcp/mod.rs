@@ -269,3 +269,18 @@ fn trouble(error: Errno) -> Option<Trouble> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_tells_unreachable_from_refused() {
+        assert_eq!(
+            trouble(Errno::NETUNREACH),
+            Some(Trouble::NetworkUnreachable)
+        );
+        assert_eq!(trouble(Errno::TIMEDOUT), Some(Trouble::HostUnreachable));
+        assert_eq!(trouble(Errno::CONNREFUSED), None);
+    }
+}

@@ -194,3 +194,25 @@ pub(super) fn refuse(cable: &mut Cable, key: FlowKey, segment: &Segment<'_>) {
     };
     send(cable, key, header, (&[], &[]));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quote_names_the_connection_and_the_position_of_its_syn() {
+        let key = FlowKey {
+            guest: "10.0.2.15:40000".parse().unwrap(),
+            remote: "192.0.2.1:80".parse().unwrap(),
+        };
+        let bytes = quote(key, Seq(0x0102_0304));
+        let packet = Ipv4Packet::new_unchecked(&bytes);
+        assert!(packet.verify_checksum());
+        assert_eq!(
+            (packet.src_addr(), packet.dst_addr()),
+            (*key.guest.ip(), *key.remote.ip())
+        );
+        assert_eq!(packet.next_header(), IpProtocol::Tcp);
+        assert_eq!(bytes[20..], [0x9c, 0x40, 0, 80, 1, 2, 3, 4]);
+    }
+}

@@ -330,8 +330,10 @@ fn tcp_many_connections_at_once_are_kept_apart() {
     server.join().unwrap();
 }
 
+/// A restricted guest with a forward, which works all the same.
 fn forwarded_guest() -> (Guest, std::net::SocketAddrV4) {
     let config = NatConfig {
+        restrict: true,
         forwards: vec!["tcp::0-:80".parse().unwrap()],
         ..NatConfig::default()
     };

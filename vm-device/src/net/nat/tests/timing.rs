@@ -281,3 +281,34 @@ fn syn_flood_keeps_a_bounded_number_of_connections() {
     // The one unused for longest had to go.
     assert_eq!(flags(&line.say(0, "", b"x")), ["R"]);
 }
+
+#[test]
+fn data_held_back_by_a_full_card_goes_on_when_there_is_room() {
+    let mut line = Line::open();
+    let keep_alive = line.guest.wrapping_sub(1);
+    for _ in 0..60 {
+        let probe = frame(line.port, PORT, keep_alive, Some(line.host), "", b"");
+        line.bare.frame(&probe, MOMENT);
+    }
+    // Ten segments of up to 536 bytes may leave, and the card has room for four.
+    line.server.write_all(&[7; 5000]).unwrap();
+    let mut bytes = 0;
+    for _ in 0..20 {
+        line.bare.idle(MOMENT);
+    }
+    for _ in 0..2 {
+        let seen: Vec<_> = line
+            .bare
+            .frames()
+            .iter()
+            .filter_map(|frame| seen(frame))
+            .collect();
+        bytes += seen.iter().map(|seen| seen.data.len()).sum::<usize>();
+        if bytes == 4 * 536 {
+            // No word of the guest, no timer: room is enough.
+            line.bare.idle(MOMENT);
+            line.bare.idle(MOMENT);
+        }
+    }
+    assert_eq!(bytes, 5000);
+}
