@@ -38,14 +38,20 @@ pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
             let target = c.here() + i64::from(insn.imm);
             jump_to(c, insn, target)
         }
-        JumpRegister => match c.known(insn.rs1) {
-            Known::PageRelative(base) => {
-                let target = base.wrapping_add(insn.imm.into()) & !1;
-                jump_to(c, insn, target)
-            }
-            _ => indirect(c, insn),
+        JumpRegister => match direct(c, insn) {
+            Some(target) => jump_to(c, insn, target),
+            None => indirect(c, insn),
         },
     })
+}
+
+/// Where a `jalr` goes if the block itself says so, as after `auipc`. Blocks name no targets beyond 2 GiB.
+fn direct(c: &Context, insn: &Insn) -> Option<i64> {
+    let Known::PageRelative(base) = c.known(insn.rs1) else {
+        return None;
+    };
+    let target = base.wrapping_add(insn.imm.into()) & !1;
+    i32::try_from(target).is_ok().then_some(target)
 }
 
 /// Whether the hart cannot execute at this offset (or address), having no C extension.

@@ -116,7 +116,8 @@ pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
         ToBits(ty) => {
             let from = c.f(insn.rs1);
             if let Some(dst) = c.x_dst(insn.rd) {
-                c.b.op(Ir::Mov, integer_of(ty), Ext::Sign, dst, [from.into()]);
+                let ext = if ty == F64 { Ext::Zero } else { Ext::Sign };
+                c.b.op(Ir::Mov, integer_of(ty), ext, dst, [from.into()]);
             }
         }
         FromBits(ty) => {
