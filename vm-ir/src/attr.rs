@@ -479,11 +479,13 @@ pub enum Attr {
     },
     /// Fence.
     Fence(FenceSet),
-    /// Start of a guest instruction.
+    /// Start of a guest instruction, or (length zero) a restart point inside one: should an operation behind it fault,
+    /// what stands before it has been done and the instruction, started again, goes on from there (x86 `rep`,
+    /// RISC-V `vstart`).
     Insn {
         /// Bytes from the start of the block's page.
         offset: u16,
-        /// Length in bytes.
+        /// Length in bytes; zero for a restart point.
         len: u8,
     },
 }

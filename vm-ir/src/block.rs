@@ -2,7 +2,7 @@
 
 use vm_core::GuestPhysAddr;
 
-use crate::attr::Cond;
+use crate::attr::{Attr, Cond};
 use crate::inst::{Inst, Operand};
 use crate::slot::Type;
 
@@ -106,4 +106,29 @@ pub struct Block {
     pub guest_bytes: u32,
     /// The other physical page, for the one instruction that straddles two.
     pub second_page: Option<GuestPhysAddr>,
+}
+
+impl Block {
+    /// Guest instructions and bytes as the markers count them; restart points do not count.
+    pub fn marked(&self) -> (u32, u32) {
+        self.insts
+            .iter()
+            .fold((0, 0), |(insns, bytes), inst| match inst.attr {
+                Attr::Insn { len, .. } if len != 0 => (insns + 1, bytes + u32::from(len)),
+                _ => (insns, bytes),
+            })
+    }
+}
+
+impl Terminator {
+    /// What it reads.
+    pub fn operands(&self) -> [Operand; 2] {
+        match *self {
+            Self::Branch { a, b, .. } => [a, b],
+            Self::Indirect { target: only, .. } | Self::Exception { value: only, .. } => {
+                [only, Operand::None]
+            }
+            Self::Jump { .. } | Self::Exit { .. } | Self::Dispatch => [Operand::None; 2],
+        }
+    }
 }

@@ -59,14 +59,13 @@ impl BlockBuilder {
     pub fn insn(&mut self, offset: u16, len: u8) {
         self.block.guest_insns += 1;
         self.block.guest_bytes += u32::from(len);
-        self.push(Inst {
-            op: Op::Insn,
-            ty: Type::I64,
-            ext: Ext::Zero,
-            dst: None,
-            args: NO_ARGS,
-            attr: Attr::Insn { offset, len },
-        });
+        self.push(Inst::marker(offset, len));
+    }
+
+    /// Marks a restart point inside the guest instruction at `offset`: what has been done so far stays done when an
+    /// operation behind it faults.
+    pub fn restart(&mut self, offset: u16) {
+        self.push(Inst::marker(offset, 0));
     }
 
     /// Adds an operation without attribute.

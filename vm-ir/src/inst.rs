@@ -83,8 +83,22 @@ pub struct Inst {
 }
 
 impl Inst {
-    /// The slots it reads.
+    /// The marker of a guest instruction at `offset` bytes from the start of its page, or, when `len` is zero, of
+    /// a restart point inside the instruction at that offset.
+    pub const fn marker(offset: u16, len: u8) -> Self {
+        Self {
+            op: Op::Insn,
+            ty: Type::I64,
+            ext: Ext::Zero,
+            dst: None,
+            args: [Operand::None; 4],
+            attr: Attr::Insn { offset, len },
+        }
+    }
+
+    /// The slots it reads: operands, and the destination when it keeps part of it.
     pub fn reads(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.args.iter().filter_map(|arg| arg.slot())
+        let kept = self.dst.filter(|_| self.ext == Ext::Keep);
+        self.args.iter().filter_map(|arg| arg.slot()).chain(kept)
     }
 }

@@ -11,13 +11,18 @@
 //!
 //! `docs/ir.md` explains the representation with worked examples.
 
+#[cfg(test)]
+mod arbitrary;
 mod attr;
 mod block;
 mod builder;
 pub mod eval;
 mod inst;
 mod op;
+pub mod passes;
 mod slot;
+pub mod text;
+mod verify;
 
 pub use attr::{
     Attr, Cond, Endian, FenceSet, FlagCond, FlagKind, FpToIntRule, HelperId, MemAttr, MemOrder,
@@ -28,3 +33,4 @@ pub use builder::BlockBuilder;
 pub use inst::{Ext, Inst, Operand};
 pub use op::{AttrClass, Class, Effects, Op, OpInfo};
 pub use slot::{HelperDecl, Slot, SlotDecl, StateLayout, Type};
+pub use verify::{VerifyError, Violation, verify};

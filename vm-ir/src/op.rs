@@ -15,7 +15,7 @@ pub enum Class {
     Wide,
     /// A flag group slot.
     Flags,
-    /// A slot of any type but flags, or a constant.
+    /// A slot of any type, or a constant; flag groups can only be moved.
     Any,
     /// An integer or nothing.
     OptInt,
@@ -135,6 +135,14 @@ impl Op {
         &Self::TABLE[self as usize]
     }
 
+    /// Whether the index of its lane attribute means something: a lane number or a shift count.
+    pub const fn uses_lane_index(self) -> bool {
+        matches!(
+            self,
+            Self::VecShl | Self::VecShr | Self::VecSar | Self::VecExtract | Self::VecInsert
+        )
+    }
+
     /// The operation of this name in the text form.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::TABLE
@@ -146,7 +154,8 @@ impl Op {
 
 ops! {
     // --- markers and moves -----------------------------------------------------------------------------------
-    /// A guest instruction starts here; everything up to the next marker is that instruction.
+    /// A guest instruction starts here; everything up to the next marker is that instruction. With length zero, a
+    /// restart point inside it.
     Insn "insn" None [] Insn NONE;
     /// The operand. Between types of equal size it moves the bits; from a wider slot, the low bits.
     Mov "mov" Any [Any] None NONE;
@@ -253,7 +262,7 @@ ops! {
     FunnelShr "funnel_shr" Int [Int Int Int] None NONE;
 
     // --- 128-bit integers --------------------------------------------------------------------------------------
-    /// Low and high half to a 128-bit integer.
+    /// Low and high half to a 128-bit integer; the type is the result's.
     Pair "pair" Wide [Int Int] None NONE;
     /// Low half.
     Low "low" Int [Wide] None NONE;
@@ -343,8 +352,8 @@ ops! {
     FpLtQuiet "fp_ltq" Int [Fp Fp] None ACCRUES;
     /// 1 when less or equal; Invalid for signalling NaNs only.
     FpLeQuiet "fp_leq" Int [Fp Fp] None ACCRUES;
-    /// Comparison to a flag group (x86 `ucomisd`, Arm `fcmp`); the attribute's group is set as
-    /// [`crate::FlagKind::Bits`] of the x86 places.
+    /// Comparison to a flag group of kind [`crate::FlagKind::Bits`] as x86 `ucomisd` sets it: equal Z, less C,
+    /// unordered Z, P and C; Invalid for signalling NaNs only.
     FpCmpFlags "fp_cmpflags" Flags [Fp Fp] None ACCRUES;
     /// Class of the operand, one of ten bits (RISC-V F 13.9).
     FpClass "fp_class" Int [Fp] None NONE;

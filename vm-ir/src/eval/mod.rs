@@ -11,7 +11,9 @@
 //! | flag groups and their encoding | [`flags`] |
 //! | IEEE arithmetic | `float` |
 //! | 128-bit vectors | `vector` |
+//! | whole blocks | [`block`] |
 
+pub mod block;
 pub mod flags;
 mod float;
 mod int;
