@@ -16,7 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(in crate::riscv) use tests::random_encodings;
+pub(in crate::riscv) use tests::{one_encoding_each, random_encodings};
 
 pub use table::Op;
 

@@ -18,12 +18,15 @@ impl Random {
     }
 }
 
+/// The bits of an encoding that are not fixed.
+pub(super) fn free_bits(row: &Row) -> u32 {
+    !row.pattern.mask & (u32::MAX >> (32 - 8 * u32::from(length(row.pattern.bits as u16))))
+}
+
 /// An encoding of `row` with random operands; a rounding mode is a valid one.
 pub(super) fn of_row(row: &Row, random: &mut Random) -> u32 {
     loop {
-        let free =
-            !row.pattern.mask & (u32::MAX >> (32 - 8 * u32::from(length(row.pattern.bits as u16))));
-        let word = row.pattern.bits | random.next() as u32 & free;
+        let word = row.pattern.bits | random.next() as u32 & free_bits(row);
         if row.pattern.matches(word) {
             return word;
         }

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod differential;
+mod golden;
 mod machine;
 mod program;
 mod whole_table;

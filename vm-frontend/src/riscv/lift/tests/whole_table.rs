@@ -3,9 +3,10 @@
 use vm_ir::{Attr, AttrClass, Class, Effects, Op as Ir};
 
 use super::*;
+use crate::guest::Guest;
 use crate::riscv::decode::random_encodings;
 use crate::riscv::state::SLOTS;
-use crate::riscv::sys::HELPERS;
+use crate::riscv::sys::{HELPERS, Riscv};
 
 fn modes() -> impl Iterator<Item = Mode> {
     [0, 1, 3]
@@ -75,6 +76,15 @@ fn lift_every_instruction_gives_operations_as_the_table_says() {
                     "{word:08x} uses x0: {inst:?}"
                 );
             }
+        }
+    });
+}
+
+#[test]
+fn lift_every_instruction_gives_a_block_that_verifies() {
+    every_block(|word, block| {
+        if let Err(error) = vm_ir::verify(block, Riscv::layout()) {
+            panic!("{word:08x}: {error}");
         }
     });
 }
