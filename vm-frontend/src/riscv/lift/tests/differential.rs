@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use vm_core::GuestVirtAddr;
 
-use super::machine::{Machine, Stop};
+use super::machine::Machine;
 use super::program::{BASE, ENTRY, Program};
 use crate::riscv::decode::{Decoder, Op};
 use crate::riscv::disasm::{Style, disassemble};
@@ -36,17 +36,14 @@ fn emulated(command: &[&str], program: &Program) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Runs a program here.
-fn ours(program: &Program) -> Vec<u8> {
-    let mut machine = Machine::new(BASE, program.image.clone(), ENTRY);
-    assert_eq!(machine.run(), Stop::Call, "at {:#x}", machine.pc);
+/// Runs a program here, its blocks as they are lifted or after the passes.
+fn ours(program: &Program, optimized: bool) -> Vec<u8> {
+    let mut machine = Machine::new(BASE, &program.image, ENTRY, optimized);
+    machine.run();
     let (data, bytes) = program.output();
-    assert_eq!(
-        (machine.x(17), machine.x(11), machine.x(12)),
-        (64, data, bytes),
-        "write"
-    );
-    machine.bytes(data, bytes).to_vec()
+    let call = (machine.x(17), machine.x(11), machine.x(12));
+    assert_eq!(call, (64, data, bytes), "write, at {:#x}", machine.pc);
+    machine.bytes(data, bytes)
 }
 
 /// The emulators to try: the one that `RISCV_EMULATOR` names with its arguments, the one that `cargo xtask guests`
@@ -130,10 +127,12 @@ fn difference(program: &Program, ours: &[u8], theirs: &[u8]) -> Option<String> {
 /// Runs a program on both sides.
 fn check(command: &[&str], program: &Program, what: &str) {
     let theirs = emulated(command, program).expect("the emulator ran before");
-    let ours = ours(program);
-    assert_eq!(theirs.len(), ours.len());
-    if let Some(text) = difference(program, &ours, &theirs) {
-        panic!("{what}: {text}");
+    for optimized in [false, true] {
+        let ours = ours(program, optimized);
+        assert_eq!(theirs.len(), ours.len());
+        if let Some(text) = difference(program, &ours, &theirs) {
+            panic!("{what}, passes: {optimized}: {text}");
+        }
     }
 }
 

@@ -1,324 +1,180 @@
-//! A machine that runs lifted user-mode code: flat memory, registers by slot number, one operation at a time by
-//! [`vm_ir::eval`], written for plainness. It shares nothing with the engine.
+//! A machine that runs lifted user-mode code block by block on [`vm_ir::eval`]'s machine.
 
-use vm_core::GuestPhysAddr;
-use vm_ir::eval::{FpControl, compare, constant, evaluate};
-use vm_ir::{
-    Attr, AttrClass, Block, BlockKey, Ext, Inst, MemAttr, Op as Ir, Operand, Slot, Terminator, Type,
-};
+use std::cell::Cell;
+
+use vm_core::{GuestPhysAddr, PAGE_BYTES};
+use vm_ir::eval::FpControl;
+use vm_ir::eval::block::{End, Fault, Machine as Blocks};
+use vm_ir::passes::optimize;
+use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Op as Ir, Slot, verify};
 use vm_softfloat::{Env, Rounding};
 
-use super::{MACHINE, limits};
-use crate::guest::{CodePage, Exception};
+use super::MACHINE;
+use crate::guest::{CodePage, Exception, Guest, LiftLimits};
 use crate::riscv::isa::IsaConfig;
 use crate::riscv::lift::lift;
-use crate::riscv::state::{SLOTS, X};
-use crate::riscv::sys::{CsrOp, HELPER_CSR};
+use crate::riscv::state::X;
+use crate::riscv::sys::{CsrOp, HELPER_CSR, Riscv};
 
-/// Why [`Machine::run`] stopped.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// `ecall`; the program counter stands at it.
-    Call,
-    /// Another exception: its code and value.
-    Exception(u32, u64),
-}
-
-/// Everything about a running program.
+/// A running program.
 pub(super) struct Machine {
     config: IsaConfig,
-    slots: [u64; SLOTS],
-    temps: Vec<u64>,
+    blocks: Blocks,
     pub(super) pc: u64,
     frm: u8,
-    fp: FpControl,
-    base: u64,
-    memory: Vec<u8>,
-    /// Address and value of the reservation.
-    reservation: Option<(u64, u64)>,
+    optimized: bool,
 }
 
-struct Code<'a>(&'a Machine, u64);
+struct Code<'a>(&'a Blocks);
+
+impl Code<'_> {
+    fn fetch(&self, addr: u64) -> u16 {
+        let mut bytes = [0; 2];
+        self.0
+            .memory
+            .read(addr, &mut bytes)
+            .expect("the program's code is there");
+        u16::from_le_bytes(bytes)
+    }
+}
 
 impl CodePage for Code<'_> {
     fn half(&mut self, offset: u16) -> u16 {
-        self.0.load(self.1 + u64::from(offset), 2) as u16
+        self.fetch(self.0.page_base + u64::from(offset))
     }
 
     fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
-        let next = self.1 + vm_core::PAGE_BYTES;
-        Ok((GuestPhysAddr(next), self.0.load(next, 2) as u16))
+        let next = self.0.page_base + PAGE_BYTES;
+        Ok((GuestPhysAddr(next), self.fetch(next)))
     }
 }
 
 impl Machine {
-    /// Memory begins at `base`, execution at `pc`.
-    pub(super) fn new(base: u64, memory: Vec<u8>, pc: u64) -> Self {
+    /// Memory begins at `base`, a multiple of the page size; execution begins at `pc`. Blocks go through the passes
+    /// when `optimized`.
+    pub(super) fn new(base: u64, image: &[u8], pc: u64, optimized: bool) -> Self {
+        let mut blocks = Blocks::new(Riscv::layout());
+        for page in (base..base + image.len() as u64).step_by(PAGE_BYTES as usize) {
+            blocks.memory.map(page, true);
+        }
+        blocks.memory.set(base, image);
+        blocks.fp = FpControl {
+            rules: Env::riscv(Rounding::NearestEven),
+            ..FpControl::default()
+        };
+        let config = "max".parse().expect("a model");
         Self {
-            config: "max".parse().expect("a model"),
-            slots: [0; SLOTS],
-            temps: Vec::new(),
+            config,
+            blocks,
             pc,
             frm: 0,
-            fp: FpControl {
-                rules: Env::riscv(Rounding::NearestEven),
-                ..FpControl::default()
-            },
-            base,
-            memory,
-            reservation: None,
+            optimized,
         }
     }
 
     pub(super) fn x(&self, number: u16) -> u64 {
-        self.slots[usize::from(X + number)]
+        self.blocks.get(Riscv::layout(), Slot::state(X + number))[0]
     }
 
-    pub(super) fn bytes(&self, addr: u64, len: u64) -> &[u8] {
-        let at = (addr - self.base) as usize;
-        &self.memory[at..at + len as usize]
+    pub(super) fn bytes(&self, addr: u64, len: u64) -> Vec<u8> {
+        let mut bytes = vec![0; len as usize];
+        self.blocks
+            .memory
+            .read(addr, &mut bytes)
+            .expect("the program's data is there");
+        bytes
     }
 
-    fn load(&self, addr: u64, len: u64) -> u64 {
-        self.bytes(addr, len)
-            .iter()
-            .rev()
-            .fold(0, |value, &byte| value << 8 | u64::from(byte))
-    }
-
-    fn store(&mut self, addr: u64, len: u64, value: u64) {
-        let at = (addr - self.base) as usize;
-        let len = len as usize;
-        self.memory[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
-    }
-
-    /// Runs until an exception.
-    pub(super) fn run(&mut self) -> Stop {
+    /// Runs until `ecall`, before which the program counter then stands.
+    pub(super) fn run(&mut self) {
         loop {
-            let page = self.pc & !(vm_core::PAGE_BYTES - 1);
-            let key = BlockKey {
-                phys_pc: GuestPhysAddr(self.pc),
-                mode: MACHINE,
-            };
-            let block = lift(&self.config, key, &mut Code(self, page), limits())
-                .expect("code of the program is there");
-            if let Some(stop) = self.block(&block, page) {
-                return stop;
+            self.blocks.page_base = self.pc & !(PAGE_BYTES - 1);
+            let mut block = self.lift(64);
+            // The helper sees the flags as they were before the block, so what calls it is a block of its own.
+            if let Some(before) = insns_before_call(&block) {
+                block = self.lift(before.max(1));
             }
-        }
-    }
-
-    fn block(&mut self, block: &Block, page: u64) -> Option<Stop> {
-        self.temps = vec![0; block.temps.len()];
-        for inst in &block.insts {
-            if let Attr::Insn { offset, .. } = inst.attr {
-                self.pc = page + u64::from(offset);
-            } else if let Some(stop) = self.inst(inst, page) {
-                return Some(stop);
+            verify(&block, Riscv::layout()).unwrap_or_else(|error| panic!("{error}"));
+            if self.optimized {
+                optimize(&mut block, Riscv::layout());
+                verify(&block, Riscv::layout())
+                    .unwrap_or_else(|error| panic!("optimized: {error}"));
             }
-        }
-        let to = |offset: i64| page.wrapping_add_signed(offset);
-        self.pc = match block.terminator {
-            Terminator::Jump { offset, .. } | Terminator::Exit { offset } => to(offset),
-            Terminator::Branch {
-                cond,
-                ty,
-                a,
-                b,
-                taken,
-                fallthrough,
-            } => {
-                let holds = compare(cond, ty, self.read(a, ty), self.read(b, ty));
-                to(if holds { taken } else { fallthrough })
-            }
-            Terminator::Indirect { target, .. } => self.read(target, Type::I64),
-            Terminator::Exception { code, value } => {
-                let call = (8..=11).contains(&code.0);
-                let value = self.read(value, Type::I64);
-                return Some(if call {
-                    Stop::Call
-                } else {
-                    Stop::Exception(code.0, value)
-                });
-            }
-            Terminator::Dispatch => panic!("user code does not return from traps"),
-        };
-        None
-    }
-
-    /// An operand in a type, zero-extended.
-    fn read(&self, operand: Operand, ty: Type) -> u64 {
-        let value = match operand {
-            Operand::Imm(value) => value as u64,
-            Operand::Slot(slot) if slot.is_temp() => self.temps[slot.index()],
-            Operand::Slot(slot) => self.slots[slot.index()],
-            Operand::None => panic!("an operand is missing"),
-        };
-        value & mask(ty)
-    }
-
-    fn write(&mut self, dst: Option<Slot>, ty: Type, ext: Ext, value: u64) {
-        let value = match ext {
-            Ext::Zero => value & mask(ty),
-            Ext::Sign => sign_extend(value, ty.bits()) as u64,
-            Ext::Ones => value | !mask(ty),
-            Ext::Keep => panic!("RISC-V registers are written whole"),
-        };
-        match dst {
-            None => {}
-            Some(slot) if slot.is_temp() => self.temps[slot.index()] = value,
-            Some(slot) => self.slots[slot.index()] = value,
-        }
-    }
-
-    fn inst(&mut self, inst: &Inst, page: u64) -> Option<Stop> {
-        let arg = |n: usize| self.read(inst.args[n], inst.ty);
-        match inst.op {
-            Ir::Fence => None,
-            Ir::Load | Ir::Store => self.access(inst),
-            Ir::RaiseIf => {
-                let Attr::Cond(cond) = inst.attr else {
-                    panic!("{inst:?}")
-                };
-                let raised = compare(cond, inst.ty, arg(0), arg(1));
-                raised.then(|| Stop::Exception(arg(2) as u32, arg(3)))
-            }
-            Ir::Call => self.call(inst),
-            Ir::LoadReserved | Ir::StoreConditional => self.reserved(inst),
-            op if op.info().attr == AttrClass::Mem => self.atomic(inst),
-            _ => {
-                let args = inst.args.map(|arg| match arg {
-                    Operand::None => [0; 5],
-                    Operand::Imm(value) => constant(value),
-                    Operand::Slot(slot) => [*self.slot(slot), 0, 0, 0, 0],
-                });
-                let value = evaluate(inst, args, [0; 5], page, &mut self.fp)
-                    .unwrap_or_else(|| panic!("{inst:?} computes nothing"));
-                if let Some(dst) = inst.dst {
-                    *self.slot(dst) = value[0];
+            match self.step(&block) {
+                End::Goes { pc, .. } | End::Exits { pc: Some(pc) } => self.pc = pc,
+                End::Faults {
+                    pc,
+                    fault:
+                        Fault::Exception {
+                            code: ExceptionCode(8..=11),
+                            ..
+                        },
+                } => {
+                    self.pc = pc;
+                    return;
                 }
-                None
+                other => panic!("at {:#x}: {other:?}", self.pc),
             }
         }
     }
 
-    fn slot(&mut self, slot: Slot) -> &mut u64 {
-        let slots: &mut [u64] = if slot.is_temp() {
-            &mut self.temps
-        } else {
-            &mut self.slots
+    fn lift(&self, max_insns: u32) -> Block {
+        let key = BlockKey {
+            phys_pc: GuestPhysAddr(self.pc),
+            mode: MACHINE,
         };
-        &mut slots[slot.index()]
+        let limits = LiftLimits {
+            max_insns,
+            stop_before: &[],
+        };
+        lift(&self.config, key, &mut Code(&self.blocks), limits).expect("the code is there")
     }
 
-    fn access(&mut self, inst: &Inst) -> Option<Stop> {
-        let Attr::Mem(mem) = inst.attr else {
-            panic!("{inst:?}")
+    fn step(&mut self, block: &Block) -> End {
+        let fcsr = Cell::new(None);
+        let before = self.frm << 5 | self.blocks.fp.flags as u8;
+        let mut helper = |helper: HelperId, args: [u64; 3], _: &mut [u8]| {
+            assert_eq!(helper, HELPER_CSR, "programs call no other");
+            let (old, new) = csr(before, args);
+            fcsr.set(Some(new));
+            Ok(old)
         };
-        let addr = self
-            .read(inst.args[0], Type::I64)
-            .wrapping_add(self.read(inst.args[2], Type::I64));
-        if inst.op == Ir::Store {
-            let value = self.read(inst.args[3], inst.ty);
-            self.store(addr, mem.bytes(), value);
-        } else {
-            let value = extended(mem, self.load(addr, mem.bytes()));
-            self.write(inst.dst, inst.ty, inst.ext, value);
+        let end = self.blocks.run(block, Riscv::layout(), &mut helper);
+        if let Some(fcsr) = fcsr.get() {
+            self.frm = fcsr >> 5;
+            self.blocks.fp.flags = u32::from(fcsr & 0x1f);
+            self.blocks.fp.rounding =
+                Rounding::from_riscv(self.frm).expect("programs set no reserved rounding");
         }
-        None
-    }
-
-    fn atomic(&mut self, inst: &Inst) -> Option<Stop> {
-        let Attr::Mem(mem) = inst.attr else {
-            panic!("{inst:?}")
-        };
-        assert!(mem.must_align);
-        let addr = self.read(inst.args[0], Type::I64);
-        let (old, operand) = (
-            self.load(addr, mem.bytes()),
-            self.read(inst.args[1], inst.ty),
-        );
-        let signed = |value| sign_extend(value, inst.ty.bits());
-        let new = match inst.op {
-            Ir::AtomicSwap => operand,
-            Ir::AtomicAdd => old.wrapping_add(operand),
-            Ir::AtomicAnd => old & operand,
-            Ir::AtomicOr => old | operand,
-            Ir::AtomicXor => old ^ operand,
-            Ir::AtomicMinS => signed(old).min(signed(operand)) as u64,
-            Ir::AtomicMaxS => signed(old).max(signed(operand)) as u64,
-            Ir::AtomicMinU => old.min(operand),
-            Ir::AtomicMaxU => old.max(operand),
-            _ => panic!("{inst:?}"),
-        };
-        self.store(addr, mem.bytes(), new);
-        self.write(inst.dst, inst.ty, inst.ext, old);
-        None
-    }
-
-    fn reserved(&mut self, inst: &Inst) -> Option<Stop> {
-        let Attr::Mem(mem) = inst.attr else {
-            panic!("{inst:?}")
-        };
-        assert!(mem.must_align);
-        let addr = self.read(inst.args[0], Type::I64);
-        let now = self.load(addr, mem.bytes());
-        let result = if inst.op == Ir::LoadReserved {
-            self.reservation = Some((addr, now));
-            now
-        } else if self.reservation.take() == Some((addr, now)) {
-            let value = self.read(inst.args[1], inst.ty);
-            self.store(addr, mem.bytes(), value);
-            0
-        } else {
-            1
-        };
-        self.write(inst.dst, inst.ty, inst.ext, result);
-        None
-    }
-
-    /// Of the helpers, the floating-point control registers.
-    fn call(&mut self, inst: &Inst) -> Option<Stop> {
-        assert_eq!(inst.attr, Attr::Helper(HELPER_CSR));
-        let request = self.read(inst.args[0], Type::I64);
-        let source = self.read(inst.args[1], Type::I64) as u8;
-        let (shift, bits) = match request & 0xfff {
-            1 => (0, 0x1f),
-            2 => (5, 0x07),
-            3 => (0, 0xff),
-            other => panic!("CSR {other:#x}"),
-        };
-        let all = self.frm << 5 | self.fp.flags as u8;
-        let old = all >> shift & bits;
-        let new = match request >> 12 & 3 {
-            op if op == CsrOp::Write as u64 => source,
-            op if op == CsrOp::Set as u64 => old | source,
-            _ => old & !source,
-        };
-        if request >> 14 & 1 != 0 {
-            let all = all & !(bits << shift) | (new & bits) << shift;
-            (self.frm, self.fp.flags) = (all >> 5, u32::from(all & 0x1f));
-            self.fp.rounding =
-                Rounding::from_riscv(self.frm).expect("the programs set no reserved rounding");
-        }
-        self.write(inst.dst, Type::I64, Ext::Zero, old.into());
-        None
+        end
     }
 }
 
-const fn mask(ty: Type) -> u64 {
-    u64::MAX >> (64 - ty.bits())
+/// Instructions before the one that calls a helper, if there is one.
+fn insns_before_call(block: &Block) -> Option<u32> {
+    let call = block.insts.iter().position(|inst| inst.op == Ir::Call)?;
+    let begun = block.insts[..call]
+        .iter()
+        .filter(|inst| inst.op == Ir::Insn)
+        .count();
+    Some(begun as u32 - 1)
 }
 
-/// The low `bits` bits as a signed number.
-fn sign_extend(value: u64, bits: u32) -> i64 {
-    (value << (64 - bits)) as i64 >> (64 - bits)
-}
-
-fn extended(mem: MemAttr, value: u64) -> u64 {
-    if mem.signed {
-        sign_extend(value, 8 << mem.size_log2) as u64
-    } else {
-        value
-    }
+/// A CSR instruction on `fflags`, `frm` and `fcsr`: the old value of that register, and all of `fcsr` afterwards.
+fn csr(fcsr: u8, [request, source, _]: [u64; 3]) -> (u64, u8) {
+    let (shift, bits) = match request & 0xfff {
+        1 => (0, 0x1f),
+        2 => (5, 0x07),
+        3 => (0, 0xff),
+        other => panic!("CSR {other:#x}"),
+    };
+    let (old, source) = (fcsr >> shift & bits, source as u8);
+    let new = match request >> 12 & 3 {
+        op if op == CsrOp::Write as u64 => source,
+        op if op == CsrOp::Set as u64 => old | source,
+        _ => old & !source,
+    };
+    let writes = request >> 14 & 1 != 0;
+    let all = fcsr & !(bits << shift) | (new & bits) << shift;
+    (old.into(), if writes { all } else { fcsr })
 }
