@@ -31,7 +31,7 @@ pub(crate) enum Leave {
 /// One micro-operation. 32 bytes. Operand fields are byte offsets into the frame unless a handler says otherwise.
 ///
 /// A block's code is an array whose first element is no operation but the block's head: `imm` is the number of
-/// guest instructions. A link cell is an element whose `imm` is the address of the next block's head, or zero.
+/// guest instructions, `aux` tells whether its one instruction lies on two pages. A link cell is an element whose `imm` is the address of the next block's head, or zero.
 #[repr(C)]
 pub(crate) struct MicroOp {
     pub(crate) handler: Handler,
@@ -78,6 +78,11 @@ impl MicroOp {
     #[inline(always)]
     pub(crate) fn link(&self) -> *const MicroOp {
         self.imm.load(Ordering::Acquire)
+    }
+
+    /// For a block's head: whether its instruction lies on two pages.
+    pub(crate) fn head_straddles(&self) -> bool {
+        self.aux != 0
     }
 
     /// Links a block. Its code must be retired no later than this one's.

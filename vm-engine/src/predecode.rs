@@ -83,6 +83,7 @@ pub(crate) fn predecode(
     };
     let mut head = MicroOp::new(block_head);
     head.set_imm(u64::from(block.guest_insns));
+    head.aux = i32::from(block.second_page.is_some());
     predecoder.ops.push(head);
     if breakpoint {
         predecoder.emit(control::breakpoint, |_| ());

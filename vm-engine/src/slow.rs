@@ -112,9 +112,36 @@ struct Reached {
 }
 
 impl<G: Guest> Vcpu<G> {
-    /// Translates, and remembers the translation where that is allowed.
-    fn reach(&mut self, addr: GuestVirtAddr, kind: Access) -> Result<Reached, Exception> {
-        let mapping = G::translate(self.state(), &self.engine.memory, addr, kind)?;
+    /// Translates an access of `bytes` bytes within a page, and remembers the translation where that is allowed.
+    fn reach(
+        &mut self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Result<Reached, Exception> {
+        // SAFETY: the state is only read, by code that holds no other reference to it.
+        let state = unsafe { &(*self.frame.as_ptr()).state };
+        self.reach_from(state, addr, bytes, kind)
+    }
+
+    /// The same, from within a helper that has the state.
+    fn reach_from(
+        &mut self,
+        state: &G::State,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Result<Reached, Exception> {
+        let mapping = G::translate(state, &self.engine.memory, addr, kind)?;
+        if !mapping.cacheable && bytes > 1 {
+            // Permissions change within the page: the last byte must have them too.
+            G::translate(
+                state,
+                &self.engine.memory,
+                addr.wrapping_add(bytes - 1),
+                kind,
+            )?;
+        }
         let Some((range, code)) = self.engine.memory.find(mapping.page) else {
             return Ok(Reached {
                 mapping,
@@ -132,11 +159,10 @@ impl<G: Guest> Vcpu<G> {
                 write: mapping.write && !code.has_code(page),
                 page_bytes: mapping.page_bytes,
             };
+            let (asid, mode) = (self.space.asid, self.space.data_mode);
             self.shared
                 .tlb
-                .fill(self.space.asid, self.space.data_mode, fill, || {
-                    !code.has_code(page)
-                });
+                .fill(asid, mode, fill, || !code.has_code(page));
         }
         Ok(Reached {
             mapping,
@@ -156,7 +182,7 @@ impl<G: Guest> Vcpu<G> {
         if addr.page_offset() + bytes > PAGE_BYTES {
             return self.load_split(addr, bytes);
         }
-        let reached = self.reach(addr, Access::Read)?;
+        let reached = self.reach(addr, bytes, Access::Read)?;
         self.note_watched(addr, bytes, false);
         let offset = addr.page_offset();
         if let Some(host) = reached.host {
@@ -193,7 +219,7 @@ impl<G: Guest> Vcpu<G> {
     ) -> Result<(), Exception> {
         self.counters_mut().tlb_misses += 1;
         if size_log2 == 4 {
-            self.reach(GuestVirtAddr(addr.wrapping_add(15)), Access::Write)?;
+            self.reach(GuestVirtAddr(addr.wrapping_add(15)), 1, Access::Write)?;
             self.store(addr, 3, [value[0], 0])?;
             return self.store(addr.wrapping_add(8), 3, [value[1], 0]);
         }
@@ -201,13 +227,13 @@ impl<G: Guest> Vcpu<G> {
         let addr = GuestVirtAddr(addr);
         let offset = addr.page_offset();
         if offset + bytes > PAGE_BYTES {
-            self.reach(addr.wrapping_add(bytes - 1), Access::Write)?;
+            self.reach(addr.wrapping_add(bytes - 1), 1, Access::Write)?;
             for n in 0..bytes {
                 self.store(addr.wrapping_add(n).raw(), 0, [value[0] >> (8 * n), 0])?;
             }
             return Ok(());
         }
-        let reached = self.reach(addr, Access::Write)?;
+        let reached = self.reach(addr, bytes, Access::Write)?;
         self.note_watched(addr, bytes, true);
         let phys = reached.mapping.page + offset;
         if let Some(host) = reached.host {
@@ -235,7 +261,7 @@ impl<G: Guest> Vcpu<G> {
         if !addr.raw().is_multiple_of(1 << size_log2) {
             return Err(G::misaligned(addr, kind));
         }
-        let reached = self.reach(addr, kind)?;
+        let reached = self.reach(addr, 1 << size_log2, kind)?;
         self.note_watched(addr, 1 << size_log2, write);
         match reached.host {
             Some(host) => {
@@ -246,10 +272,29 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    /// Fills with zeros as a store.
-    pub(crate) fn zero(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
-        for n in (0..bytes).step_by(8) {
-            self.store(addr.wrapping_add(n).raw(), 3, [0; 2])?;
+    /// Fills `bytes` aligned bytes with zeros, as one store.
+    pub(crate) fn zero(
+        &mut self,
+        state: &G::State,
+        addr: GuestVirtAddr,
+        bytes: u64,
+    ) -> Result<(), Exception> {
+        let reached = self.reach_from(state, addr, bytes, Access::Write)?;
+        self.note_watched(addr, bytes, true);
+        let phys = reached.mapping.page + addr.page_offset();
+        for offset in (0..bytes).step_by(8) {
+            match reached.host {
+                // SAFETY: the block is aligned, so its words lie in the one page that was reached.
+                Some(host) => unsafe { access::store(host + addr.page_offset() + offset, 3, 0) },
+                None if self
+                    .engine
+                    .bus
+                    .write(phys.raw() + offset, AccessWidth::Double, 0) => {}
+                None => return Err(G::bus_error(addr, Access::Write)),
+            }
+        }
+        if let Some((_, code)) = self.engine.memory.find(phys) {
+            code.written(phys, bytes);
         }
         Ok(())
     }
@@ -257,13 +302,15 @@ impl<G: Guest> Vcpu<G> {
     /// Checks an access without doing it.
     pub(crate) fn probe(
         &mut self,
+        state: &G::State,
         addr: GuestVirtAddr,
         bytes: u64,
         kind: Access,
     ) -> Result<(), Exception> {
-        self.reach(addr, kind)?;
-        if addr.page_offset() + bytes > PAGE_BYTES {
-            self.reach(addr.wrapping_add(bytes - 1), kind)?;
+        let here = bytes.min(PAGE_BYTES - addr.page_offset());
+        self.reach_from(state, addr, here, kind)?;
+        if here < bytes {
+            self.reach_from(state, addr.wrapping_add(bytes - 1), 1, kind)?;
         }
         Ok(())
     }

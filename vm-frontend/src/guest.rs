@@ -108,8 +108,8 @@ pub enum Raised {
     Wedged,
 }
 
-/// What helpers ask of the engine and the machine.
-pub trait SysEnv {
+/// What helpers ask of the engine and the machine. `S` is the ISA's state.
+pub trait SysEnv<S> {
     /// Which virtual CPU this is.
     fn vcpu(&self) -> VcpuId;
     /// Ticks of the guest's time counter (RISC-V `time`, Arm `CNTVCT`).
@@ -131,12 +131,18 @@ pub trait SysEnv {
     ///
     /// # Errors
     /// The guest exception that the store raises.
-    fn zero(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception>;
+    fn zero(&mut self, state: &S, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception>;
     /// Checks an access of the current data mode without doing it.
     ///
     /// # Errors
     /// The guest exception that it raises.
-    fn probe(&mut self, addr: GuestVirtAddr, bytes: u64, access: Access) -> Result<(), Exception>;
+    fn probe(
+        &mut self,
+        state: &S,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        access: Access,
+    ) -> Result<(), Exception>;
     /// Instructions retired before the running one.
     fn retired(&self) -> u64;
 }
@@ -265,7 +271,7 @@ pub trait Guest: Sized + Send + Sync + 'static {
     fn call(
         state: &mut Self::State,
         config: &Self::Config,
-        env: &mut dyn SysEnv,
+        env: &mut dyn SysEnv<Self::State>,
         helper: HelperId,
         args: [u64; 3],
     ) -> Result<u64, Exception>;

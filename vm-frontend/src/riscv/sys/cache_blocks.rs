@@ -18,7 +18,7 @@ pub(super) fn zero(hart: &mut Hart<'_>, args: [u64; 3]) -> Result<u64, Exception
     let [addr, insn, _] = args;
     check_enabled(hart, envcfg::CBZE, insn)?;
     let block = GuestVirtAddr(addr & !(BLOCK_BYTES - 1));
-    hart.env.zero(block, BLOCK_BYTES)?;
+    hart.env.zero(hart.state, block, BLOCK_BYTES)?;
     Ok(0)
 }
 
@@ -38,7 +38,7 @@ fn manage(hart: &mut Hart<'_>, enable: Field, args: [u64; 3]) -> Result<u64, Exc
     let [addr, insn, _] = args;
     check_enabled(hart, enable, insn)?;
     hart.env
-        .probe(GuestVirtAddr(addr), 1, Access::Read)
+        .probe(hart.state, GuestVirtAddr(addr), 1, Access::Read)
         .map_err(as_store)?;
     Ok(0)
 }

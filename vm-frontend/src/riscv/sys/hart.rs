@@ -101,7 +101,7 @@ impl Guest for Riscv {
     fn call(
         state: &mut HartState,
         config: &IsaConfig,
-        env: &mut dyn SysEnv,
+        env: &mut dyn SysEnv<HartState>,
         helper: HelperId,
         args: [u64; 3],
     ) -> Result<u64, Exception> {

@@ -30,7 +30,7 @@ use crate::riscv::state::HartState;
 struct Hart<'a> {
     state: &'a mut HartState,
     config: &'a IsaConfig,
-    env: &'a mut dyn SysEnv,
+    env: &'a mut dyn SysEnv<HartState>,
 }
 
 impl Hart<'_> {

@@ -30,7 +30,7 @@ pub(super) struct Env {
     pub(super) memory_fault: Option<Exception>,
 }
 
-impl SysEnv for Env {
+impl SysEnv<HartState> for Env {
     fn vcpu(&self) -> VcpuId {
         VcpuId(0)
     }
@@ -55,11 +55,17 @@ impl SysEnv for Env {
     fn request(&mut self, request: Request) {
         self.requests.push(request);
     }
-    fn zero(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
+    fn zero(&mut self, _: &HartState, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
         self.zeroed.push((addr.raw(), bytes));
         self.memory_fault.map_or(Ok(()), Err)
     }
-    fn probe(&mut self, addr: GuestVirtAddr, bytes: u64, access: Access) -> Result<(), Exception> {
+    fn probe(
+        &mut self,
+        _: &HartState,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        access: Access,
+    ) -> Result<(), Exception> {
         self.probed.push((addr.raw(), bytes, access));
         self.memory_fault.map_or(Ok(()), Err)
     }

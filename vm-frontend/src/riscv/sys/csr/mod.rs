@@ -56,7 +56,7 @@ impl CsrInputs for CsrSnapshot {
     }
 }
 
-struct Live<'a>(&'a dyn SysEnv);
+struct Live<'a>(&'a dyn SysEnv<HartState>);
 
 impl CsrInputs for Live<'_> {
     fn time(&self) -> u64 {
@@ -275,7 +275,7 @@ pub fn peek(
 pub fn poke(
     state: &mut HartState,
     config: &IsaConfig,
-    env: &mut dyn SysEnv,
+    env: &mut dyn SysEnv<HartState>,
     number: u16,
     value: u64,
 ) -> bool {

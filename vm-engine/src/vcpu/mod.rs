@@ -2,24 +2,23 @@
 
 #![allow(unsafe_code)]
 
+mod debug;
+mod env;
+mod fetch;
+
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use vm_core::{AccessWidth, Alarm, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
-use vm_frontend::{
-    Access, AddressSpace, CodePage, Exception, FlushScope, Guest, InstanceSpec, LiftLimits, Raised,
-    Request, SysEnv,
-};
+use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
+use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
-use vm_ir::{Block, BlockKey, HelperId, Mode};
-use vm_mem::{TlbStats, access};
+use vm_ir::Mode;
+use vm_mem::TlbStats;
 
-use crate::cache::CachedBlock;
 use crate::engine::Engine;
-use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry, jump_line};
+use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry};
 use crate::microop::{Leave, MicroOp};
-use crate::predecode::predecode;
 use crate::shared::{Remote, VcpuShared};
 use crate::slow::For;
 
@@ -77,19 +76,11 @@ pub struct Vcpu<G: Guest> {
     /// The state may have changed in ways that the frame's copies do not show.
     stale: bool,
     requests: Vec<Request>,
-    deferred: Option<Deferred>,
     alarms: Vec<(u32, Arc<dyn Alarm>)>,
     /// The breakpoint that the next run starts from, and does not stop at again.
     resume_at: Option<GuestVirtAddr>,
     /// What was accessed under a watchpoint.
     watch_hit: Option<(GuestVirtAddr, bool)>,
-}
-
-/// An access that a helper asked for, done when the helper has returned.
-#[derive(Clone, Copy)]
-enum Deferred {
-    Zero(GuestVirtAddr, u64),
-    Probe(GuestVirtAddr, u64, Access),
 }
 
 // SAFETY: the frame belongs to this virtual CPU alone, and states are `Send`; everything else is.
@@ -138,7 +129,6 @@ impl<G: Guest> Vcpu<G> {
             fetched_pages: [0; 64],
             stale: true,
             requests: Vec::new(),
-            deferred: None,
             alarms: Vec::new(),
             resume_at: None,
             watch_hit: None,
@@ -257,73 +247,6 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    /// Executes one instruction, without taking interrupts, and stops.
-    pub fn step(&mut self) -> VmExit {
-        self.shared.set_running(true);
-        self.participant.online();
-        self.drop_pointers_if_retired();
-        self.serve_remote();
-        self.refresh_translation();
-        let exit = self.step_online().unwrap_or(VmExit::Stepped);
-        self.participant.offline();
-        self.shared.set_running(false);
-        self.stale = true;
-        match self.watch_hit.take() {
-            Some((addr, write)) => VmExit::Watchpoint { addr, write },
-            None => exit,
-        }
-    }
-
-    fn step_online(&mut self) -> Option<VmExit> {
-        let pc = self.common().pc;
-        let lifted = self.fetch_page(GuestVirtAddr(pc)).and_then(|page| {
-            let key = BlockKey {
-                phys_pc: page + (pc & (PAGE_BYTES - 1)),
-                mode: self.mode,
-            };
-            self.lift(key, pc, 1, &[])
-        });
-        let block = match lifted {
-            Ok(block) => block,
-            Err(exception) => return self.raise(exception),
-        };
-        let code = predecode(&block, G::layout(), Frame::<G::State>::TEMPS_OFFSET, false)
-            .expect("invariant: one instruction's temporaries fit");
-        // The budget of no block at all makes the end of this one come back here.
-        let leave = self.execute_with(code.head(), 0);
-        match leave {
-            Leave::Link => None,
-            other => {
-                // A step over a waiting instruction does not wait.
-                self.requests.retain(|request| *request != Request::Wait);
-                self.left(other)
-            }
-        }
-    }
-
-    /// Where the next run is to start; it does not stop at a breakpoint there.
-    pub fn start_past_breakpoint(&mut self) {
-        self.resume_at = Some(GuestVirtAddr(self.common().pc));
-    }
-
-    pub(crate) fn stops_at(&mut self, pc: GuestVirtAddr) -> bool {
-        let resumed = self.resume_at.take() == Some(pc);
-        !resumed && self.engine.stops.load().breakpoints.contains(&pc)
-    }
-
-    pub(crate) fn watches_page(&self, addr: GuestVirtAddr) -> bool {
-        self.engine.stops.load().watches_page(addr)
-    }
-
-    /// Has the run loop stop behind this instruction when it accesses something watched.
-    pub(crate) fn note_watched(&mut self, addr: GuestVirtAddr, bytes: u64, write: bool) {
-        let hit = self.engine.stops.load().hit(addr, bytes, write);
-        if let Some(addr) = hit {
-            self.watch_hit = Some((addr, write));
-            self.shared.attention();
-        }
-    }
-
     /// Runs code from a block's head on until it comes back.
     fn execute(&mut self, head: *const MicroOp) -> Leave {
         self.execute_with(head, BUDGET)
@@ -373,19 +296,16 @@ impl<G: Guest> Vcpu<G> {
     fn link(&mut self) {
         let site = self.head().link_site;
         let pc = self.common().pc;
-        if let Ok(head) = self.find(pc)
-            && !self.straddles(pc)
+        // An instruction on two pages is not linked: its second page is checked only on the way through the caches.
+        if !self.stale
+            && let Ok(head) = self.find(pc)
+            // SAFETY: heads that were just found are alive.
+            && !unsafe { (*head).head_straddles() }
         {
             // SAFETY: the site is in a block that this virtual CPU has just left without a quiescent point since; both
             // blocks are of one page and mode, so they are retired together.
             unsafe { (*site).set_link(head) };
         }
-    }
-
-    /// Whether the code at `pc` may be an instruction on two pages, which must not be linked: its second page is
-    /// checked only on the way through the jump cache.
-    fn straddles(&self, pc: u64) -> bool {
-        pc & (PAGE_BYTES - 1) == PAGE_BYTES - 2
     }
 
     fn raise(&mut self, exception: Exception) -> Option<VmExit> {
@@ -543,141 +463,14 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    /// The code at a virtual address, from the caches or newly translated.
-    fn find(&mut self, pc: u64) -> Result<*const MicroOp, Exception> {
-        let context = self.head().context;
-        let line = jump_line(pc);
-        let entry = self.jump_cache[line];
-        if entry.pc == pc && entry.context == context {
-            return Ok(entry.code);
-        }
-        self.head().counters.lookups += 1;
-        let phys = self.fetch_page(GuestVirtAddr(pc))? + (pc & (PAGE_BYTES - 1));
-        let key = BlockKey {
-            phys_pc: phys,
-            mode: self.mode,
-        };
-        let block = match self.engine.cache.find(key) {
-            Some(block) if self.second_page_matches(block, pc)? => block,
-            Some(block) => {
-                // Another page follows here than where the block was made: make it anew each time.
-                self.engine.cache.forget(block.key);
-                self.translate_block(key, pc)?
-            }
-            None => self.translate_block(key, pc)?,
-        };
-        self.jump_cache[line] = JumpEntry {
-            pc,
-            context,
-            code: block.head(),
-        };
-        Ok(block.head())
-    }
-
-    fn second_page_matches(&mut self, block: &CachedBlock, pc: u64) -> Result<bool, Exception> {
-        match block.second_page {
-            None => Ok(true),
-            Some(second) => {
-                let next = GuestVirtAddr(pc).page_base() + PAGE_BYTES;
-                Ok(self.fetch_page(next)? == second.page_base())
-            }
-        }
-    }
-
-    /// Physical page of a virtual page that code is fetched from.
-    fn fetch_page(&mut self, addr: GuestVirtAddr) -> Result<GuestPhysAddr, Exception> {
-        let page = addr.page_base().raw();
-        let context = self.head().context;
-        let line = addr.page_number() as usize & (FETCH_LINES - 1);
-        let known = self.fetch[line];
-        if known.page == page && known.context == context {
-            return Ok(GuestPhysAddr(known.phys));
-        }
-        let mapping = G::translate(self.state(), &self.engine.memory, addr, Access::Execute)?;
-        let fetchable = self.engine.memory.find(mapping.page).is_some()
-            || self.engine.rom.iter().any(|&(base, bytes)| {
-                (base.raw()..base.raw() + bytes).contains(&mapping.page.page_base().raw())
-            });
-        if !fetchable {
-            return Err(G::bus_error(addr, Access::Execute));
-        }
-        let number = addr.page_number();
-        self.fetched_pages[(number >> 6) as usize & 63] |= 1 << (number & 63);
-        if mapping.cacheable {
-            self.fetch[line] = FetchLine {
-                page,
-                context,
-                phys: mapping.page.raw(),
-            };
-        }
-        Ok(mapping.page)
-    }
-
-    #[cold]
-    fn translate_block(
-        &mut self,
-        key: BlockKey,
-        pc: u64,
-    ) -> Result<&'static CachedBlock, Exception> {
-        self.head().counters.translated += 1;
-        let stops = self.engine.stops.load_full();
-        // A watchpoint stops behind the instruction that hits it, so each gets a block of its own.
-        let mut max_insns = if stops.watchpoints.is_empty() {
-            MAX_INSNS
-        } else {
-            1
-        };
-        let breakpoint = stops
-            .page_offsets
-            .contains(&(key.phys_pc.page_offset() as u16));
-        loop {
-            let block = self.lift(key, pc, max_insns, &stops.page_offsets)?;
-            match predecode(
-                &block,
-                G::layout(),
-                Frame::<G::State>::TEMPS_OFFSET,
-                breakpoint,
-            ) {
-                Ok(code) => {
-                    let cached = CachedBlock::new(key, code, block.second_page);
-                    return Ok(self.engine.cache.insert(cached));
-                }
-                Err(_) => max_insns = (max_insns / 2).max(1),
-            }
-        }
-    }
-
-    fn lift(
-        &mut self,
-        key: BlockKey,
-        pc: u64,
-        max_insns: u32,
-        stop_before: &[u16],
-    ) -> Result<Block, Exception> {
-        let engine = self.engine.clone();
-        let mut code = FetchedPage {
-            vcpu: self,
-            page: key.phys_pc.page_base(),
-            pc,
-            marked: 0,
-        };
-        G::lift(
-            &engine.config,
-            key,
-            &mut code,
-            LiftLimits {
-                max_insns,
-                stop_before,
-            },
-        )
-    }
-
     fn flush(&mut self, scope: FlushScope) {
         let tlb = &self.shared.tlb;
         match scope.page {
             None => {
                 tlb.flush_all(scope.asid);
-                self.fetched_pages = [0; 64];
+                if scope.asid.is_none() {
+                    self.fetched_pages = [0; 64];
+                }
             }
             Some(page) => {
                 let number = page.page_number();
@@ -688,221 +481,5 @@ impl<G: Guest> Vcpu<G> {
         self.stale = true;
         // The table in use may have been replaced: no access may use it before `refresh`, and none does, because
         // flushing instructions end their block; accesses of the same helper go through the full path.
-    }
-
-    pub(crate) fn call_helper(
-        &mut self,
-        helper: u16,
-        args: [u64; 3],
-        left: u64,
-    ) -> Result<u64, Exception> {
-        self.head().counters.helper_calls += 1;
-        let engine = self.engine.clone();
-        let retired = self.common().retired.wrapping_sub(left);
-        let state = self.frame.as_ptr();
-        let mut env = Env {
-            vcpu: self,
-            retired,
-        };
-        // SAFETY: `Env` does not touch the state: what needs it is deferred until the helper has returned.
-        let state = unsafe { &mut (*state).state };
-        let value = G::call(state, &engine.config, &mut env, HelperId(helper), args)?;
-        match self.deferred.take() {
-            None => {}
-            Some(Deferred::Zero(addr, bytes)) => self.zero(addr, bytes)?,
-            Some(Deferred::Probe(addr, bytes, kind)) => self.probe(addr, bytes, kind)?,
-        }
-        Ok(value)
-    }
-
-    /// Gives what helpers get to code that inspects or changes control registers between runs.
-    pub fn with_env<R>(
-        &mut self,
-        f: impl FnOnce(&mut G::State, &G::Config, &mut dyn SysEnv) -> R,
-    ) -> R {
-        let engine = self.engine.clone();
-        let retired = self.common().retired;
-        let state = self.frame.as_ptr();
-        self.stale = true;
-        let mut env = Env {
-            vcpu: self,
-            retired,
-        };
-        // SAFETY: as in `call_helper`.
-        let result = f(unsafe { &mut (*state).state }, &engine.config, &mut env);
-        self.requests.clear();
-        self.deferred = None;
-        result
-    }
-
-    /// Reads guest memory as the debugger does: by the current translation, without side effects on devices.
-    ///
-    /// # Errors
-    /// The exception that the guest would get.
-    pub fn debug_read(&mut self, addr: GuestVirtAddr, into: &mut [u8]) -> Result<(), Exception> {
-        for (n, byte) in into.iter_mut().enumerate() {
-            let at = addr.wrapping_add(n as u64);
-            let mapping = G::translate(self.state(), &self.engine.memory, at, Access::Read)?;
-            let phys = mapping.page + at.page_offset();
-            let slot = std::slice::from_mut(byte);
-            if self.engine.memory.read(phys, slot).is_err() {
-                return Err(G::bus_error(at, Access::Read));
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes guest memory as the debugger does: wherever a read is allowed, code included.
-    ///
-    /// # Errors
-    /// The exception that the guest would get.
-    pub fn debug_write(&mut self, addr: GuestVirtAddr, from: &[u8]) -> Result<(), Exception> {
-        for (n, byte) in from.iter().enumerate() {
-            let at = addr.wrapping_add(n as u64);
-            let mapping = G::translate(self.state(), &self.engine.memory, at, Access::Read)?;
-            let phys = mapping.page + at.page_offset();
-            if self.engine.memory.write(phys, &[*byte]).is_err() {
-                return Err(G::bus_error(at, Access::Write));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One page of code as the lifter reads it.
-struct FetchedPage<'a, G: Guest> {
-    vcpu: &'a mut Vcpu<G>,
-    page: GuestPhysAddr,
-    pc: u64,
-    /// Granules marked as code so far.
-    marked: u64,
-}
-
-impl<G: Guest> FetchedPage<'_, G> {
-    /// Marks before reading, so that a store after the reading is noticed.
-    fn read(&mut self, page: GuestPhysAddr, offset: u16, first: bool) -> u16 {
-        let engine = &self.vcpu.engine;
-        let addr = page + u64::from(offset);
-        let Some((range, code)) = engine.memory.find(addr) else {
-            return engine.bus.read(addr.raw(), AccessWidth::Half).unwrap_or(0) as u16;
-        };
-        let granule = 1 << (offset / 64);
-        if !first || self.marked & granule == 0 {
-            let fresh = !code.has_code(addr);
-            code.mark(addr, 2);
-            if first {
-                self.marked |= granule;
-            }
-            if fresh {
-                for peer in engine.peers() {
-                    peer.tlb.protect(page);
-                }
-                engine.cache.note_fresh(page);
-            }
-        }
-        let host = range.host + (addr - range.base);
-        // SAFETY: the two bytes lie in one page of mapped RAM.
-        unsafe { access::load(host.raw(), 1) as u16 }
-    }
-}
-
-impl<G: Guest> CodePage for FetchedPage<'_, G> {
-    fn half(&mut self, offset: u16) -> u16 {
-        self.read(self.page, offset & 0xffe, true)
-    }
-
-    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
-        let next = GuestVirtAddr(self.pc).page_base() + PAGE_BYTES;
-        let page = self.vcpu.fetch_page(next)?;
-        Ok((page, self.read(page, 0, false)))
-    }
-}
-
-/// What helpers get.
-struct Env<'a, G: Guest> {
-    vcpu: &'a mut Vcpu<G>,
-    retired: u64,
-}
-
-impl<G: Guest> SysEnv for Env<'_, G> {
-    fn vcpu(&self) -> VcpuId {
-        self.vcpu.id()
-    }
-
-    fn time(&self) -> u64 {
-        self.vcpu.engine.time()
-    }
-
-    fn lines(&self) -> u64 {
-        self.vcpu.lines()
-    }
-
-    fn set_lines(&mut self, set: u64, clear: u64) {
-        self.vcpu.shared.set_lines(set, clear);
-    }
-
-    fn set_timer(&mut self, line: u32, deadline: Option<u64>) {
-        self.vcpu.set_timer(line, deadline);
-    }
-
-    fn flush(&mut self, scope: FlushScope) {
-        self.vcpu.flush(scope);
-    }
-
-    fn state_changed(&mut self) {
-        self.vcpu.stale = true;
-    }
-
-    fn request(&mut self, request: Request) {
-        self.vcpu.requests.push(request);
-    }
-
-    fn zero(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
-        self.vcpu.deferred = Some(Deferred::Zero(addr, bytes));
-        Ok(())
-    }
-
-    fn probe(&mut self, addr: GuestVirtAddr, bytes: u64, access: Access) -> Result<(), Exception> {
-        self.vcpu.deferred = Some(Deferred::Probe(addr, bytes, access));
-        Ok(())
-    }
-
-    fn retired(&self) -> u64 {
-        self.retired
-    }
-}
-
-impl<G: Guest> Vcpu<G> {
-    /// Raises interrupt line `line` from `deadline` ticks on; until then, and when disarmed, it is low.
-    pub fn set_timer(&mut self, line: u32, deadline: Option<u64>) {
-        let ticks = deadline.unwrap_or(u64::MAX);
-        let bit = 1_u64 << (line & 63);
-        let cell = &self.shared.deadlines[line as usize & 63];
-        cell.store(ticks, Ordering::SeqCst);
-        if ticks <= self.engine.time() {
-            self.shared.set_lines(bit, 0);
-            return;
-        }
-        self.shared.set_lines(0, bit);
-        let ns = ticks.checked_mul(self.engine.ns_per_tick);
-        self.alarm(line).arm(ns);
-    }
-
-    fn alarm(&mut self, line: u32) -> Arc<dyn Alarm> {
-        if let Some((_, alarm)) = self.alarms.iter().find(|(of, _)| *of == line) {
-            return alarm.clone();
-        }
-        let (shared, clock) = (self.shared.clone(), self.engine.clock.clone());
-        let ns_per_tick = self.engine.ns_per_tick;
-        let fire = move || {
-            // The deadline may have moved on while this alarm was on its way.
-            let deadline = shared.deadlines[line as usize & 63].load(Ordering::SeqCst);
-            if deadline <= clock.now_ns() / ns_per_tick {
-                shared.set_lines(1 << (line & 63), 0);
-            }
-        };
-        let alarm = self.engine.alarms.alarm(Box::new(fire));
-        self.alarms.push((line, alarm.clone()));
-        alarm
     }
 }

@@ -1,0 +1,114 @@
+//! What a debugger does to a virtual CPU.
+
+#![allow(unsafe_code)]
+
+use vm_core::{GuestVirtAddr, PAGE_BYTES, VmExit};
+use vm_frontend::{Access, Exception, Guest, Request};
+use vm_ir::BlockKey;
+
+use super::Vcpu;
+use crate::frame::Frame;
+use crate::microop::Leave;
+use crate::predecode::predecode;
+
+impl<G: Guest> Vcpu<G> {
+    /// Executes one instruction, without taking interrupts, and stops.
+    pub fn step(&mut self) -> VmExit {
+        self.shared.set_running(true);
+        self.participant.online();
+        self.drop_pointers_if_retired();
+        self.serve_remote();
+        self.refresh_translation();
+        let exit = self.step_online().unwrap_or(VmExit::Stepped);
+        self.participant.offline();
+        self.shared.set_running(false);
+        self.stale = true;
+        match self.watch_hit.take() {
+            Some((addr, write)) => VmExit::Watchpoint { addr, write },
+            None => exit,
+        }
+    }
+
+    pub(super) fn step_online(&mut self) -> Option<VmExit> {
+        let pc = self.common().pc;
+        let lifted = self.fetch_page(GuestVirtAddr(pc)).and_then(|page| {
+            let key = BlockKey {
+                phys_pc: page + (pc & (PAGE_BYTES - 1)),
+                mode: self.mode,
+            };
+            self.lift(key, pc, 1, &[])
+        });
+        let block = match lifted {
+            Ok(block) => block,
+            Err(exception) => return self.raise(exception),
+        };
+        let code = predecode(&block, G::layout(), Frame::<G::State>::TEMPS_OFFSET, false)
+            .expect("invariant: one instruction's temporaries fit");
+        // The budget of no block at all makes the end of this one come back here.
+        let leave = self.execute_with(code.head(), 0);
+        match leave {
+            Leave::Link => None,
+            other => {
+                // A step over a waiting instruction does not wait.
+                self.requests.retain(|request| *request != Request::Wait);
+                self.left(other)
+            }
+        }
+    }
+
+    /// Where the next run is to start; it does not stop at a breakpoint there.
+    pub fn start_past_breakpoint(&mut self) {
+        self.resume_at = Some(GuestVirtAddr(self.common().pc));
+    }
+
+    pub(crate) fn stops_at(&mut self, pc: GuestVirtAddr) -> bool {
+        let resumed = self.resume_at.take() == Some(pc);
+        !resumed && self.engine.stops.load().breakpoints.contains(&pc)
+    }
+
+    pub(crate) fn watches_page(&self, addr: GuestVirtAddr) -> bool {
+        self.engine.stops.load().watches_page(addr)
+    }
+
+    /// Has the run loop stop behind this instruction when it accesses something watched.
+    pub(crate) fn note_watched(&mut self, addr: GuestVirtAddr, bytes: u64, write: bool) {
+        let hit = self.engine.stops.load().hit(addr, bytes, write);
+        if let Some(addr) = hit {
+            self.watch_hit = Some((addr, write));
+            self.shared.attention();
+        }
+    }
+
+    /// Reads guest memory as the debugger does: by the current translation, without side effects on devices.
+    ///
+    /// # Errors
+    /// The exception that the guest would get.
+    pub fn debug_read(&mut self, addr: GuestVirtAddr, into: &mut [u8]) -> Result<(), Exception> {
+        for (n, byte) in into.iter_mut().enumerate() {
+            let at = addr.wrapping_add(n as u64);
+            let mapping = G::translate(self.state(), &self.engine.memory, at, Access::Read)?;
+            let phys = mapping.page + at.page_offset();
+            let slot = std::slice::from_mut(byte);
+            if self.engine.memory.read(phys, slot).is_err() {
+                return Err(G::bus_error(at, Access::Read));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes guest memory as the debugger does: wherever a read is allowed, code included.
+    ///
+    /// # Errors
+    /// The exception that the guest would get.
+    pub fn debug_write(&mut self, addr: GuestVirtAddr, from: &[u8]) -> Result<(), Exception> {
+        for (n, byte) in from.iter().enumerate() {
+            let at = addr.wrapping_add(n as u64);
+            let mapping = G::translate(self.state(), &self.engine.memory, at, Access::Read)?;
+            let phys = mapping.page + at.page_offset();
+            if self.engine.memory.write(phys, &[*byte]).is_err() {
+                return Err(G::bus_error(at, Access::Write));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! What helpers get: timers, lines, flushes, requests.
+
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use vm_core::{Alarm, GuestVirtAddr, VcpuId};
+use vm_frontend::{Access, Exception, FlushScope, Guest, Request, SysEnv};
+use vm_ir::HelperId;
+
+use super::Vcpu;
+
+impl<G: Guest> Vcpu<G> {
+    pub(crate) fn call_helper(
+        &mut self,
+        helper: u16,
+        args: [u64; 3],
+        left: u64,
+    ) -> Result<u64, Exception> {
+        self.head().counters.helper_calls += 1;
+        let engine = self.engine.clone();
+        let retired = self.common().retired.wrapping_sub(left);
+        let state = self.frame.as_ptr();
+        let mut env = Env {
+            vcpu: self,
+            retired,
+        };
+        // SAFETY: nothing else refers to the state while the helper runs: `Env` gets it from the helper.
+        let state = unsafe { &mut (*state).state };
+        G::call(state, &engine.config, &mut env, HelperId(helper), args)
+    }
+
+    /// Gives what helpers get to code that inspects or changes control registers between runs.
+    pub fn with_env<R>(
+        &mut self,
+        f: impl FnOnce(&mut G::State, &G::Config, &mut dyn SysEnv<G::State>) -> R,
+    ) -> R {
+        let engine = self.engine.clone();
+        let retired = self.common().retired;
+        let state = self.frame.as_ptr();
+        self.stale = true;
+        let mut env = Env {
+            vcpu: self,
+            retired,
+        };
+        // SAFETY: as in `call_helper`.
+        let result = f(unsafe { &mut (*state).state }, &engine.config, &mut env);
+        self.requests.clear();
+        result
+    }
+}
+
+/// What helpers get.
+struct Env<'a, G: Guest> {
+    vcpu: &'a mut Vcpu<G>,
+    retired: u64,
+}
+
+impl<G: Guest> SysEnv<G::State> for Env<'_, G> {
+    fn vcpu(&self) -> VcpuId {
+        self.vcpu.id()
+    }
+
+    fn time(&self) -> u64 {
+        self.vcpu.engine.time()
+    }
+
+    fn lines(&self) -> u64 {
+        self.vcpu.lines()
+    }
+
+    fn set_lines(&mut self, set: u64, clear: u64) {
+        self.vcpu.shared.set_lines(set, clear);
+    }
+
+    fn set_timer(&mut self, line: u32, deadline: Option<u64>) {
+        self.vcpu.set_timer(line, deadline);
+    }
+
+    fn flush(&mut self, scope: FlushScope) {
+        self.vcpu.flush(scope);
+    }
+
+    fn state_changed(&mut self) {
+        self.vcpu.stale = true;
+    }
+
+    fn request(&mut self, request: Request) {
+        self.vcpu.requests.push(request);
+    }
+
+    fn zero(&mut self, state: &G::State, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
+        self.vcpu.zero(state, addr, bytes)
+    }
+
+    fn probe(
+        &mut self,
+        state: &G::State,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        access: Access,
+    ) -> Result<(), Exception> {
+        self.vcpu.probe(state, addr, bytes, access)
+    }
+
+    fn retired(&self) -> u64 {
+        self.retired
+    }
+}
+
+impl<G: Guest> Vcpu<G> {
+    /// Raises interrupt line `line` from `deadline` ticks on; until then, and when disarmed, it is low.
+    pub fn set_timer(&mut self, line: u32, deadline: Option<u64>) {
+        let ticks = deadline.unwrap_or(u64::MAX);
+        let bit = 1_u64 << (line & 63);
+        let cell = &self.shared.deadlines[line as usize & 63];
+        cell.store(ticks, Ordering::SeqCst);
+        if ticks <= self.engine.time() {
+            self.shared.set_lines(bit, 0);
+            return;
+        }
+        self.shared.set_lines(0, bit);
+        let ns = ticks.checked_mul(self.engine.ns_per_tick);
+        self.alarm(line).arm(ns);
+    }
+
+    pub(super) fn alarm(&mut self, line: u32) -> Arc<dyn Alarm> {
+        if let Some((_, alarm)) = self.alarms.iter().find(|(of, _)| *of == line) {
+            return alarm.clone();
+        }
+        let (shared, clock) = (self.shared.clone(), self.engine.clock.clone());
+        let ns_per_tick = self.engine.ns_per_tick;
+        let fire = move || {
+            // The deadline may have moved on while this alarm was on its way.
+            let deadline = shared.deadlines[line as usize & 63].load(Ordering::SeqCst);
+            if deadline <= clock.now_ns() / ns_per_tick {
+                shared.set_lines(1 << (line & 63), 0);
+            }
+        };
+        let alarm = self.engine.alarms.alarm(Box::new(fire));
+        self.alarms.push((line, alarm.clone()));
+        alarm
+    }
+}

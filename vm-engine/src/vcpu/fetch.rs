@@ -1,0 +1,198 @@
+//! From a virtual address to code: the caches, and translation.
+
+#![allow(unsafe_code)]
+
+use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
+use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits};
+use vm_ir::{Block, BlockKey};
+use vm_mem::access;
+
+use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
+use crate::cache::CachedBlock;
+use crate::frame::{Frame, JumpEntry, jump_line};
+use crate::microop::MicroOp;
+use crate::predecode::predecode;
+
+impl<G: Guest> Vcpu<G> {
+    /// The code at a virtual address, from the caches or newly translated.
+    pub(super) fn find(&mut self, pc: u64) -> Result<*const MicroOp, Exception> {
+        let context = self.head().context;
+        let line = jump_line(pc);
+        let entry = self.jump_cache[line];
+        if entry.pc == pc && entry.context == context {
+            return Ok(entry.code);
+        }
+        self.head().counters.lookups += 1;
+        let phys = self.fetch_page(GuestVirtAddr(pc))? + (pc & (PAGE_BYTES - 1));
+        let key = BlockKey {
+            phys_pc: phys,
+            mode: self.mode,
+        };
+        let block = match self.engine.cache.find(key) {
+            Some(block) if self.second_page_matches(block, pc)? => block,
+            Some(block) => {
+                // Another page follows here than where the block was made: make it anew each time.
+                self.engine.cache.forget(block.key);
+                self.translate_block(key, pc)?
+            }
+            None => self.translate_block(key, pc)?,
+        };
+        self.jump_cache[line] = JumpEntry {
+            pc,
+            context,
+            code: block.head(),
+        };
+        Ok(block.head())
+    }
+
+    pub(super) fn second_page_matches(
+        &mut self,
+        block: &CachedBlock,
+        pc: u64,
+    ) -> Result<bool, Exception> {
+        match block.second_page {
+            None => Ok(true),
+            Some(second) => {
+                let next = GuestVirtAddr(pc).page_base() + PAGE_BYTES;
+                Ok(self.fetch_page(next)? == second.page_base())
+            }
+        }
+    }
+
+    /// Physical page of a virtual page that code is fetched from.
+    pub(super) fn fetch_page(&mut self, addr: GuestVirtAddr) -> Result<GuestPhysAddr, Exception> {
+        let page = addr.page_base().raw();
+        let context = self.head().context;
+        let line = addr.page_number() as usize & (FETCH_LINES - 1);
+        let known = self.fetch[line];
+        if known.page == page && known.context == context {
+            return Ok(GuestPhysAddr(known.phys));
+        }
+        let mapping = G::translate(self.state(), &self.engine.memory, addr, Access::Execute)?;
+        let fetchable = self.engine.memory.find(mapping.page).is_some()
+            || self.engine.rom.iter().any(|&(base, bytes)| {
+                (base.raw()..base.raw() + bytes).contains(&mapping.page.page_base().raw())
+            });
+        if !fetchable {
+            return Err(G::bus_error(addr, Access::Execute));
+        }
+        let number = addr.page_number();
+        self.fetched_pages[(number >> 6) as usize & 63] |= 1 << (number & 63);
+        if mapping.cacheable {
+            self.fetch[line] = FetchLine {
+                page,
+                context,
+                phys: mapping.page.raw(),
+            };
+        }
+        Ok(mapping.page)
+    }
+
+    #[cold]
+    pub(super) fn translate_block(
+        &mut self,
+        key: BlockKey,
+        pc: u64,
+    ) -> Result<&'static CachedBlock, Exception> {
+        self.head().counters.translated += 1;
+        let stops = self.engine.stops.load_full();
+        // A watchpoint stops behind the instruction that hits it, so each gets a block of its own.
+        let mut max_insns = if stops.watchpoints.is_empty() {
+            MAX_INSNS
+        } else {
+            1
+        };
+        let breakpoint = stops
+            .page_offsets
+            .contains(&(key.phys_pc.page_offset() as u16));
+        loop {
+            let block = self.lift(key, pc, max_insns, &stops.page_offsets)?;
+            match predecode(
+                &block,
+                G::layout(),
+                Frame::<G::State>::TEMPS_OFFSET,
+                breakpoint,
+            ) {
+                Ok(code) => {
+                    let cached = CachedBlock::new(key, code, block.second_page);
+                    return Ok(self.engine.cache.insert(cached));
+                }
+                Err(_) => max_insns = (max_insns / 2).max(1),
+            }
+        }
+    }
+
+    pub(super) fn lift(
+        &mut self,
+        key: BlockKey,
+        pc: u64,
+        max_insns: u32,
+        stop_before: &[u16],
+    ) -> Result<Block, Exception> {
+        let engine = self.engine.clone();
+        let mut code = FetchedPage {
+            vcpu: self,
+            page: key.phys_pc.page_base(),
+            pc,
+            marked: 0,
+        };
+        G::lift(
+            &engine.config,
+            key,
+            &mut code,
+            LiftLimits {
+                max_insns,
+                stop_before,
+            },
+        )
+    }
+}
+
+/// One page of code as the lifter reads it.
+struct FetchedPage<'a, G: Guest> {
+    vcpu: &'a mut Vcpu<G>,
+    page: GuestPhysAddr,
+    pc: u64,
+    /// Granules marked as code so far.
+    marked: u64,
+}
+
+impl<G: Guest> FetchedPage<'_, G> {
+    /// Marks before reading, so that a store after the reading is noticed.
+    fn read(&mut self, page: GuestPhysAddr, offset: u16, first: bool) -> u16 {
+        let engine = &self.vcpu.engine;
+        let addr = page + u64::from(offset);
+        let Some((range, code)) = engine.memory.find(addr) else {
+            return engine.bus.read(addr.raw(), AccessWidth::Half).unwrap_or(0) as u16;
+        };
+        let granule = 1 << (offset / 64);
+        if !first || self.marked & granule == 0 {
+            let fresh = !code.has_code(addr);
+            code.mark(addr, 2);
+            if first {
+                self.marked |= granule;
+            }
+            if fresh {
+                for peer in engine.peers() {
+                    peer.tlb.protect(page);
+                }
+                engine.cache.note_fresh(page);
+            }
+        }
+        let host = range.host + (addr - range.base);
+        // SAFETY: the two bytes lie in one page of mapped RAM.
+        unsafe { access::load(host.raw(), 1) as u16 }
+    }
+}
+
+impl<G: Guest> CodePage for FetchedPage<'_, G> {
+    fn half(&mut self, offset: u16) -> u16 {
+        self.read(self.page, offset & 0xffe, true)
+    }
+
+    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
+        let next = GuestVirtAddr(self.pc).page_base() + PAGE_BYTES;
+        let page = self.vcpu.fetch_page(next)?;
+        Ok((page, self.read(page, 0, false)))
+    }
+}
