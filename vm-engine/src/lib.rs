@@ -12,6 +12,7 @@
 mod cache;
 mod engine;
 mod frame;
+mod hostfp;
 mod interp;
 mod microop;
 mod predecode;

@@ -46,6 +46,8 @@ struct Predecoder<'a> {
     insn: u32,
     guest_insns: u32,
     scratch_used: usize,
+    /// Whether the host's floating-point unit follows the guest's rules.
+    host_float: bool,
 }
 
 /// The scratch word that takes results nobody wants.
@@ -60,6 +62,7 @@ pub(crate) fn predecode(
     layout: &StateLayout,
     temps_offset: usize,
     breakpoint: bool,
+    host_float: bool,
 ) -> Result<Code, TooManyTemps> {
     let mut temp_offsets = Vec::with_capacity(block.temps.len());
     let mut at = temps_offset;
@@ -80,6 +83,7 @@ pub(crate) fn predecode(
         insn: 0,
         guest_insns: block.guest_insns,
         scratch_used: 0,
+        host_float,
     };
     let mut head = MicroOp::new(block_head);
     head.set_imm(u64::from(block.guest_insns));
@@ -387,14 +391,20 @@ impl Predecoder<'_> {
 
     fn floating(&mut self, inst: &Inst) -> bool {
         let Some(dst) = inst.dst else { return false };
+        if !self.host_float || inst.args.iter().any(|arg| arg.imm().is_some()) {
+            return false;
+        }
         let Some((handler, variant)) = float::handler(inst) else {
             return false;
         };
         let d = self.offset(dst);
         let [a, b, c, _] = inst.args.map(|operand| self.operand(operand));
-        self.emit(handler, |op| {
+        let at = self.emit(handler, |op| {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, variant)
         });
+        // Special cases run by definition.
+        self.defined.push(*inst);
+        self.definitions.push(at);
         true
     }
 

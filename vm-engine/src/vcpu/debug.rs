@@ -7,9 +7,7 @@ use vm_frontend::{Access, Exception, Guest, Request};
 use vm_ir::BlockKey;
 
 use super::Vcpu;
-use crate::frame::Frame;
 use crate::microop::Leave;
-use crate::predecode::predecode;
 
 impl<G: Guest> Vcpu<G> {
     /// Executes one instruction, without taking interrupts, and stops.
@@ -42,7 +40,8 @@ impl<G: Guest> Vcpu<G> {
             Ok(block) => block,
             Err(exception) => return self.raise(exception),
         };
-        let code = predecode(&block, G::layout(), Frame::<G::State>::TEMPS_OFFSET, false)
+        let code = self
+            .predecode(&block, false)
             .expect("invariant: one instruction's temporaries fit");
         // The budget of no block at all makes the end of this one come back here.
         let leave = self.execute_with(code.head(), 0);

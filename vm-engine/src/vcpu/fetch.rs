@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
-use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits};
+use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits, NanRule};
 use vm_ir::{Block, BlockKey};
 use vm_mem::access;
 
@@ -11,7 +11,7 @@ use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
 use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
-use crate::predecode::predecode;
+use crate::predecode::{Code, TooManyTemps, predecode};
 
 impl<G: Guest> Vcpu<G> {
     /// The code at a virtual address, from the caches or newly translated.
@@ -107,12 +107,7 @@ impl<G: Guest> Vcpu<G> {
             .contains(&(key.phys_pc.page_offset() as u16));
         loop {
             let block = self.lift(key, pc, max_insns, &stops.page_offsets)?;
-            match predecode(
-                &block,
-                G::layout(),
-                Frame::<G::State>::TEMPS_OFFSET,
-                breakpoint,
-            ) {
+            match self.predecode(&block, breakpoint) {
                 Ok(code) => {
                     let cached = CachedBlock::new(key, code, block.second_page);
                     return Ok(self.engine.cache.insert(cached));
@@ -120,6 +115,13 @@ impl<G: Guest> Vcpu<G> {
                 Err(_) => max_insns = (max_insns / 2).max(1),
             }
         }
+    }
+
+    pub(super) fn predecode(&self, block: &Block, breakpoint: bool) -> Result<Code, TooManyTemps> {
+        let rules = G::fp_rules();
+        let host_float = rules.nan == NanRule::Canonical && !rules.tiny_before_rounding;
+        let temps = Frame::<G::State>::TEMPS_OFFSET;
+        predecode(block, G::layout(), temps, breakpoint, host_float)
     }
 
     pub(super) fn lift(

@@ -279,9 +279,7 @@ impl<G: Guest> Vcpu<G> {
                 return self.raise(exception);
             }
             Leave::Breakpoint => {
-                let at = GuestVirtAddr(self.common().pc);
-                self.resume_at = Some(at);
-                return Some(VmExit::Breakpoint(at));
+                return Some(VmExit::Breakpoint(GuestVirtAddr(self.common().pc)));
             }
             Leave::Exit => {
                 while let Some(request) = self.requests.pop() {

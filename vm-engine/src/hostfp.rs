@@ -1,0 +1,130 @@
+//! Floating point on the host's unit.
+//!
+//! The one place where Rust code runs under another control word than its own: each operation loads MXCSR with
+//! the guest's rounding and clear flags, computes, reads the flags and puts Rust's word back, all in one `asm!`
+//! block (Rust under a foreign MXCSR is undefined behaviour).
+//!
+//! Valid for guests with tininess detected after rounding and no flushing of subnormals (RISC-V, x86 by
+//! default); NaN results are the caller's affair.
+
+#![allow(unsafe_code)]
+
+use std::arch::asm;
+
+/// MXCSR as Rust expects it: all exceptions masked, to nearest even (Intel SDM 1, 10.2.3).
+const RUST_MXCSR: u32 = 0x1f80;
+
+/// MXCSR for a rounding numbered as [`vm_ir::Rounding`], flags clear; `None` for ties away, which it lacks.
+#[inline(always)]
+pub(crate) const fn control(rounding: u32) -> Option<u32> {
+    match rounding {
+        0 => Some(RUST_MXCSR),
+        1 => Some(RUST_MXCSR | 3 << 13),
+        2 => Some(RUST_MXCSR | 1 << 13),
+        3 => Some(RUST_MXCSR | 2 << 13),
+        _ => None,
+    }
+}
+
+/// MXCSR's flags in RISC-V's order: inexact, underflow, overflow, division by zero, invalid from bit 0 on.
+#[inline(always)]
+pub(crate) const fn flags(mxcsr: u32) -> u32 {
+    (mxcsr >> 5 & 1) | (mxcsr >> 3 & 2) | (mxcsr >> 1 & 4) | (mxcsr << 1 & 8) | (mxcsr << 4 & 16)
+}
+
+macro_rules! two {
+    ($name:ident $float:ty, $instruction:literal) => {
+        /// The result and MXCSR after it.
+        #[inline(always)]
+        pub(crate) fn $name(a: $float, b: $float, mxcsr: u32) -> ($float, u32) {
+            let mut word = mxcsr;
+            let mut value = a;
+            // SAFETY: the block restores MXCSR and touches only its operands.
+            unsafe {
+                asm!("ldmxcsr [{w}]", $instruction, "stmxcsr [{w}]", "ldmxcsr [{r}]",
+                    w = in(reg) &raw mut word, r = in(reg) &RUST_MXCSR,
+                    a = inout(xmm_reg) value, b = in(xmm_reg) b, options(nostack));
+            }
+            (value, word)
+        }
+    };
+}
+two!(add_f32 f32, "addss {a}, {b}");
+two!(sub_f32 f32, "subss {a}, {b}");
+two!(mul_f32 f32, "mulss {a}, {b}");
+two!(div_f32 f32, "divss {a}, {b}");
+two!(sqrt_f32 f32, "sqrtss {a}, {b}");
+two!(add_f64 f64, "addsd {a}, {b}");
+two!(sub_f64 f64, "subsd {a}, {b}");
+two!(mul_f64 f64, "mulsd {a}, {b}");
+two!(div_f64 f64, "divsd {a}, {b}");
+two!(sqrt_f64 f64, "sqrtsd {a}, {b}");
+
+macro_rules! three {
+    ($name:ident $float:ty, $instruction:literal) => {
+        /// The result and MXCSR after it. Needs the FMA extension.
+        #[inline(always)]
+        pub(crate) unsafe fn $name(a: $float, b: $float, c: $float, mxcsr: u32) -> ($float, u32) {
+            let mut word = mxcsr;
+            let mut value = c;
+            // SAFETY: the block restores MXCSR and touches only its operands; the caller knows of FMA.
+            unsafe {
+                asm!("ldmxcsr [{w}]", $instruction, "stmxcsr [{w}]", "ldmxcsr [{r}]",
+                    w = in(reg) &raw mut word, r = in(reg) &RUST_MXCSR,
+                    c = inout(xmm_reg) value, a = in(xmm_reg) a, b = in(xmm_reg) b,
+                    options(nostack));
+            }
+            (value, word)
+        }
+    };
+}
+three!(madd_f32 f32, "vfmadd231ss {c}, {a}, {b}");
+three!(msub_f32 f32, "vfmsub231ss {c}, {a}, {b}");
+three!(nmadd_f32 f32, "vfnmsub231ss {c}, {a}, {b}");
+three!(nmsub_f32 f32, "vfnmadd231ss {c}, {a}, {b}");
+three!(madd_f64 f64, "vfmadd231sd {c}, {a}, {b}");
+three!(msub_f64 f64, "vfmsub231sd {c}, {a}, {b}");
+three!(nmadd_f64 f64, "vfnmsub231sd {c}, {a}, {b}");
+three!(nmsub_f64 f64, "vfnmadd231sd {c}, {a}, {b}");
+
+/// Whether the host has fused multiply-add.
+pub(crate) fn has_fma() -> bool {
+    std::arch::is_x86_feature_detected!("fma")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directed_roundings_and_flags_are_the_guests() {
+        let up = control(3).unwrap();
+        let down = control(2).unwrap();
+        let (high, word) = div_f64(1.0, 3.0, up);
+        let (low, _) = div_f64(1.0, 3.0, down);
+        assert!(high > low);
+        assert_eq!(flags(word), 1);
+        assert_eq!(flags(div_f64(1.0, 0.0, up).1), 8);
+        assert_eq!(flags(sqrt_f64(0.0, -1.0, up).1), 16);
+        assert_eq!(flags(mul_f64(f64::MAX, 2.0, down).1), 4 | 1);
+        assert_eq!(flags(mul_f64(f64::MIN_POSITIVE, 0.3, down).1), 2 | 1);
+        assert_eq!(flags(add_f64(1.0, 2.0, down).1), 0);
+        assert!(control(4).is_none());
+    }
+
+    #[test]
+    fn fused_forms_follow_their_names() {
+        if !has_fma() {
+            eprintln!("skipped: this host has no fused multiply-add");
+            return;
+        }
+        let word = control(0).unwrap();
+        // SAFETY: the host has FMA.
+        unsafe {
+            assert_eq!(madd_f64(2.0, 3.0, 1.0, word).0, 7.0);
+            assert_eq!(msub_f64(2.0, 3.0, 1.0, word).0, 5.0);
+            assert_eq!(nmadd_f64(2.0, 3.0, 1.0, word).0, -7.0);
+            assert_eq!(nmsub_f64(2.0, 3.0, 1.0, word).0, -5.0);
+        }
+    }
+}

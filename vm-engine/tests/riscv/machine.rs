@@ -1,0 +1,55 @@
+//! Virtual CPUs over bare memory, without devices: in S-mode, with calls to firmware as the way out.
+
+use std::sync::Arc;
+
+use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, VcpuId, VmExit};
+use vm_device::Bus;
+use vm_engine::{Engine, EngineParts, Vcpu};
+use vm_frontend::InstanceSpec;
+use vm_frontend::riscv::Riscv;
+use vm_frontend::riscv::isa::CpuModel;
+use vm_mem::GuestMemory;
+use vm_osal::{HostClock, TimerThread};
+
+/// An engine whose RAM holds `image` at `base` and is `bytes` large.
+pub(crate) fn engine(base: u64, image: &[u8], bytes: u64) -> Arc<Engine<Riscv>> {
+    let memory = GuestMemory::new(&[(GuestPhysAddr(base), bytes)]).expect("host memory");
+    memory
+        .write(GuestPhysAddr(base), image)
+        .expect("the image fits");
+    let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+    let model = CpuModel::from_name("max").expect("a model");
+    Engine::new(EngineParts {
+        config: model.config(),
+        memory,
+        bus: Arc::new(Bus::new()),
+        rom: Vec::new(),
+        clock: clock.clone(),
+        alarms: Arc::new(TimerThread::new(clock)),
+        ticks_per_second: 10_000_000,
+        code_budget_bytes: 32 << 20,
+    })
+}
+
+/// Virtual CPU `number`, starting at `pc`. Exceptions go to `trap`.
+pub(crate) fn vcpu(engine: &Arc<Engine<Riscv>>, number: u32, pc: u64, trap: u64) -> Vcpu<Riscv> {
+    let spec = InstanceSpec {
+        vcpu: VcpuId(number),
+        entry: GuestVirtAddr(pc),
+        builtin_firmware: true,
+    };
+    let mut vcpu = Vcpu::new(engine, spec);
+    vcpu.state_mut().stvec = trap;
+    vcpu
+}
+
+/// Runs until the guest calls firmware.
+pub(crate) fn run_to_call(vcpu: &mut Vcpu<Riscv>) {
+    assert_eq!(vcpu.run(), VmExit::FirmwareCall);
+    let state = vcpu.state();
+    assert_eq!(
+        state.scause, 0,
+        "exception at {:#x}, value {:#x}",
+        state.sepc, state.stval
+    );
+}
