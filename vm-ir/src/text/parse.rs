@@ -542,7 +542,7 @@ impl Parser<'_> {
     fn helper(&self, cursor: &mut Cursor<'_>) -> Result<HelperId> {
         cursor.skip_space();
         cursor.expect("@")?;
-        let (at, name) = cursor.word();
+        let (at, name) = cursor.run(|c| !c.is_whitespace());
         let found = self
             .layout
             .helpers
