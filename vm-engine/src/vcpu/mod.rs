@@ -164,13 +164,14 @@ impl<G: Guest> Vcpu<G> {
         unsafe { &mut (*self.frame.as_ptr()).state }
     }
 
-    /// Puts the virtual CPU into its state after power-on.
+    /// Puts the virtual CPU into its state after power-on. Interrupt lines that others drive stay as they are.
     pub fn reset(&mut self, spec: InstanceSpec) {
         let state = G::new_state(&self.engine.config, spec);
         *self.state_mut() = state;
         for (line, alarm) in &self.alarms {
             alarm.arm(None);
             self.shared.deadlines[*line as usize].store(u64::MAX, Ordering::SeqCst);
+            self.shared.set_lines(0, 1 << line);
         }
         self.shared.set_lines(0, u64::MAX);
         self.flush(FlushScope {
@@ -382,23 +383,23 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    /// Has other virtual CPUs do something, and waits until they have (or sleep, and will before they run on).
-    /// Serves what they want of this one meanwhile.
-    pub fn broadcast(&mut self, targets: &[Arc<VcpuShared>], request: Remote) {
-        let pending: Vec<_> = targets
-            .iter()
-            .map(|target| {
-                let left = Arc::new(AtomicU32::new(0));
-                target.post(request, &left);
-                (target, left)
-            })
-            .collect();
+    /// Has virtual CPUs do something, and waits until they have (or sleep, and will before they run on). Serves what
+    /// they want of this one meanwhile.
+    pub fn broadcast(&mut self, targets: &[Arc<VcpuShared>], requests: &[Remote]) {
+        let pending = Vec::from_iter(targets.iter().map(|target| {
+            let left = Arc::new(AtomicU32::new(0));
+            for request in requests {
+                target.post(*request, &left);
+            }
+            (target, left)
+        }));
         for (target, left) in pending {
             while left.load(Ordering::SeqCst) != 0 && !target.serves_before_running() {
                 self.serve_remote();
                 std::thread::yield_now();
             }
         }
+        self.serve_remote();
     }
 
     /// Brings the frame's copies up to date with the state and delivers a pending interrupt.
@@ -417,12 +418,17 @@ impl<G: Guest> Vcpu<G> {
         self.stale = false;
         self.mode = G::mode(self.state());
         self.space = G::address_space(self.state());
+        let generation = self.enter_table();
+        self.head().context = self.context(generation);
+    }
+
+    /// Makes the frame use the TLB table of the current space; gives the space's generation.
+    fn enter_table(&mut self) -> u64 {
         let space = self.shared.tlb.enter(self.space.asid, self.space.data_mode);
-        let context = self.context(space.generation);
         let head = self.head();
         head.tlb = space.table.entries;
         head.tlb_mask = space.table.mask;
-        head.context = context;
+        space.generation
     }
 
     /// The number that stands for the current generation and mode.
@@ -477,7 +483,7 @@ impl<G: Guest> Vcpu<G> {
             }
         }
         self.stale = true;
-        // The table in use may have been replaced: no access may use it before `refresh`, and none does, because
-        // flushing instructions end their block; accesses of the same helper go through the full path.
+        // The table in use may have been replaced, and the running block may go on.
+        self.enter_table();
     }
 }

@@ -51,6 +51,7 @@ impl HartThread {
         let spec = self.shared.spec(self.hart);
         let mut vcpu = locked(&self.vcpu);
         vcpu.reset(spec);
+        vcpu.shared().set_lines(0, 1 << line::SUPERVISOR_SOFTWARE);
         self.shared.set_start(vcpu.state_mut(), self.hart);
         self.started = self.shared.starts(self.hart);
     }
@@ -58,7 +59,7 @@ impl HartThread {
     /// Runs until the machine is taken apart.
     pub(super) fn run(mut self) {
         while let Some(how) = self.obey() {
-            if !self.started && !self.wait_for_start() {
+            if !self.started && !self.wait_for_start(how) {
                 continue;
             }
             let exit = match how {
@@ -121,8 +122,9 @@ impl HartThread {
         Some(how)
     }
 
-    /// Waits for SBI to start this hart; false when the machine wants something else.
-    fn wait_for_start(&mut self) -> bool {
+    /// Waits for SBI to start this hart; false when the machine wants something else. There is no instruction to step
+    /// to before, so a step ends at once.
+    fn wait_for_start(&mut self, how: Resume) -> bool {
         let shared = self.shared.clone();
         let Some(sbi) = &shared.sbi else { return true };
         let mut control = shared.lock();
@@ -136,6 +138,11 @@ impl HartThread {
                 self.enter(&mut locked(&vcpu), entry);
                 return true;
             }
+            if how == Resume::Step {
+                drop(control);
+                shared.stop_for_debugger(StopCause::Stepped(self.hart));
+                return false;
+            }
             control = shared.wait(control);
         }
     }
@@ -145,6 +152,7 @@ impl HartThread {
         let mut spec = self.shared.spec(self.hart);
         spec.entry = GuestVirtAddr(entry.pc.raw());
         vcpu.reset(spec);
+        vcpu.shared().set_lines(0, 1 << line::SUPERVISOR_SOFTWARE);
         let state = vcpu.state_mut();
         state.x[10] = u64::from(self.hart.0);
         state.x[11] = entry.opaque;
@@ -267,13 +275,12 @@ impl SbiHost for Host<'_> {
         let targets: Vec<_> = harts.iter().filter_map(|hart| self.peer(hart)).collect();
         let mut vcpu = self.vcpu();
         match fence {
-            RemoteFence::Instructions => vcpu.broadcast(&targets, Remote::SyncCode),
+            RemoteFence::Instructions => vcpu.broadcast(&targets, &[Remote::SyncCode]),
             RemoteFence::Translation { range, asid } => {
                 // The engine numbers spaces from 1, 0 being "no translation".
                 let asid = asid.map(|asid| 1 + u32::from(asid.0));
-                for scope in Self::scopes(range, asid) {
-                    vcpu.broadcast(&targets, Remote::Flush(scope));
-                }
+                let scopes = Self::scopes(range, asid).into_iter().map(Remote::Flush);
+                vcpu.broadcast(&targets, &Vec::from_iter(scopes));
             }
         }
     }
