@@ -10,7 +10,7 @@ use vm_core::{
 use vm_engine::Vcpu;
 use vm_frontend::riscv::sys::{Riscv, csr};
 
-use super::machine::{Order, Shared};
+use super::machine::{Event, Order, Shared};
 
 /// Everything a debugger may do to a machine.
 pub(super) struct Debugger {
@@ -69,6 +69,11 @@ impl Debugger {
     }
 }
 
+/// Whether the machine will not go on after this event.
+fn is_end(event: Event) -> bool {
+    matches!(event, Event::End(_))
+}
+
 impl DebugTarget for Debugger {
     fn arch(&self) -> GuestArch {
         GuestArch::Riscv64
@@ -83,13 +88,15 @@ impl DebugTarget for Debugger {
     }
 
     fn resume(&self, how: &[Resume]) {
-        for (number, how) in (0..).zip(how) {
-            if *how == Resume::Continue {
-                self.vcpu(VcpuId(number)).start_past_breakpoint();
-            }
+        // Others that are at a breakpoint have yet to stop there: only one stop is reported at a time.
+        let reported = self.shared.lock().stop;
+        if let Some(StopCause::Breakpoint(vcpu)) = reported
+            && how.get(vcpu.0 as usize) == Some(&Resume::Continue)
+        {
+            self.vcpu(vcpu).start_past_breakpoint();
         }
         let mut control = self.shared.lock();
-        if control.event.is_some() {
+        if control.event.is_some_and(is_end) {
             return;
         }
         control.stop = None;
@@ -110,7 +117,7 @@ impl DebugTarget for Debugger {
         let mut control = self.shared.lock();
         loop {
             if self.shared.all_parked(&control) && control.order != Order::Run {
-                if control.event.is_some() {
+                if control.event.is_some_and(is_end) {
                     return Some(StopCause::Ended);
                 }
                 if let Some(cause) = control.stop {
