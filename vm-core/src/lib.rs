@@ -12,6 +12,7 @@
 mod addr;
 mod arch;
 mod clock;
+pub mod config;
 mod debug;
 mod exit;
 mod irq;

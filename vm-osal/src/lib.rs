@@ -1,17 +1,23 @@
 //! Services of the host operating system.
 //!
-//! What it is: memory files, page advice, one timer thread ([`TimerThread`]), the monotonic [`HostClock`].
+//! What it is: memory files, page advice, one timer thread ([`TimerThread`]), the monotonic [`HostClock`],
+//! the user's [`terminal`].
 //! Everything that calls the operating system on behalf of another crate belongs here, one file per host under
 //! `sys/`.
 //!
 //! What it refuses to do: know anything of guests.
 
 #[cfg(target_os = "linux")]
+#[path = "sys/executable.rs"]
+mod executable;
+#[cfg(target_os = "linux")]
 #[path = "sys/linux.rs"]
 mod sys;
 
+pub mod terminal;
 mod timer;
 
+pub use executable::{ExecutableMemory, ExecutableMemoryError};
 pub use sys::{
     MAP_SHARED_NORESERVE, PROT_READ_WRITE, advise_huge_pages, discard_pages, memory_file,
     random_bytes,

@@ -254,9 +254,12 @@ impl Shared {
 
     /// Records the first event and halts every hart.
     pub(super) fn raise(&self, event: Event) {
+        let event = self.judged(event);
         let mut control = self.lock();
-        if control.event.is_none() {
-            control.event = Some(self.judged(event));
+        // An end that comes while the machine resets is not lost.
+        let replaces = matches!((control.event, event), (Some(Event::Reset), Event::End(_)));
+        if control.event.is_none() || replaces {
+            control.event = Some(event);
         }
         self.halt(control);
     }
@@ -639,8 +642,10 @@ impl Machine {
                 while !self.shared.all_parked(&control) {
                     control = self.shared.wait(control);
                 }
-                control.event = None;
-                if control.stop.is_none() {
+                if control.event == Some(Event::Reset) {
+                    control.event = None;
+                }
+                if control.event.is_none() && control.stop.is_none() {
                     control.parked = 0;
                     control.order = Order::Run;
                 }

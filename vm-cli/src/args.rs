@@ -1,0 +1,279 @@
+//! The command line. What `--help` prints is written here.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use vm_core::GuestArch;
+use vm_core::config::{
+    Accel, Bios, ByteSize, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
+};
+
+use crate::exit::Exit;
+
+/// Virtual machines for RISC-V 64 guests, on any host.
+#[derive(Parser, Debug)]
+#[command(name = "vm-cli", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Start a virtual machine on this terminal
+    Run(Box<RunArgs>),
+    /// Make disk images
+    #[command(arg_required_else_help = true)]
+    Disk {
+        #[command(subcommand)]
+        command: DiskCommand,
+    },
+    /// Print completions for a shell, to be loaded by it
+    #[command(
+        after_help = "Example:\n  vm-cli completions bash > ~/.local/share/bash-completion/completions/vm-cli"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum DiskCommand {
+    /// Make an empty raw disk image; it takes no space until it is written to
+    #[command(after_help = "Example:\n  vm-cli disk create debian.img 10G")]
+    Create {
+        /// The image; must not exist yet
+        file: PathBuf,
+        /// Its size, as 10G or 512M
+        size: ByteSize,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  vm-cli run --kernel Image --initrd initrd.gz --append console=ttyS0
+      boots a kernel; its serial console is this terminal
+  vm-cli run --kernel Image --initrd initrd.gz --cpus 4 --memory 2G \\
+      --disk file=debian.img --net user,hostfwd=tcp::2222-:22
+      with four CPUs, a disk, and the guest's SSH port at port 2222 of this host
+  vm-cli run --bios fw_dynamic.bin --kernel u-boot.bin --disk file=debian.img
+      firmware and a boot loader, which finds the system on the disk
+  vm-cli run --bios none --kernel rv64ui-p-add
+      a bare program in machine mode; the exit code is the program's result
+
+Keys while the guest has the terminal:
+  Ctrl-A x  quit      Ctrl-A r  reset      Ctrl-A c  monitor
+  Ctrl-A h  help      Ctrl-A Ctrl-A  send Ctrl-A to the guest
+
+Exit codes: 0 powered off, 1 host error, 2 wrong usage, 3 reset with --no-reboot, 4 guest panic,
+5 guest CPU stuck, 32 to 127 failure code of the guest, 130 and 143 ended by SIGINT and SIGTERM.";
+
+#[derive(Args, Debug)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+}
+
+/// What a machine is made of. Whatever is not given here comes from the configuration file, then from defaults.
+#[derive(Args, Debug, Default)]
+pub(crate) struct MachineArgs {
+    /// Read the machine from a TOML file; options given here win over it
+    ///
+    /// The keys are the options' names (no_reboot for --no-reboot); disks and networks are tables: [[disk]]
+    /// file = "debian.img", [[net]] hostfwd = ["tcp::2222-:22"]. Paths are relative to the file.
+    #[arg(long, value_name = "FILE.toml", env = "VM_CLI_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The kernel: Linux Image (also gzip'd or EFI zboot) or ELF
+    ///
+    /// With --bios FILE, what the firmware starts (a boot loader, say); with --bios none, a bare ELF program.
+    #[arg(long, value_name = "FILE", help_heading = "Boot")]
+    pub(crate) kernel: Option<PathBuf>,
+
+    /// The initial RAM disk for the kernel
+    #[arg(long, value_name = "FILE", help_heading = "Boot")]
+    pub(crate) initrd: Option<PathBuf>,
+
+    /// The kernel's command line, as "console=ttyS0 root=/dev/vda1"
+    #[arg(
+        long,
+        value_name = "WORDS",
+        help_heading = "Boot",
+        allow_hyphen_values = true
+    )]
+    pub(crate) append: Option<String>,
+
+    /// What runs before the kernel: a firmware FILE, none, or builtin (default)
+    ///
+    /// builtin serves the kernel's SBI calls itself and starts the kernel at once; a file (OpenSBI's fw_dynamic.bin)
+    /// starts in machine mode; none enters the kernel file in machine mode.
+    #[arg(long, value_name = "FILE|none|builtin", help_heading = "Boot")]
+    pub(crate) bios: Option<Bios>,
+
+    /// End when the guest asks for a reset, with exit code 3 (4 after a kernel panic)
+    #[arg(long, help_heading = "Boot")]
+    pub(crate) no_reboot: bool,
+
+    /// The guest's architecture: riscv64
+    #[arg(long, value_name = "ARCH", help_heading = "Machine")]
+    pub(crate) arch: Option<GuestArch>,
+
+    /// Number of virtual CPUs, 1 to 8 [default: 1]
+    #[arg(long, value_name = "N", env = "VM_CLI_CPUS", help_heading = "Machine")]
+    pub(crate) cpus: Option<u32>,
+
+    /// CPU model and changes to it
+    ///
+    /// Models: debian (default: all extensions, Sv39), rv64 (plain RV64GC), max (all extensions, Sv57). Behind it,
+    /// +EXT adds and -EXT removes an extension; satp=sv39|sv48|sv57 and pmp=0|16|64 choose more. Example:
+    /// --cpu rv64,+zba,+zbb,satp=sv48
+    #[arg(
+        long,
+        value_name = "MODEL,+EXT,-EXT",
+        env = "VM_CLI_CPU",
+        help_heading = "Machine",
+        allow_hyphen_values = true
+    )]
+    pub(crate) cpu: Option<String>,
+
+    /// RAM, as 512M or 2G [default: 512M]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "VM_CLI_MEMORY",
+        help_heading = "Machine"
+    )]
+    pub(crate) memory: Option<ByteSize>,
+
+    /// What runs the guest's instructions: auto (default) or interp
+    #[arg(
+        long,
+        value_name = "ACCEL",
+        env = "VM_CLI_ACCEL",
+        help_heading = "Machine"
+    )]
+    pub(crate) accel: Option<Accel>,
+
+    /// Add a disk (may be repeated); the guest finds them as /dev/vda, /dev/vdb, ...
+    ///
+    /// readonly refuses the guest's writes; snapshot=on lets it write and throws that away at the end; serial is the
+    /// serial number that the guest sees. A comma within a path is written twice.
+    #[arg(
+        long,
+        value_name = "file=FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT]",
+        help_heading = "Devices"
+    )]
+    pub(crate) disk: Vec<DiskConfig>,
+
+    /// Add a network card behind a NAT (may be repeated)
+    ///
+    /// The guest gets 10.0.2.15 by DHCP, reaches the outside world, and this host at 10.0.2.2. hostfwd leads a port
+    /// of this host to the guest: tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT, as hostfwd=tcp::2222-:22; pcap records
+    /// every frame; mac sets the card's address; hostname is what DHCP names the guest.
+    #[arg(
+        long,
+        value_name = "user[,hostfwd=...][,pcap=FILE][,mac=ADDR][,hostname=NAME]",
+        help_heading = "Devices"
+    )]
+    pub(crate) net: Vec<NetConfig>,
+
+    /// What the serial port is connected to [default: stdio]
+    ///
+    /// stdio is this terminal; file:PATH gets the output; unix:PATH is a socket that one client at a time connects
+    /// to; pty is a new pseudo-terminal whose name is printed; null is nothing.
+    #[arg(
+        long,
+        value_name = "stdio|file:PATH|unix:PATH|pty|null",
+        help_heading = "Devices"
+    )]
+    pub(crate) serial: Option<SerialConfig>,
+
+    /// Add a virtio console (the guest's /dev/hvc0), connected as --serial says
+    #[arg(
+        long,
+        value_name = "stdio|file:PATH|unix:PATH|pty|null",
+        help_heading = "Devices"
+    )]
+    pub(crate) console: Option<SerialConfig>,
+
+    /// Whether the guest has an entropy device [default: on]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "Devices")]
+    pub(crate) rng: Option<bool>,
+
+    /// How virtio devices are attached: pci (default) or mmio
+    #[arg(long, value_name = "pci|mmio", help_heading = "Devices")]
+    pub(crate) virtio: Option<VirtioTransport>,
+
+    /// When a bare program ends, write its test signature, a 32-bit hexadecimal word a line
+    ///
+    /// The signature is the memory between the program's symbols begin_signature and end_signature.
+    #[arg(long, value_name = "FILE", help_heading = "Debugging")]
+    pub(crate) dump_signature: Option<PathBuf>,
+}
+
+/// Prints what clap has to say: help as it is, an error in one line.
+pub(crate) fn report(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody may be reading; that is no failure.
+            let _ = error.print();
+            Exit::SUCCESS.into()
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            let _ = error.print();
+            Exit::USAGE.into()
+        }
+        _ => {
+            eprintln!("{}", one_line(&error.to_string()));
+            Exit::USAGE.into()
+        }
+    }
+}
+
+/// An error message of clap's without its reminder of the usage.
+fn one_line(message: &str) -> String {
+    message
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn command_line_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_explained() {
+        let mut program = Cli::command();
+        program.build();
+        let run = program.find_subcommand("run").unwrap();
+        for option in run.get_arguments() {
+            assert!(option.get_help().is_some(), "{}", option.get_id());
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line_with_the_nearest_option() {
+        let error = Cli::try_parse_from(["vm-cli", "run", "--kernal", "x"]).unwrap_err();
+        let line = one_line(&error.to_string());
+        assert!(
+            line.starts_with("error: ") && line.contains("--kernel"),
+            "{line}"
+        );
+        assert!(!line.contains("Usage"), "{line}");
+    }
+}

@@ -1,0 +1,97 @@
+use super::*;
+use crate::args::{Cli, Command};
+use clap::Parser as _;
+use vm_core::GuestArch;
+use vm_core::config::{
+    Accel, Bios, ByteSize, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
+};
+
+fn args(words: &[&str]) -> MachineArgs {
+    let line = ["vm-cli", "run"].iter().chain(words);
+    match Cli::try_parse_from(line).unwrap().command {
+        Command::Run(run) => run.machine,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A configuration in which every value differs from the default and from what the options below say.
+fn file() -> VmConfig {
+    VmConfig {
+        cpus: 7,
+        cpu: "max".into(),
+        memory: ByteSize::mib(64),
+        kernel: Some("file-kernel".into()),
+        initrd: Some("file-initrd".into()),
+        append: "file".into(),
+        bios: Bios::File("file-bios".into()),
+        disks: vec![DiskConfig::raw("file-disk")],
+        nets: vec![NetConfig {
+            hostname: "file".into(),
+            ..NetConfig::user()
+        }],
+        serial: SerialConfig::Pty,
+        console: Some(SerialConfig::Pty),
+        rng: true,
+        dump_signature: Some("file-signature".into()),
+        ..VmConfig::default()
+    }
+}
+
+/// Each option, and what it must change; one that is ignored fails here.
+#[test]
+fn every_option_wins_over_the_file() {
+    type Change = fn(&mut VmConfig);
+    let table: &[(&[&str], Change)] = &[
+        (&["--arch", "x86_64"], |c| c.arch = GuestArch::X86_64),
+        (&["--cpus", "3"], |c| c.cpus = 3),
+        (&["--cpu", "rv64,-c"], |c| c.cpu = "rv64,-c".into()),
+        (&["--memory", "2G"], |c| c.memory = ByteSize::mib(2048)),
+        (&["--kernel", "K"], |c| c.kernel = Some("K".into())),
+        (&["--initrd", "I"], |c| c.initrd = Some("I".into())),
+        (&["--append", "a b"], |c| c.append = "a b".into()),
+        (&["--bios", "none"], |c| c.bios = Bios::None),
+        (&["--serial", "null"], |c| c.serial = SerialConfig::Null),
+        (&["--console", "null"], |c| {
+            c.console = Some(SerialConfig::Null)
+        }),
+        (&["--rng", "off"], |c| c.rng = false),
+        (&["--virtio", "mmio"], |c| c.virtio = VirtioTransport::Mmio),
+        (&["--accel", "interp"], |c| c.accel = Accel::Interp),
+        (&["--no-reboot"], |c| c.no_reboot = true),
+        (&["--dump-signature", "S"], |c| {
+            c.dump_signature = Some("S".into())
+        }),
+        (&["--disk", "file=a,readonly", "--disk", "file=b"], |c| {
+            c.disks = vec![
+                DiskConfig {
+                    readonly: true,
+                    ..DiskConfig::raw("a")
+                },
+                DiskConfig::raw("b"),
+            ];
+        }),
+        (&["--net", "user,hostname=h"], |c| {
+            c.nets = vec![NetConfig {
+                hostname: "h".into(),
+                ..NetConfig::user()
+            }];
+        }),
+    ];
+    for (words, change) in table {
+        let mut expected = file();
+        change(&mut expected);
+        assert_ne!(expected, file(), "{words:?} must change something");
+        assert_eq!(over(file(), &args(words)), expected, "{words:?}");
+    }
+    assert_eq!(over(file(), &args(&[])), file());
+}
+
+#[test]
+fn config_option_reads_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vm.toml");
+    std::fs::write(&path, "cpus = 5\nmemory = \"64M\"").unwrap();
+    let options = args(&["--config", path.to_str().unwrap(), "--memory", "96M"]);
+    let config = of(&options).unwrap();
+    assert_eq!((config.cpus, config.memory), (5, ByteSize::mib(96)));
+}

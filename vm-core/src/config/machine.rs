@@ -1,0 +1,136 @@
+//! The whole machine.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Accel, Bios, ByteSize, ConfigError, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
+};
+use crate::GuestArch;
+
+/// Everything that can be chosen about a virtual machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VmConfig {
+    /// The guest's architecture.
+    pub arch: GuestArch,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// CPU model and changes to it, as `MODEL,+ext,-ext`; empty for the architecture's default.
+    pub cpu: String,
+    /// RAM.
+    pub memory: ByteSize,
+    /// The kernel, boot loader or bare program.
+    pub kernel: Option<PathBuf>,
+    /// The initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub append: String,
+    /// What runs before the kernel.
+    pub bios: Bios,
+    /// Disks, in the order in which the guest finds them.
+    #[serde(rename = "disk")]
+    pub disks: Vec<DiskConfig>,
+    /// Network cards.
+    #[serde(rename = "net")]
+    pub nets: Vec<NetConfig>,
+    /// What the serial port is connected to.
+    pub serial: SerialConfig,
+    /// What a virtio console is connected to, if there is to be one.
+    pub console: Option<SerialConfig>,
+    /// Whether there is an entropy device.
+    pub rng: bool,
+    /// How virtio devices are attached.
+    pub virtio: VirtioTransport,
+    /// Whether a guest's reset ends the machine.
+    pub no_reboot: bool,
+    /// What runs the guest's instructions.
+    pub accel: Accel,
+    /// Where to wait for a debugger, as `ADDRESS:PORT`; the guest starts when it says so.
+    pub gdb: Option<String>,
+    /// File that gets the test signature of a bare program when it ends.
+    pub dump_signature: Option<PathBuf>,
+}
+
+impl Default for VmConfig {
+    fn default() -> Self {
+        Self {
+            arch: GuestArch::Riscv64,
+            cpus: 1,
+            cpu: String::new(),
+            memory: ByteSize::mib(512),
+            kernel: None,
+            initrd: None,
+            append: String::new(),
+            bios: Bios::default(),
+            disks: Vec::new(),
+            nets: Vec::new(),
+            serial: SerialConfig::Stdio,
+            console: None,
+            rng: true,
+            virtio: VirtioTransport::default(),
+            no_reboot: false,
+            accel: Accel::default(),
+            gdb: None,
+            dump_signature: None,
+        }
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+impl VmConfig {
+    /// Checks what no single part can tell: that the parts go together.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.memory.bytes().is_multiple_of(MIB) {
+            return Err(ConfigError::malformed(
+                "memory size",
+                &self.memory.to_string(),
+                "is not a whole number of MiB: write it as 512M",
+            ));
+        }
+        if self.serial == SerialConfig::Stdio && self.console == Some(SerialConfig::Stdio) {
+            return Err(ConfigError::Missing(
+                "serial port and console both want the terminal: give one of them pty, unix:PATH, file:PATH or null",
+            ));
+        }
+        if self.initrd.is_some() && self.kernel.is_none() {
+            return Err(ConfigError::Missing(
+                "an initrd needs a kernel that unpacks it: give one with --kernel",
+            ));
+        }
+        if !self.append.is_empty() && self.kernel.is_none() {
+            return Err(ConfigError::Missing(
+                "a kernel command line needs a kernel: give one with --kernel",
+            ));
+        }
+        self.disks.iter().try_for_each(DiskConfig::check)
+    }
+
+    /// Makes every relative path one below `base`, where a configuration file lies.
+    pub fn resolve_paths(&mut self, base: &Path) {
+        let files = [&mut self.kernel, &mut self.initrd, &mut self.dump_signature]
+            .into_iter()
+            .flatten()
+            .chain(self.disks.iter_mut().map(|disk| &mut disk.file))
+            .chain(self.nets.iter_mut().filter_map(|net| net.pcap.as_mut()));
+        for file in files {
+            *file = base.join(&*file);
+        }
+        if let Bios::File(file) = &mut self.bios {
+            *file = base.join(&*file);
+        }
+        for port in [Some(&mut self.serial), self.console.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            if let SerialConfig::File(path) | SerialConfig::Unix(path) = port {
+                *path = base.join(&*path);
+            }
+        }
+    }
+}

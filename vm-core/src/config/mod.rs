@@ -1,0 +1,24 @@
+//! The configuration of a virtual machine, as the command line, a TOML file and programs that embed one write it.
+//!
+//! One text form per part: what follows `--disk` parses by the same code as a string in a file, so both take the same
+//! words and refuse the same mistakes. Whatever names a file is kept as it was written.
+
+mod choice;
+mod disk;
+mod error;
+mod machine;
+mod net;
+mod options;
+mod serial;
+mod size;
+
+pub use choice::{Accel, Bios, VirtioTransport};
+pub use disk::{DiskConfig, DiskFormat};
+pub use error::{ConfigError, nearest};
+pub use machine::VmConfig;
+pub use net::{MacAddress, NetConfig, NetKind};
+pub use serial::SerialConfig;
+pub use size::ByteSize;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+use super::*;
+
+fn message<T: std::str::FromStr<Err = ConfigError>>(text: &str) -> String {
+    match text.parse::<T>() {
+        Ok(_) => panic!("'{text}' was accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn size_with_unit_is_bytes() {
+    for (text, bytes) in [
+        ("512M", 512 << 20),
+        ("1G", 1 << 30),
+        ("1.5G", 3 << 29),
+        ("64k", 64 << 10),
+        ("2TiB", 2 << 40),
+        ("10MB", 10 << 20),
+    ] {
+        assert_eq!(text.parse::<ByteSize>().unwrap().bytes(), bytes, "{text}");
+    }
+}
+
+#[test]
+fn size_without_sense_says_what_to_write() {
+    assert!(message::<ByteSize>("512").contains("write K, M, G or T"));
+    for text in ["", "M", "-1M", "1.G", "1..5G", "5Q", "1e3M"] {
+        message::<ByteSize>(text);
+    }
+    assert!(message::<ByteSize>("0M").contains("nothing"));
+    assert!(message::<ByteSize>("99999999999T").contains("64 bits"));
+}
+
+#[test]
+fn size_printed_is_parsed_again() {
+    for bytes in [1 << 20, 3 << 20, 5 << 30, 1 << 40] {
+        let size = ByteSize(bytes);
+        assert_eq!(size.to_string().parse(), Ok(size));
+    }
+}
+
+#[test]
+fn disk_every_option_arrives() {
+    let disk: DiskConfig = "file=/a,,b.img,format=raw,readonly,snapshot=on,serial=S1"
+        .parse()
+        .unwrap();
+    assert_eq!(disk.file.to_str(), Some("/a,b.img"));
+    assert!(disk.readonly && disk.snapshot);
+    assert_eq!(disk.serial, "S1");
+    let plain: DiskConfig = "disk.img,readonly=off".parse().unwrap();
+    assert_eq!(plain, DiskConfig::raw("disk.img"));
+}
+
+#[test]
+fn disk_mistakes_name_the_nearest_word() {
+    assert!(message::<DiskConfig>("file=a,snapshto=on").contains("did you mean 'snapshot'?"));
+    assert!(message::<DiskConfig>("file=a,snapshot=maybe").contains("use on, off"));
+    assert!(message::<DiskConfig>("file=").contains("needs a value"));
+    assert!(message::<DiskConfig>("").contains("file=PATH"));
+    assert!(message::<DiskConfig>("file=a,format=qcow2").contains("raw"));
+    assert!(message::<DiskConfig>("file=a,serial=123456789012345678901").contains("20 bytes"));
+}
+
+#[test]
+fn net_every_option_arrives() {
+    let net: NetConfig =
+        "user,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53,pcap=f.pcap,mac=52:54:00:00:00:01,hostname=g"
+            .parse()
+            .unwrap();
+    assert_eq!(net.hostfwd, ["tcp::2222-:22", "udp::53-:53"]);
+    assert_eq!(net.pcap.unwrap().to_str(), Some("f.pcap"));
+    assert_eq!(net.mac, Some(MacAddress([0x52, 0x54, 0, 0, 0, 1])));
+    assert_eq!(net.hostname, "g");
+}
+
+#[test]
+fn net_mistakes_say_what_to_write() {
+    assert!(message::<NetConfig>("usr").contains("did you mean 'user'?"));
+    assert!(message::<NetConfig>("user,hostfw=x").contains("did you mean 'hostfwd'?"));
+    assert!(message::<NetConfig>("user,mac=53:54:00:12:34:56").contains("even"));
+    assert!(message::<NetConfig>("user,mac=52:54").contains("six bytes"));
+    assert!(message::<NetConfig>("").contains("--net user"));
+}
+
+#[test]
+fn words_round_trip() {
+    for text in ["stdio", "file:/x", "unix:/y", "pty", "null"] {
+        assert_eq!(text.parse::<SerialConfig>().unwrap().to_string(), text);
+    }
+    for text in ["builtin", "none", "/fw.bin"] {
+        assert_eq!(text.parse::<Bios>().unwrap().to_string(), text);
+    }
+    for text in ["pci", "mmio"] {
+        assert_eq!(text.parse::<VirtioTransport>().unwrap().to_string(), text);
+    }
+    for text in ["auto", "interp"] {
+        assert_eq!(text.parse::<Accel>().unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn words_unknown_name_the_nearest() {
+    assert!(message::<SerialConfig>("stdoi").contains("did you mean 'stdio'?"));
+    assert!(message::<SerialConfig>("file:").contains("no path"));
+    assert!(message::<VirtioTransport>("pcie").contains("did you mean 'pci'?"));
+    assert!(message::<Accel>("kvm").contains("use auto or interp"));
+    assert!(message::<Accel>("intrep").contains("did you mean 'interp'?"));
+}
+
+#[test]
+fn check_parts_that_do_not_go_together_are_refused() {
+    let good = VmConfig::default();
+    assert_eq!(good.check(), Ok(()));
+    let odd = VmConfig {
+        memory: ByteSize(1 << 20 | 1),
+        ..VmConfig::default()
+    };
+    assert!(
+        odd.check()
+            .unwrap_err()
+            .to_string()
+            .contains("whole number of MiB")
+    );
+    let both = VmConfig {
+        console: Some(SerialConfig::Stdio),
+        ..VmConfig::default()
+    };
+    assert!(
+        both.check()
+            .unwrap_err()
+            .to_string()
+            .contains("both want the terminal")
+    );
+    let lone = VmConfig {
+        initrd: Some("i".into()),
+        ..VmConfig::default()
+    };
+    assert!(lone.check().unwrap_err().to_string().contains("--kernel"));
+    let lone = VmConfig {
+        append: "quiet".into(),
+        ..VmConfig::default()
+    };
+    assert!(lone.check().unwrap_err().to_string().contains("--kernel"));
+}
+
+#[test]
+fn resolve_paths_moves_relative_ones_only() {
+    let mut config = VmConfig {
+        kernel: Some("Image".into()),
+        initrd: Some("/abs".into()),
+        bios: Bios::File("fw".into()),
+        disks: vec![DiskConfig::raw("d")],
+        serial: SerialConfig::File("log".into()),
+        ..VmConfig::default()
+    };
+    config.resolve_paths("/base".as_ref());
+    assert_eq!(config.kernel.unwrap().to_str(), Some("/base/Image"));
+    assert_eq!(config.initrd.unwrap().to_str(), Some("/abs"));
+    assert_eq!(config.bios, Bios::File("/base/fw".into()));
+    assert_eq!(config.disks[0].file.to_str(), Some("/base/d"));
+    assert_eq!(config.serial, SerialConfig::File("/base/log".into()));
+}

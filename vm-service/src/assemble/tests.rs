@@ -1,0 +1,146 @@
+use super::*;
+use vm_core::config::{ByteSize, MacAddress};
+
+fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
+    let null = SerialLine::open(&vm_core::config::SerialConfig::Null)?;
+    Assembly::of(config, &null, None, false)
+}
+
+/// A program of one instruction that `--bios none` takes.
+fn bare_program(dir: &tempfile::TempDir) -> VmConfig {
+    let path = dir.path().join("program");
+    std::fs::write(&path, 0x0000_006f_u32.to_le_bytes()).unwrap();
+    VmConfig {
+        kernel: Some(path),
+        bios: Bios::None,
+        ..VmConfig::default()
+    }
+}
+
+#[test]
+fn assembly_every_setting_arrives() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk");
+    std::fs::write(&image, [7; 1024]).unwrap();
+    let config = VmConfig {
+        cpus: 3,
+        cpu: "rv64,+zba".into(),
+        memory: ByteSize::mib(96),
+        append: "quiet".into(),
+        disks: vec![
+            DiskConfig {
+                serial: "A".into(),
+                readonly: true,
+                ..DiskConfig::raw(&image)
+            },
+            DiskConfig {
+                snapshot: true,
+                ..DiskConfig::raw(&image)
+            },
+        ],
+        nets: vec![
+            NetConfig::user(),
+            NetConfig {
+                mac: Some(MacAddress([2, 0, 0, 0, 0, 9])),
+                ..NetConfig::user()
+            },
+        ],
+        rng: false,
+        virtio: VirtioTransport::Mmio,
+        no_reboot: true,
+        ..bare_program(&dir)
+    };
+    let Assembly { machine, nats, .. } = assembly(&config).unwrap();
+    assert_eq!((machine.cpus, machine.ram_bytes), (3, 96 << 20));
+    assert_eq!(machine.isa, "rv64,+zba".parse().unwrap());
+    assert_eq!(machine.bootargs, "quiet");
+    assert_eq!(machine.disks[0].serial, "A");
+    assert!(machine.disks[0].backend.read_only());
+    machine.disks[1].backend.write_at(0, &[9]).unwrap();
+    assert_eq!(std::fs::read(&image).unwrap(), [7; 1024]);
+    assert_eq!(machine.nics[0].mac, FIRST_MAC);
+    assert_eq!(machine.nics[1].mac, [2, 0, 0, 0, 0, 9]);
+    assert_eq!(nats.len(), 2);
+    assert!(!machine.rng && machine.no_reboot && !machine.builtin_sbi);
+    assert_eq!(machine.virtio, machine::VirtioTransport::Mmio);
+}
+
+#[test]
+fn assembly_writable_disk_is_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk");
+    std::fs::write(&image, [7; 512]).unwrap();
+    let config = VmConfig {
+        disks: vec![DiskConfig::raw(&image)],
+        ..bare_program(&dir)
+    };
+    let first = assembly(&config).unwrap();
+    first.machine.disks[0].backend.write_at(0, &[9]).unwrap();
+    assert_eq!(std::fs::read(&image).unwrap()[0], 9);
+    let error = assembly(&config).err().unwrap().to_string();
+    assert!(
+        error.contains("in use by another virtual machine"),
+        "{error}"
+    );
+}
+
+#[test]
+fn assembly_hostfwd_and_hostname_reach_the_network() {
+    let dir = tempfile::tempdir().unwrap();
+    let pcap = dir.path().join("p.pcap");
+    let config = VmConfig {
+        nets: vec![NetConfig {
+            hostfwd: vec!["tcp::0-:22".into()],
+            pcap: Some(pcap.clone()),
+            hostname: "named".into(),
+            ..NetConfig::user()
+        }],
+        ..bare_program(&dir)
+    };
+    let Assembly { nats, .. } = assembly(&config).unwrap();
+    let port = nats[0].forwarded()[0].port();
+    assert_eq!(nat_config(&config.nets[0]).unwrap().hostname, "named");
+    assert!(pcap.exists());
+    let taken = VmConfig {
+        nets: vec![NetConfig {
+            hostfwd: vec![format!("tcp::{port}-:22")],
+            ..NetConfig::user()
+        }],
+        ..bare_program(&dir)
+    };
+    let error = assembly(&taken).err().unwrap().to_string();
+    assert!(error.contains("is in use"), "{error}");
+}
+
+#[test]
+fn check_unknown_names_suggest_the_nearest() {
+    let config = VmConfig {
+        cpu: "debain".into(),
+        ..VmConfig::default()
+    };
+    let error = check(&config).unwrap_err().to_string();
+    assert!(error.contains("did you mean 'debian'?"), "{error}");
+    let config = VmConfig {
+        arch: GuestArch::X86_64,
+        ..VmConfig::default()
+    };
+    assert!(
+        check(&config)
+            .unwrap_err()
+            .to_string()
+            .contains("--arch riscv64")
+    );
+    let config = VmConfig {
+        nets: vec![NetConfig {
+            hostfwd: vec!["tcp:2222".into()],
+            ..NetConfig::user()
+        }],
+        ..VmConfig::default()
+    };
+    assert!(
+        check(&config)
+            .unwrap_err()
+            .to_string()
+            .contains("tcp::2222-:22")
+    );
+}

@@ -1,0 +1,143 @@
+//! The fluent interface through which programs describe a machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use vm_core::GuestArch;
+use vm_core::config::{
+    Accel, Bios, ByteSize, DiskConfig, NetConfig, SerialConfig, VirtioTransport, VmConfig,
+};
+use vm_device::chardev::CharSink;
+
+use crate::{Vm, VmError};
+
+/// Collects what a machine is made of; see [`Vm::builder`].
+#[derive(Default)]
+pub struct VmBuilder {
+    pub(crate) config: VmConfig,
+    pub(crate) serial_sink: Option<Arc<dyn CharSink>>,
+    pub(crate) console_sink: Option<Arc<dyn CharSink>>,
+    pub(crate) start_paused: bool,
+}
+
+/// Methods that set one field of the configuration.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $field:ident, $type:ty;)*) => {
+        impl VmBuilder {$(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, value: $type) -> Self {
+                self.config.$field = value;
+                self
+            }
+        )*}
+    };
+}
+
+settings! {
+    /// The guest's architecture.
+    arch: arch, GuestArch;
+    /// Virtual CPUs.
+    cpus: cpus, u32;
+    /// RAM.
+    memory: memory, ByteSize;
+    /// What runs before the kernel.
+    bios: bios, Bios;
+    /// What the serial port is connected to, unless [`VmBuilder::serial_sink`] says otherwise.
+    serial: serial, SerialConfig;
+    /// Whether there is an entropy device.
+    rng: rng, bool;
+    /// How virtio devices are attached.
+    virtio: virtio, VirtioTransport;
+    /// Whether a guest's reset ends the machine.
+    no_reboot: no_reboot, bool;
+    /// What runs the guest's instructions.
+    accel: accel, Accel;
+}
+
+impl VmBuilder {
+    /// Replaces everything that a configuration can say.
+    #[must_use]
+    pub fn config(mut self, config: VmConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// CPU model and changes to it, as `MODEL,+ext,-ext`.
+    #[must_use]
+    pub fn cpu(mut self, description: impl Into<String>) -> Self {
+        self.config.cpu = description.into();
+        self
+    }
+
+    /// Adds a virtio console, connected as the serial port can be.
+    #[must_use]
+    pub fn console(mut self, port: SerialConfig) -> Self {
+        self.config.console = Some(port);
+        self
+    }
+
+    /// The kernel, boot loader or bare program.
+    #[must_use]
+    pub fn kernel(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config.kernel = Some(file.into());
+        self
+    }
+
+    /// The initial RAM disk.
+    #[must_use]
+    pub fn initrd(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config.initrd = Some(file.into());
+        self
+    }
+
+    /// The kernel's command line.
+    #[must_use]
+    pub fn append(mut self, words: impl Into<String>) -> Self {
+        self.config.append = words.into();
+        self
+    }
+
+    /// Adds a disk.
+    #[must_use]
+    pub fn disk(mut self, disk: DiskConfig) -> Self {
+        self.config.disks.push(disk);
+        self
+    }
+
+    /// Adds a network card.
+    #[must_use]
+    pub fn net(mut self, net: NetConfig) -> Self {
+        self.config.nets.push(net);
+        self
+    }
+
+    /// Where the serial port's output goes. It is called on virtual CPU threads and must not block for long.
+    #[must_use]
+    pub fn serial_sink(mut self, sink: Arc<dyn CharSink>) -> Self {
+        self.serial_sink = Some(sink);
+        self
+    }
+
+    /// Where a virtio console's output goes; adds the console.
+    #[must_use]
+    pub fn console_sink(mut self, sink: Arc<dyn CharSink>) -> Self {
+        self.console_sink = Some(sink);
+        self
+    }
+
+    /// The guest's first instruction waits until [`VmHandle::debugger`](crate::VmHandle::debugger) resumes it.
+    #[must_use]
+    pub fn start_paused(mut self, paused: bool) -> Self {
+        self.start_paused = paused;
+        self
+    }
+
+    /// Opens files, disks and networks and builds the machine. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When the configuration makes no machine or names what cannot be had; nothing stays behind.
+    pub fn build(self) -> Result<Vm, VmError> {
+        Vm::build(self)
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a virtual machine could not be made or run.
+
+use std::path::PathBuf;
+
+use vm_boot::BootError;
+use vm_core::GuestArch;
+use vm_core::config::ConfigError;
+use vm_device::block::DiskError;
+use vm_device::net::nat::NatError;
+use vm_frontend::riscv::isa::CpuError;
+use vm_platform::riscv_virt::machine::MachineError;
+
+/// Why a virtual machine could not be made or run. Each message is one line: what is wrong, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The CPU model or one of its extensions.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+    /// There is no machine of that architecture.
+    #[error("this program has no {0} machine: use --arch riscv64")]
+    NoMachine(GuestArch),
+    /// Kernel, initrd or firmware.
+    #[error(transparent)]
+    Boot(BootError),
+    /// A disk.
+    #[error("{disk}{advice}", disk = .0, advice = disk_advice(.0))]
+    Disk(#[from] DiskError),
+    /// A network.
+    #[error(transparent)]
+    Net(#[from] NatError),
+    /// A serial line.
+    #[error("cannot connect the serial port to {to}: {reason}")]
+    Serial {
+        /// What it was to be connected to.
+        to: String,
+        /// What the host said, and what to do.
+        reason: String,
+    },
+    /// The machine.
+    #[error(transparent)]
+    Machine(MachineError),
+    /// A signature is wanted of a program that has none.
+    #[error(
+        "--dump-signature needs a program with the symbols begin_signature and end_signature; '{0}' has not both"
+    )]
+    NoSignature(String),
+    /// The signature's file.
+    #[error("cannot write the signature to {}: {reason}", path.display())]
+    Signature {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        reason: String,
+    },
+    /// A machine runs once.
+    #[error("this virtual machine has already run: build another one")]
+    AlreadyRan,
+}
+
+impl From<BootError> for VmError {
+    fn from(error: BootError) -> Self {
+        Self::Boot(error)
+    }
+}
+
+impl From<MachineError> for VmError {
+    fn from(error: MachineError) -> Self {
+        match error {
+            MachineError::Boot(error) => Self::Boot(error),
+            error => Self::Machine(error),
+        }
+    }
+}
+
+fn disk_advice(error: &DiskError) -> &'static str {
+    match error {
+        DiskError::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            "; check the path after --disk, or make the disk with 'vm-cli disk create'"
+        }
+        DiskError::Open { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "; allow writing, or add readonly or snapshot=on"
+        }
+        _ => "",
+    }
+}

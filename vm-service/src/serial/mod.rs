@@ -1,0 +1,154 @@
+//! What serial ports and consoles can be connected to on the host.
+//!
+//! Every kind buffers what the guest prints (a port hands over a byte at a time) and writes it from a thread of its
+//! own; [`SerialLine::finish`] writes what is left.
+
+mod outlet;
+mod unix;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vm_core::config::SerialConfig;
+use vm_device::chardev::{CharSink, NoSink};
+use vm_osal::terminal::Pty;
+
+use crate::{SerialInput, VmError};
+
+pub use outlet::Outlet;
+use unix::UnixLine;
+
+/// Starts feeding a port's input from the host.
+type StartInput = Box<dyn FnOnce(SerialInput) + Send>;
+
+/// One serial port's connection.
+pub(crate) struct SerialLine {
+    sink: Arc<dyn CharSink>,
+    outlet: Option<Arc<Outlet>>,
+    start_input: Option<StartInput>,
+    /// Where programs find the other end, when the host chose it.
+    place: Option<PathBuf>,
+}
+
+impl SerialLine {
+    /// Connects to what a configuration names; standard output without its input.
+    pub(crate) fn open(config: &SerialConfig) -> Result<Self, VmError> {
+        match config {
+            SerialConfig::Null => Ok(Self::to(Arc::new(NoSink))),
+            SerialConfig::Stdio => Ok(Self::through(Outlet::new(std::io::stdout()))),
+            SerialConfig::File(path) => {
+                let file = File::create(path).map_err(|reason| failed(config, &reason))?;
+                Ok(Self::through(Outlet::new(file)))
+            }
+            SerialConfig::Unix(path) => {
+                let line = UnixLine::bind(path).map_err(|reason| failed(config, &reason))?;
+                let input = line.clone();
+                Ok(Self {
+                    start_input: Some(Box::new(move |port| input.serve(port))),
+                    ..Self::to(line)
+                })
+            }
+            SerialConfig::Pty => {
+                let pty = Arc::new(Pty::open().map_err(|reason| failed(config, &reason))?);
+                let reader = pty.clone();
+                let output = pty
+                    .end()
+                    .try_clone()
+                    .map_err(|reason| failed(config, &reason))?;
+                Ok(Self {
+                    place: Some(pty.path().to_owned()),
+                    start_input: Some(Box::new(move |port| {
+                        spawn_reader(PtyReader(reader), port);
+                    })),
+                    ..Self::through(Outlet::new(output))
+                })
+            }
+        }
+    }
+
+    /// A line to something that an embedding program brought.
+    pub(crate) fn to(sink: Arc<dyn CharSink>) -> Self {
+        Self {
+            sink,
+            outlet: None,
+            start_input: None,
+            place: None,
+        }
+    }
+
+    fn through(outlet: Outlet) -> Self {
+        let outlet = Arc::new(outlet);
+        Self {
+            outlet: Some(outlet.clone()),
+            ..Self::to(outlet)
+        }
+    }
+
+    pub(crate) fn sink(&self) -> Arc<dyn CharSink> {
+        self.sink.clone()
+    }
+
+    pub(crate) fn place(&self) -> Option<&Path> {
+        self.place.as_deref()
+    }
+
+    pub(crate) fn start_input(&mut self, port: SerialInput) {
+        if let Some(start) = self.start_input.take() {
+            start(port);
+        }
+    }
+
+    /// Lets go of a virtual CPU that waits for a slow reader of its output.
+    pub(crate) fn outlet(&self) -> Option<Arc<Outlet>> {
+        self.outlet.clone()
+    }
+
+    /// Writes what is left.
+    pub(crate) fn finish(&self) {
+        if let Some(outlet) = &self.outlet {
+            outlet.finish();
+        }
+    }
+}
+
+fn failed(config: &SerialConfig, reason: &std::io::Error) -> VmError {
+    VmError::Serial {
+        to: config.to_string(),
+        reason: match reason.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program listens there; choose another path".to_owned()
+            }
+            _ => reason.to_string(),
+        },
+    }
+}
+
+struct PtyReader(Arc<Pty>);
+
+impl Read for PtyReader {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.end().read(into)
+    }
+}
+
+/// Types what arrives from `source` until it or the machine ends.
+pub(crate) fn spawn_reader(mut source: impl Read + Send + 'static, port: SerialInput) {
+    // The thread sleeps in a read that nothing ends; it is left behind at the end of the machine.
+    let thread = move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = source.read(&mut bytes) {
+            if !port.send(&bytes[..count]) {
+                break;
+            }
+        }
+    };
+    let started = std::thread::Builder::new()
+        .name("serial-in".into())
+        .spawn(thread);
+    started.expect("invariant: the host can start a thread");
+}
+
+#[cfg(test)]
+mod tests;
