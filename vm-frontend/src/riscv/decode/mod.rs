@@ -11,6 +11,7 @@
 
 mod compressed;
 mod dispatch;
+mod encode;
 mod pattern;
 mod table;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 #[cfg(test)]
 pub(in crate::riscv) use tests::{one_encoding_each, random_encodings};
 
+pub use encode::{ENCODINGS, encoding};
 pub use table::Op;
 
 use super::isa::Extensions;
