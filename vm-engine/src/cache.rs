@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vm_core::GuestPhysAddr;
+use vm_core::{GuestPhysAddr, PAGE_BYTES};
 use vm_gc::Collector;
 use vm_ir::BlockKey;
 use vm_mem::CodeWriteObserver;
@@ -20,6 +20,8 @@ use crate::predecode::Code;
 
 /// Lists in the hash table.
 const BUCKETS: usize = 1 << 15;
+/// Stripes of pages whose last writes are told apart.
+const STRIPES: usize = 1 << 10;
 
 /// A block's code with what it was made from.
 pub(crate) struct CachedBlock {
@@ -52,12 +54,13 @@ struct Page {
     straddled_from: Vec<GuestPhysAddr>,
 }
 
-#[derive(Default)]
 struct Index {
     pages: HashMap<u64, Page>,
     /// Pages that got their first code, with the epoch: until every virtual CPU has passed it, a store to the page
     /// may have gone unseen.
     fresh: Vec<(GuestPhysAddr, u64)>,
+    /// Of each stripe of pages, when one of them was last found to be written.
+    last_written: Box<[u64]>,
 }
 
 // SAFETY: the pointers are to blocks that the cache owns; they are followed only under the mutex.
@@ -80,11 +83,12 @@ pub struct CacheStats {
 pub(crate) struct BlockCache {
     buckets: Box<[AtomicPtr<CachedBlock>]>,
     index: Mutex<Index>,
+    /// Times that code was found to be written.
+    invalidated: AtomicU64,
     collector: Arc<Collector>,
     blocks: AtomicUsize,
     bytes: AtomicUsize,
     budget_bytes: usize,
-    invalidations: AtomicU64,
     flushes: AtomicU64,
 }
 
@@ -93,18 +97,27 @@ fn bucket(key: BlockKey) -> usize {
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49) as usize & (BUCKETS - 1)
 }
 
+/// The stripe of a page.
+fn stripe(page: GuestPhysAddr) -> usize {
+    (page.raw() / PAGE_BYTES) as usize % STRIPES
+}
+
 impl BlockCache {
     pub(crate) fn new(collector: Arc<Collector>, budget_bytes: usize) -> Self {
         Self {
             buckets: std::iter::repeat_with(AtomicPtr::default)
                 .take(BUCKETS)
                 .collect(),
-            index: Mutex::default(),
+            index: Mutex::new(Index {
+                pages: HashMap::new(),
+                fresh: Vec::new(),
+                last_written: vec![0; STRIPES].into(),
+            }),
+            invalidated: AtomicU64::new(0),
             collector,
             blocks: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             budget_bytes,
-            invalidations: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
         }
     }
@@ -127,14 +140,32 @@ impl BlockCache {
         None
     }
 
-    /// Adds a block, or finds that another virtual CPU was faster.
-    pub(crate) fn insert<'a>(&self, block: Box<CachedBlock>) -> &'a CachedBlock {
+    /// A number to be had before the code of a block is marked and read, for [`BlockCache::insert`].
+    pub(crate) fn invalidated(&self) -> u64 {
+        self.invalidated.load(Ordering::SeqCst)
+    }
+
+    /// Adds a block, or finds that another virtual CPU was faster. `None` when one of its pages was written since
+    /// [`BlockCache::invalidated`] was `before`: the block may be of old code, or its marks may be gone.
+    pub(crate) fn insert<'a>(
+        &self,
+        block: Box<CachedBlock>,
+        before: u64,
+    ) -> Option<&'a CachedBlock> {
         if self.bytes.load(Ordering::Relaxed) > self.budget_bytes {
             self.flush();
         }
         let mut index = self.lock();
+        let pages = [Some(block.key.phys_pc), block.second_page];
+        if pages
+            .into_iter()
+            .flatten()
+            .any(|page| index.last_written[stripe(page)] > before)
+        {
+            return None;
+        }
         if let Some(there) = self.find(block.key) {
-            return there;
+            return Some(there);
         }
         self.blocks.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(block.code.bytes(), Ordering::Relaxed);
@@ -157,7 +188,7 @@ impl BlockCache {
         }
         // SAFETY: the mutex is held, so nobody retires the block before this returns; then the caller's epoch
         // protects it.
-        unsafe { &*raw }
+        Some(unsafe { &*raw })
     }
 
     /// Notes that a page has its first code now.
@@ -170,15 +201,13 @@ impl BlockCache {
     /// unseen while they got their first code.
     pub(crate) fn sync(&self) {
         let mut index = self.lock();
-        let fresh = std::mem::take(&mut index.fresh);
-        let unsure: Vec<_> = fresh
-            .into_iter()
-            .filter(|&(_, epoch)| !self.collector.passed(epoch))
-            .collect();
-        for &(page, _) in &unsure {
+        let mut fresh = std::mem::take(&mut index.fresh);
+        // Those that every virtual CPU has passed go too, for the last time: a store may have come before that.
+        for &(page, _) in &fresh {
             self.retire_page(&mut index, page);
         }
-        index.fresh = unsure;
+        fresh.retain(|&(_, epoch)| !self.collector.passed(epoch));
+        index.fresh = fresh;
     }
 
     /// Throws away the page of a block that does not fit where it is wanted now.
@@ -239,7 +268,7 @@ impl BlockCache {
         CacheStats {
             blocks: self.blocks.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
-            invalidations: self.invalidations.load(Ordering::Relaxed),
+            invalidations: self.invalidated.load(Ordering::Relaxed),
             flushes: self.flushes.load(Ordering::Relaxed),
         }
     }
@@ -257,8 +286,17 @@ unsafe impl Send for CachedBlock {}
 
 impl CodeWriteObserver for BlockCache {
     fn code_written(&self, page: GuestPhysAddr) {
-        self.invalidations.fetch_add(1, Ordering::Relaxed);
+        self.code_hit(page, &|| true);
+    }
+
+    fn code_hit(&self, page: GuestPhysAddr, clear: &dyn Fn() -> bool) {
         let mut index = self.lock();
+        if !clear() {
+            return;
+        }
+        // Behind the clearing: whoever has marked before it has a smaller number from before that.
+        let now = 1 + self.invalidated.fetch_add(1, Ordering::SeqCst);
+        index.last_written[stripe(page)] = now;
         self.retire_page(&mut index, page);
     }
 }

@@ -18,6 +18,15 @@ pub trait CodeWriteObserver: Send + Sync {
     /// `page` (a page base) was written in granules that hold code. Everything translated from the page
     /// is stale; the page's word has been cleared already.
     fn code_written(&self, page: GuestPhysAddr);
+
+    /// The same, with the clearing left to the observer: `clear` says whether the word still had marks. An observer
+    /// that others add code to clears while it keeps them out, so that whoever finds the word clear finds the stale
+    /// code gone, too.
+    fn code_hit(&self, page: GuestPhysAddr, clear: &dyn Fn() -> bool) {
+        if clear() {
+            self.code_written(page);
+        }
+    }
 }
 
 /// The code words of one RAM range.
@@ -48,11 +57,12 @@ impl CodePages {
         self.words.get((offset >> PAGE_SHIFT) as usize)
     }
 
-    /// Records that code was read from `bytes` bytes at `addr` (within one page).
-    pub fn mark(&self, addr: GuestPhysAddr, bytes: u64) {
-        if let Some(word) = self.word(addr) {
-            word.fetch_or(granules(addr.page_offset(), bytes), Ordering::SeqCst);
-        }
+    /// Records that code is going to be read from `bytes` bytes at `addr` (within one page). True when the page had
+    /// none until now, so that TLBs may hold write tags for it.
+    pub fn mark(&self, addr: GuestPhysAddr, bytes: u64) -> bool {
+        self.word(addr).is_some_and(|word| {
+            word.fetch_or(granules(addr.page_offset(), bytes), Ordering::SeqCst) == 0
+        })
     }
 
     /// Whether the page that holds `addr` has code.
@@ -81,10 +91,12 @@ impl CodePages {
 
     #[cold]
     fn hit(&self, page: GuestPhysAddr, word: &AtomicU64) {
-        if word.swap(0, Ordering::SeqCst) != 0
-            && let Some(observer) = self.observer.get()
-        {
-            observer.code_written(page);
+        let clear = || word.swap(0, Ordering::SeqCst) != 0;
+        match self.observer.get() {
+            Some(observer) => observer.code_hit(page, &clear),
+            None => {
+                clear();
+            }
         }
     }
 }

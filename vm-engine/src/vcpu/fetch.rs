@@ -106,11 +106,15 @@ impl<G: Guest> Vcpu<G> {
             .page_offsets
             .contains(&(key.phys_pc.page_offset() as u16));
         loop {
+            let before = self.engine.cache.invalidated();
             let block = self.lift(key, pc, max_insns, &stops.page_offsets)?;
             match self.predecode(&block, breakpoint) {
                 Ok(code) => {
                     let cached = CachedBlock::new(key, code, block.second_page);
-                    return Ok(self.engine.cache.insert(cached));
+                    // Else the code was written meanwhile: read it again.
+                    if let Some(block) = self.engine.cache.insert(cached, before) {
+                        return Ok(block);
+                    }
                 }
                 Err(_) => max_insns = (max_insns / 2).max(1),
             }
@@ -169,8 +173,7 @@ impl<G: Guest> FetchedPage<'_, G> {
         };
         let granule = 1 << (offset / 64);
         if !first || self.marked & granule == 0 {
-            let fresh = !code.has_code(addr);
-            code.mark(addr, 2);
+            let fresh = code.mark(addr, 2);
             if first {
                 self.marked |= granule;
             }

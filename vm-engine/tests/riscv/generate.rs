@@ -220,10 +220,7 @@ fn template(random: &mut Random) -> Vec<u32> {
             let (load, store) = (0x1000_202f | double << 12, 0x1800_202f | double << 12);
             let order = (random.below(4) as u32) << 25;
             let near = 8 * random.below(64) as i64;
-            let mut words = vec![
-                addi(a, SCRATCH_BASE, near),
-                r_type(load | order, b, a, 0),
-            ];
+            let mut words = vec![addi(a, SCRATCH_BASE, near), r_type(load | order, b, a, 0)];
             if a == b {
                 return words;
             }
@@ -251,9 +248,11 @@ fn writes_integer(insn: Insn) -> bool {
     let name = insn.op.name();
     let to_float = matches!(insn.op, Op::Flh | Op::Flw | Op::Fld)
         || name.starts_with('f')
-            && !["fcvt.w", "fcvt.l", "fmv.x", "fmvh.x", "feq", "flt", "fle", "fclass", "fence"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
+            && ![
+                "fcvt.w", "fcvt.l", "fmv.x", "fmvh.x", "feq", "flt", "fle", "fclass", "fence",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
             && !name.starts_with("fcvtmod");
     !to_float
 }

@@ -107,7 +107,9 @@ fn load_all() -> Vec<u32> {
 
 /// All registers to the record.
 fn store_all() -> Vec<u32> {
-    let mut words: Vec<_> = (1..30).map(|n| sd(n, RECORD_BASE, 8 * i64::from(n))).collect();
+    let mut words: Vec<_> = (1..30)
+        .map(|n| sd(n, RECORD_BASE, 8 * i64::from(n)))
+        .collect();
     words.extend((0..32).map(|n| s_type(0x3027, RECORD_BASE, n, 256 + 8 * i64::from(n))));
     words.extend([GET_FCSR, sd(1, RECORD_BASE, 8 * FCSR as i64), BACK]);
     words
