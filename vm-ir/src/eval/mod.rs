@@ -17,6 +17,8 @@ pub mod block;
 pub mod flags;
 mod float;
 mod int;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 use crate::attr::Rounding;

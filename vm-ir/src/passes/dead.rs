@@ -60,7 +60,8 @@ impl Live<'_> {
             if !*self.place(dst) {
                 inst.dst = None;
                 inst.ext = Ext::Zero;
-            } else if inst.ext != Ext::Keep {
+            } else {
+                // A destination that is kept in part comes back as one of the reads.
                 self.set(dst, false);
             }
         }

@@ -144,3 +144,15 @@ fn remove_dead_keeps_the_rest_of_a_partial_write() {
     let body = "r0 = mov.i64 5\nr0 = mov.i8.keep r1\ndispatch";
     assert_eq!(after(body, remove_dead), body);
 }
+
+#[test]
+fn remove_dead_keeps_what_a_helper_reads() {
+    let body = "r0 = mov.i64 1\ncall @look\nr0 = mov.i64 2\ndispatch";
+    assert_eq!(after(body, remove_dead), body);
+}
+
+#[test]
+fn propagate_copies_forgets_state_that_a_helper_writes() {
+    let body = "%t0:i64 = mov.i64 r0\ncall @change\nr1 = add.i64 %t0, 1\ndispatch";
+    assert_eq!(after(body, propagate_copies), body);
+}
