@@ -2,7 +2,8 @@
 //! share.
 //!
 //! What it is: [`guests`] fetches unmodified Debian kernels, firmware and programs into the cache and
-//! assembles initramfs archives and disk images from them; [`lint`] checks the house rules;
+//! assembles initramfs archives and disk images from them; [`bench`] compares this VM's speed with
+//! QEMU's; [`lint`] checks the house rules;
 //! [`test`] runs all tests.
 //!
 //! What it refuses to do: contain product code, change anything outside the repository's `target` and
@@ -17,6 +18,7 @@
 
 use std::path::PathBuf;
 
+pub mod bench;
 pub mod guests;
 pub mod lint;
 pub mod test;

@@ -15,6 +15,8 @@ struct Arguments {
 enum Task {
     /// Fetch Debian's kernels, firmware and programs and assemble the test guests from them
     Guests(xtask::guests::Arguments),
+    /// Compare speed and memory with QEMU's on the same guest
+    Bench(xtask::bench::Arguments),
     /// Check the house rules that the compiler does not
     Lint,
     /// Fetch the guests, build vm-cli and run every test
@@ -24,6 +26,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Guests(arguments) => xtask::guests::run(&arguments).map_err(|e| e.to_string()),
+        Task::Bench(arguments) => xtask::bench::run(&arguments).map_err(|e| e.to_string()),
         Task::Lint => xtask::lint::run(&xtask::repository()).map_err(|e| e.to_string()),
         Task::Test(arguments) => xtask::test::run(&arguments).map_err(|e| e.to_string()),
     };

@@ -57,7 +57,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     Err(Error::Cargo(command.exec()))
 }
 
-fn release_directory() -> Result<PathBuf, Error> {
+/// Where cargo puts what it builds for release.
+pub(crate) fn release_directory() -> Result<PathBuf, Error> {
     let metadata = cargo_metadata::MetadataCommand::new()
         .current_dir(crate::repository())
         .no_deps()
@@ -72,7 +73,8 @@ fn cargo_command(words: &[&str]) -> Command {
     command
 }
 
-fn cargo(words: &[&str]) -> Result<(), Error> {
+/// Runs cargo in this repository.
+pub(crate) fn cargo(words: &[&str]) -> Result<(), Error> {
     if cargo_command(words)
         .status()
         .map_err(Error::Cargo)?

@@ -10,7 +10,7 @@ pub mod initramfs;
 mod mirror;
 pub mod modules;
 mod parts;
-mod process;
+pub(crate) mod process;
 mod qemu;
 mod rootfs;
 

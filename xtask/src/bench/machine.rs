@@ -1,0 +1,199 @@
+//! The two machines side by side: command lines that give each the same kernel, initramfs, RAM,
+//! processors and instruction set.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Error;
+use crate::guests::Cache;
+
+/// Names a command line to use in place of `vm-cli`: words with `{kernel}`, `{initrd}`, `{append}`,
+/// `{cpus}` and `{memory}` (MiB).
+pub(super) const TEMPLATE_VARIABLE: &str = "VM_BENCH_VM";
+
+/// The default model of `vm-cli` in QEMU's words: its extensions and no more, Sv39, hardware A/D bits.
+/// The guests report what they see, and a run whose two guests differ fails.
+const QEMU_CPU: &str = "rv64,h=off,sv39=on,sv48=off,sv57=off,\
+    zicbom=on,zicbop=on,zicboz=on,zicntr=on,zicond=on,zicsr=on,zifencei=on,zihintntl=on,\
+    zihintpause=on,zihpm=on,zawrs=on,zfa=on,zfhmin=on,zba=on,zbb=on,zbc=on,zbs=on,\
+    sstc=on,svade=off,svadu=on,svinval=on,svnapot=on,svpbmt=on,svvptc=off";
+
+/// `panic=-1` with a machine that does not reboot ends a run whose kernel panics.
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1";
+
+/// Which emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Emulator {
+    Ours,
+    Qemu,
+}
+
+impl Emulator {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "this VM",
+            Self::Qemu => "QEMU",
+        }
+    }
+}
+
+/// What both machines are made of.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) kernel: PathBuf,
+    pub(super) initrd: PathBuf,
+    pub(super) cpus: u32,
+    pub(super) memory_mib: u32,
+    /// Host processors to confine the emulators to, as `taskset -c` takes them.
+    pub(super) host_cpus: Option<String>,
+    /// How this VM is started: see [`ours`].
+    pub(super) ours: Vec<String>,
+}
+
+/// The words that start this VM, with placeholders: [`TEMPLATE_VARIABLE`], or the built `vm-cli`.
+pub(super) fn ours(vm_cli: &Path) -> Vec<String> {
+    let template = std::env::var(TEMPLATE_VARIABLE).unwrap_or_default();
+    if !template.trim().is_empty() {
+        return template.split_whitespace().map(str::to_owned).collect();
+    }
+    let mut words = vec![vm_cli.display().to_string()];
+    let rest = "run --arch riscv64 --kernel {kernel} --initrd {initrd} --append {append} \
+                --cpus {cpus} --memory {memory}M --serial stdio --no-reboot";
+    words.extend(rest.split_whitespace().map(str::to_owned));
+    words
+}
+
+impl Machine {
+    /// The command that starts this machine on `emulator`, console on standard input and output.
+    pub(super) fn command(&self, emulator: Emulator, cache: &Cache) -> Result<Command, Error> {
+        let command = match emulator {
+            Emulator::Ours => self.our_command()?,
+            Emulator::Qemu => self.qemu_command(cache)?,
+        };
+        let Some(host_cpus) = &self.host_cpus else {
+            return Ok(command);
+        };
+        let mut confined = Command::new("taskset");
+        confined.args(["-c", host_cpus]).arg(command.get_program());
+        confined.args(command.get_args());
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                confined.env(name, value);
+            }
+        }
+        Ok(confined)
+    }
+
+    fn our_command(&self) -> Result<Command, Error> {
+        let mut words = self.ours.iter().map(|word| self.fill_in(word));
+        let program = words
+            .next()
+            .ok_or_else(|| Error::Usage(format!("{TEMPLATE_VARIABLE} names no program")))?;
+        let mut command = Command::new(program);
+        command.args(words);
+        Ok(command)
+    }
+
+    fn fill_in(&self, word: &str) -> String {
+        word.replace("{kernel}", &self.kernel.display().to_string())
+            .replace("{initrd}", &self.initrd.display().to_string())
+            .replace("{append}", COMMAND_LINE)
+            .replace("{cpus}", &self.cpus.to_string())
+            .replace("{memory}", &self.memory_mib.to_string())
+    }
+
+    fn qemu_command(&self, cache: &Cache) -> Result<Command, Error> {
+        let mut command = cache.qemu_system_riscv64()?;
+        command
+            .args(["-M", "virt", "-accel", "tcg,thread=multi", "-cpu", QEMU_CPU])
+            .args(["-smp", &self.cpus.to_string()])
+            .args(["-m", &self.memory_mib.to_string()])
+            .args(["-nodefaults", "-no-user-config", "-display", "none"])
+            .args(["-serial", "stdio", "-no-reboot", "-kernel"])
+            .arg(&self.kernel)
+            .args(["-append", COMMAND_LINE, "-initrd"])
+            .arg(&self.initrd);
+        Ok(command)
+    }
+}
+
+/// A command as a person would type it, without the directories that differ between hosts.
+pub(super) fn describe(command: &Command) -> String {
+    let short = |word: &std::ffi::OsStr| {
+        let text = word.to_string_lossy().into_owned();
+        let file = Path::new(&text).file_name();
+        let text = match file {
+            Some(name) if text.starts_with('/') => name.to_string_lossy().into_owned(),
+            _ => text,
+        };
+        if text.contains(' ') {
+            format!("\"{text}\"")
+        } else {
+            text
+        }
+    };
+    let mut words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(short)
+        .collect();
+    // The private packages are run through their loader, with their library and firmware folders.
+    if let Some(at) = words
+        .iter()
+        .position(|word| word.starts_with("qemu-system-"))
+    {
+        let confined = words.iter().position(|word| word.starts_with("ld-linux"));
+        words.drain(confined.unwrap_or(0)..at);
+        while let Some(at) = words.iter().position(|word| word == "-L") {
+            words.drain(at..at + 2);
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            kernel: "/k/Image".into(),
+            initrd: "/i/initrd".into(),
+            cpus: 2,
+            memory_mib: 512,
+            host_cpus: None,
+            ours: ours(Path::new("/t/vm-cli")),
+        }
+    }
+
+    #[test]
+    fn our_command_fills_every_placeholder() {
+        let command = machine()
+            .command(Emulator::Ours, &Cache::at("/none"))
+            .unwrap();
+        assert_eq!(
+            describe(&command),
+            "vm-cli run --arch riscv64 --kernel Image --initrd initrd \
+             --append \"console=ttyS0 panic=-1\" --cpus 2 --memory 512M --serial stdio --no-reboot"
+        );
+    }
+
+    #[test]
+    fn command_confined_runs_through_taskset() {
+        let machine = Machine {
+            host_cpus: Some("0".to_owned()),
+            ..machine()
+        };
+        let command = machine
+            .command(Emulator::Ours, &Cache::at("/none"))
+            .unwrap();
+        assert!(describe(&command).starts_with("taskset -c 0 vm-cli run "));
+    }
+
+    #[test]
+    fn describe_qemu_leaves_the_loader_out() {
+        let mut command = Command::new("/r/lib64/ld-linux-x86-64.so.2");
+        command.args(["--library-path", "/r/lib", "/r/usr/bin/qemu-system-riscv64"]);
+        command.args(["-L", "/r/share", "-M", "virt"]);
+        assert_eq!(describe(&command), "qemu-system-riscv64 -M virt");
+    }
+}

@@ -1,0 +1,374 @@
+//! `cargo xtask bench`: the same kernel, initramfs and programs on this VM and on QEMU, in turn, and the
+//! ratios of what they took. `docs/performance.md` says how to read the figures.
+
+mod error;
+mod machine;
+mod process_memory;
+mod program;
+mod report;
+mod session;
+mod statistics;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use error::Error;
+
+use crate::guests::initramfs::Initramfs;
+use crate::guests::process::text_of;
+use crate::guests::{self, Cache};
+use machine::{Emulator, Machine};
+use program::{Kernel, Outcome, Program};
+use report::Pair;
+use session::Run;
+
+const INIT: &str = include_str!("init.sh");
+/// The benchmark program inside the guest.
+const GUEST_PROGRAM: &str = "/bench/bench";
+/// `--quick` divides the repeats by it.
+const QUICK_DIVISOR: u64 = 10;
+
+/// Command line of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A tenth of the repeats and one alternation: shows that everything works, not how fast it is
+    #[arg(long)]
+    quick: bool,
+    /// Only these kernels or classes (integer, memory, floating, system)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    kernels: Vec<String>,
+    /// How often each machine runs, in turn with the other [default: 5, with --quick 1]
+    #[arg(long, value_name = "COUNT")]
+    alternations: Option<u32>,
+    /// Numbers of guest processors to measure with
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_delimiter = ',',
+        default_value = "1,2"
+    )]
+    cpus: Vec<u32>,
+    /// Guest RAM in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    memory: u32,
+    /// Leave QEMU out
+    #[arg(long)]
+    ours_only: bool,
+    /// No kernels: time to userspace, memory, idle load
+    #[arg(long)]
+    boot_only: bool,
+    /// Confine the emulators to these host processors (`taskset -c`)
+    #[arg(long, value_name = "LIST")]
+    taskset: Option<String>,
+    /// Seconds for which the guest is left idle at the end
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    idle: u32,
+    /// Print the rows of `bench/kernels.h` with repeats that take so long under QEMU, and do no more
+    #[arg(long, value_name = "SECONDS")]
+    calibrate: Option<f64>,
+}
+
+/// Builds, boots, measures, prints.
+pub fn run(arguments: &Arguments) -> Result<(), Error> {
+    let release = crate::test::release_directory()?;
+    let directory = release.with_file_name("bench");
+    let program = Program::build(&directory)?;
+    let cache = Cache::locate();
+    let bench = Bench {
+        arguments,
+        kernels: chosen(program.kernels()?, arguments)?,
+        kernel_image: cache.require("riscv64/Image")?,
+        program,
+        cache,
+        directory,
+    };
+    if let Some(seconds) = arguments.calibrate {
+        return bench.calibrate(seconds);
+    }
+    let ours = machine::ours(&release.join("vm-cli"));
+    if std::env::var_os(machine::TEMPLATE_VARIABLE).is_none_or(|value| value.is_empty()) {
+        crate::test::cargo(&["build", "--release", "--package", "vm-cli"])?;
+    }
+    bench.measure(&ours)
+}
+
+/// The kernels of the command line, with its scale.
+fn chosen(all: Vec<Kernel>, arguments: &Arguments) -> Result<Vec<Kernel>, Error> {
+    if arguments.boot_only {
+        return Ok(Vec::new());
+    }
+    let is_named = |kernel: &Kernel, name: &str| kernel.name == name || kernel.class.name() == name;
+    for name in &arguments.kernels {
+        if !all.iter().any(|kernel| is_named(kernel, name)) {
+            let names: Vec<_> = all.iter().map(|kernel| kernel.name.as_str()).collect();
+            return Err(Error::Usage(format!(
+                "no kernel or class is named `{name}`; there are: {}",
+                names.join(", ")
+            )));
+        }
+    }
+    let wanted = |kernel: &Kernel| {
+        arguments.kernels.is_empty() || arguments.kernels.iter().any(|name| is_named(kernel, name))
+    };
+    let divisor = if arguments.quick { QUICK_DIVISOR } else { 1 };
+    Ok(all
+        .into_iter()
+        .filter(wanted)
+        .map(|kernel| Kernel {
+            repeats: (kernel.repeats / divisor).max(1),
+            ..kernel
+        })
+        .collect())
+}
+
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    cache: Cache,
+    program: Program,
+    kernels: Vec<Kernel>,
+    kernel_image: PathBuf,
+    /// For what is built here.
+    directory: PathBuf,
+}
+
+impl Bench<'_> {
+    fn calibrate(&self, seconds: f64) -> Result<(), Error> {
+        let orders: Vec<String> = self
+            .kernels
+            .iter()
+            .map(|kernel| format!("run {GUEST_PROGRAM} calibrate {} {seconds}", kernel.name))
+            .collect();
+        let initrd = self.initramfs(&orders)?;
+        let machine = self.machine(1, initrd, &[]);
+        let run = self.run(&machine, Emulator::Qemu)?;
+        for row in run.rows {
+            println!("{row}");
+        }
+        Ok(())
+    }
+
+    fn measure(&self, ours: &[String]) -> Result<(), Error> {
+        let native = self.native()?;
+        let mut orders: Vec<String> = self
+            .kernels
+            .iter()
+            .map(|kernel| format!("run {GUEST_PROGRAM} {} {}", kernel.name, kernel.repeats))
+            .collect();
+        orders.push(format!("idle {}", self.arguments.idle));
+        let initrd = self.initramfs(&orders)?;
+        let default = if self.arguments.quick { 1 } else { 5 };
+        let alternations = self.arguments.alternations.unwrap_or(default);
+        let mut text = String::new();
+        let mut faults = Vec::new();
+        for &cpus in &self.arguments.cpus {
+            let machine = self.machine(cpus, initrd.clone(), ours);
+            let mut pairs = Vec::new();
+            for alternation in 1..=alternations {
+                eprintln!("{cpus} CPU(s), alternation {alternation} of {alternations}");
+                let pair = Pair {
+                    ours: self.run(&machine, Emulator::Ours)?,
+                    qemu: (!self.arguments.ours_only)
+                        .then(|| self.run(&machine, Emulator::Qemu))
+                        .transpose()?,
+                };
+                faults.extend(self.faults(&pair, cpus, &native));
+                pairs.push(pair);
+            }
+            if text.is_empty() {
+                text = self.heading(&machine, &pairs)?;
+            }
+            text.push_str(&report::tables(cpus, &pairs, &self.kernels, &native));
+        }
+        println!("{text}");
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Mismatch(faults.join("\n")))
+        }
+    }
+
+    /// The host's own results, which the guests' must equal.
+    fn native(&self) -> Result<Vec<Outcome>, Error> {
+        self.kernels
+            .iter()
+            .map(|kernel| self.program.run(kernel, None))
+            .collect()
+    }
+
+    /// What makes a pair worthless: wrong results, unlike machines, a wrong clock.
+    fn faults(&self, pair: &Pair, cpus: u32, native: &[Outcome]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let runs = [
+            (Emulator::Ours, Some(&pair.ours)),
+            (Emulator::Qemu, pair.qemu.as_ref()),
+        ];
+        for (emulator, run) in runs {
+            let Some(run) = run else { continue };
+            let name = emulator.name();
+            for expected in native {
+                match run.outcome(&expected.name) {
+                    Some(outcome) if outcome.checksum == expected.checksum => {}
+                    Some(outcome) => faults.push(format!(
+                        "{name}: {} gives {}, the host {}",
+                        expected.name, outcome.checksum, expected.checksum
+                    )),
+                    None => faults.push(format!("{name}: {} has no result", expected.name)),
+                }
+            }
+            for error in &run.clock_errors {
+                faults.push(format!("{name}: {error}"));
+            }
+            if run.cpus != cpus.to_string() {
+                faults.push(format!("{name}: the guest sees {} CPUs", run.cpus));
+            }
+        }
+        if let Some(qemu) = &pair.qemu {
+            for (what, ours, theirs) in [
+                ("instruction set", &pair.ours.isa, &qemu.isa),
+                ("translation mode", &pair.ours.mmu, &qemu.mmu),
+            ] {
+                if ours != theirs {
+                    faults.push(format!("{what}: this VM has {ours}, QEMU {theirs}"));
+                }
+            }
+        }
+        faults
+    }
+
+    fn run(&self, machine: &Machine, emulator: Emulator) -> Result<Run, Error> {
+        let command = machine.command(emulator, &self.cache)?;
+        let name = emulator.name();
+        let progress = |text: &str| eprintln!("  {name}: {text}");
+        session::run(
+            command,
+            name,
+            u64::from(machine.memory_mib) << 20,
+            &progress,
+        )
+    }
+
+    fn machine(&self, cpus: u32, initrd: PathBuf, ours: &[String]) -> Machine {
+        Machine {
+            kernel: self.kernel_image.clone(),
+            initrd,
+            cpus,
+            memory_mib: self.arguments.memory,
+            host_cpus: self.arguments.taskset.clone(),
+            ours: ours.to_vec(),
+        }
+    }
+
+    /// Busybox, the benchmark program and its orders; no modules.
+    fn initramfs(&self, orders: &[String]) -> Result<PathBuf, Error> {
+        let read = |path: &Path| fs::read(path).map_err(Error::io(path));
+        let busybox = self.cache.require("riscv64/busybox")?;
+        let mut initramfs = Initramfs::new(read(&busybox)?);
+        initramfs.file("init", 0o755, INIT);
+        initramfs.file("orders", 0o644, orders.join("\n") + "\n");
+        let program = read(&self.program.guest)?;
+        initramfs.file(GUEST_PROGRAM.trim_start_matches('/'), 0o755, program);
+        let path = self.directory.join("initramfs.cpio.gz");
+        fs::write(&path, initramfs.gzip()).map_err(Error::io(&path))?;
+        Ok(path)
+    }
+
+    /// What was measured: versions, machines, command lines.
+    fn heading(&self, machine: &Machine, pairs: &[Pair]) -> Result<String, Error> {
+        let mut lines = vec![
+            format!("host: {}", host_description()),
+            format!("this VM: {}", revision()),
+        ];
+        let mut version = self.cache.qemu_system_riscv64()?;
+        version.arg("--version");
+        let version = text_of(&mut version, "qemu-system-misc")?;
+        lines.push(version.lines().next().unwrap_or_default().to_owned());
+        for line in program::build_description()? {
+            lines.push(line);
+        }
+        if let Some(pair) = pairs.first() {
+            lines.push(format!("guest: {}, {}", pair.ours.isa, pair.ours.mmu));
+        }
+        for emulator in [Emulator::Ours, Emulator::Qemu] {
+            let command = machine.command(emulator, &self.cache)?;
+            lines.push(format!("`{}`", machine::describe(&command)));
+        }
+        lines.push(format!("{} alternations; medians and ranges", pairs.len()));
+        Ok(format!("- {}\n\n", lines.join("\n- ")))
+    }
+}
+
+fn revision() -> String {
+    let mut command = Command::new("git");
+    command
+        .args(["describe", "--always", "--dirty"])
+        .current_dir(crate::repository());
+    text_of(&mut command, "git").map_or_else(
+        |_: guests::Error| "unknown revision".to_owned(),
+        |text| text.trim().to_owned(),
+    )
+}
+
+fn host_description() -> String {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or(std::env::consts::ARCH, |rest| {
+            rest.trim_start_matches([' ', '\t', ':'])
+        });
+    format!("{model}, {cpus} CPUs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use program::Class;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn arguments(words: &[&str]) -> Arguments {
+        Line::parse_from([&["bench"], words].concat()).arguments
+    }
+
+    fn kernels() -> Vec<Kernel> {
+        [("sort", Class::Integer, 25), ("lu", Class::Floating, 4)]
+            .map(|(name, class, repeats)| Kernel {
+                name: name.to_owned(),
+                class,
+                repeats,
+            })
+            .into()
+    }
+
+    #[test]
+    fn chosen_by_name_and_by_class() {
+        let names = |words: &[&str]| -> Vec<String> {
+            let chosen = chosen(kernels(), &arguments(words)).unwrap();
+            chosen.into_iter().map(|kernel| kernel.name).collect()
+        };
+        assert_eq!(names(&[]), ["sort", "lu"]);
+        assert_eq!(names(&["--kernels", "floating"]), ["lu"]);
+        assert_eq!(names(&["--kernels", "sort,lu"]), ["sort", "lu"]);
+        assert!(names(&["--boot-only"]).is_empty());
+    }
+
+    #[test]
+    fn chosen_unknown_name_lists_the_kernels() {
+        let error = chosen(kernels(), &arguments(&["--kernels", "sorts"])).unwrap_err();
+        assert!(error.to_string().contains("sort, lu"), "{error}");
+    }
+
+    #[test]
+    fn chosen_quick_runs_a_tenth_but_at_least_once() {
+        let quick = chosen(kernels(), &arguments(&["--quick"])).unwrap();
+        let repeats: Vec<u64> = quick.iter().map(|kernel| kernel.repeats).collect();
+        assert_eq!(repeats, [2, 1]);
+    }
+}
