@@ -38,6 +38,9 @@ pub(crate) struct TooManyTemps;
 struct Predecoder<'a> {
     layout: &'a StateLayout,
     temp_offsets: Vec<u16>,
+    temps: &'a [Type],
+    /// Not one of the block's temporaries.
+    held: Slot,
     ops: Vec<MicroOp>,
     defined: Vec<Inst>,
     /// Micro-ops that run by definition, and which.
@@ -70,12 +73,18 @@ pub(crate) fn predecode(
         temp_offsets.push(at as u16);
         at += ty.slot_bytes() as usize;
     }
+    // One more, for what memory operations give on the way to where it is extended.
+    let held = Slot::temp(temp_offsets.len() as u16);
+    temp_offsets.push(at as u16);
+    at += 8;
     if at > temps_offset + 8 * TEMP_WORDS {
         return Err(TooManyTemps);
     }
     let mut predecoder = Predecoder {
         layout,
         temp_offsets,
+        temps: &block.temps,
+        held,
         ops: Vec::with_capacity(block.insts.len() + 4),
         defined: Vec::new(),
         definitions: Vec::new(),
@@ -117,6 +126,18 @@ impl Predecoder<'_> {
         } else {
             (STATE_OFFSET + self.layout.slots[slot.index()].offset as usize) as u16
         }
+    }
+
+    /// Whether a slot has more than one word.
+    fn is_wide(&self, slot: Slot) -> bool {
+        let ty = if slot == self.held {
+            Type::I64
+        } else if slot.is_temp() {
+            self.temps[slot.index()]
+        } else {
+            self.layout.slots[slot.index()].ty
+        };
+        ty.slot_bytes() > 8
     }
 
     /// Type of a slot.
@@ -162,10 +183,12 @@ impl Predecoder<'_> {
             self.insn += 1;
             return;
         }
-        if self.integer(inst) || self.memory(inst) || self.control(inst) || self.floating(inst) {
-            return;
+        // What fills more than one word has no handlers; those write the first.
+        let wide = inst.dst.is_some_and(|dst| self.is_wide(dst));
+        let narrow = !wide && (self.integer(inst) || self.floating(inst));
+        if !narrow && !self.memory(inst) && !self.control(inst) {
+            self.define(inst);
         }
-        self.define(inst);
     }
 
     fn integer(&mut self, inst: &Inst) -> bool {
@@ -287,6 +310,36 @@ impl Predecoder<'_> {
             (_, Attr::Mem(mem)) => mem,
             _ => return false,
         };
+        if let Some(dst) = inst.dst
+            && self.needs_two_steps(inst, mem, dst)
+        {
+            // The fault comes first, then the filling of the destination.
+            let ty = match inst.op {
+                Op::StoreConditional => Type::I8,
+                _ => inst.ty,
+            };
+            let held = Inst {
+                dst: Some(self.held),
+                ext: Ext::Zero,
+                ty: Type::I64,
+                ..*inst
+            };
+            self.memory(&held);
+            let fill = Inst {
+                op: Op::Mov,
+                ty,
+                args: [
+                    Operand::Slot(self.held),
+                    Operand::None,
+                    Operand::None,
+                    Operand::None,
+                ],
+                attr: Attr::None,
+                ..*inst
+            };
+            self.inst(&fill);
+            return true;
+        }
         if let Some(handler) = atomic::atomic_handler(inst.op, mem.size_log2) {
             let (a, b, c) = (self.operand(x), self.operand(y), self.operand(z));
             let d = self.destination(inst.dst);
@@ -325,28 +378,15 @@ impl Predecoder<'_> {
         if order_store {
             self.emit(memory::fence_full, |_| ());
         }
-        // A value extended to less than the slot, or boxed, needs a second step; the fault comes first.
-        let cut = inst.op == Op::Load
-            && (inst.ext == Ext::Ones
-                || mem.signed
-                    && is_extended(inst, mem)
-                    && inst.ty != Type::I64
-                    && inst.ext == Ext::Zero);
-        if cut && let Some(dst) = inst.dst {
-            let again = Inst {
-                op: Op::Mov,
-                args: [
-                    Operand::Slot(dst),
-                    Operand::None,
-                    Operand::None,
-                    Operand::None,
-                ],
-                attr: Attr::None,
-                ..*inst
-            };
-            self.inst(&again);
-        }
         true
+    }
+
+    /// Whether what a memory operation gives must be extended apart: to less than the word, with ones, or beyond it.
+    fn needs_two_steps(&self, inst: &Inst, mem: MemAttr, dst: Slot) -> bool {
+        let narrow_sign =
+            mem.signed && is_extended(inst, mem) && inst.ty != Type::I64 && inst.ext == Ext::Zero;
+        let beyond = self.is_wide(dst) && inst.ty.bits() <= 64;
+        narrow_sign || beyond || matches!(inst.ext, Ext::Ones | Ext::Keep)
     }
 
     fn fence(&mut self, set: FenceSet) {

@@ -9,6 +9,7 @@ use vm_frontend::{Access, Exception, Guest, Mapping};
 use vm_mem::{TlbFill, access};
 
 use crate::frame::{FrameHead, SlowPaths};
+use crate::interp::memory;
 use crate::microop::MicroOp;
 use crate::vcpu::Vcpu;
 
@@ -124,6 +125,21 @@ impl<G: Guest> Vcpu<G> {
         self.reach_from(state, addr, bytes, kind)
     }
 
+    /// The same for bytes on up to two pages; the exception is of the first byte that has one.
+    fn reach_all(
+        &mut self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Result<(), Exception> {
+        let here = bytes.min(PAGE_BYTES - addr.page_offset());
+        self.reach(addr, here, kind)?;
+        if here < bytes {
+            self.reach(addr.wrapping_add(here), bytes - here, kind)?;
+        }
+        Ok(())
+    }
+
     /// The same, from within a helper that has the state.
     fn reach_from(
         &mut self,
@@ -219,7 +235,7 @@ impl<G: Guest> Vcpu<G> {
     ) -> Result<(), Exception> {
         self.counters_mut().tlb_misses += 1;
         if size_log2 == 4 {
-            self.reach(GuestVirtAddr(addr.wrapping_add(15)), 1, Access::Write)?;
+            self.reach_all(GuestVirtAddr(addr), 16, Access::Write)?;
             self.store(addr, 3, [value[0], 0])?;
             return self.store(addr.wrapping_add(8), 3, [value[1], 0]);
         }
@@ -227,7 +243,7 @@ impl<G: Guest> Vcpu<G> {
         let addr = GuestVirtAddr(addr);
         let offset = addr.page_offset();
         if offset + bytes > PAGE_BYTES {
-            self.reach(addr.wrapping_add(bytes - 1), 1, Access::Write)?;
+            self.reach_all(addr, bytes, Access::Write)?;
             for n in 0..bytes {
                 self.store(addr.wrapping_add(n).raw(), 0, [value[0] >> (8 * n), 0])?;
             }
@@ -279,6 +295,19 @@ impl<G: Guest> Vcpu<G> {
         addr: GuestVirtAddr,
         bytes: u64,
     ) -> Result<(), Exception> {
+        // SAFETY: the frame's table is the one in use; a matching tag leads to mapped guest RAM.
+        unsafe {
+            let entry = memory::entry(self.frame.as_ptr().cast(), addr.raw());
+            if entry.write.load(Ordering::Relaxed) == addr.page_base().raw() {
+                let host = addr
+                    .raw()
+                    .wrapping_add(entry.addend.load(Ordering::Relaxed));
+                for offset in (0..bytes).step_by(8) {
+                    access::store_u64(host + offset, 0);
+                }
+                return Ok(());
+            }
+        }
         let reached = self.reach_from(state, addr, bytes, Access::Write)?;
         self.note_watched(addr, bytes, true);
         let phys = reached.mapping.page + addr.page_offset();
@@ -310,7 +339,7 @@ impl<G: Guest> Vcpu<G> {
         let here = bytes.min(PAGE_BYTES - addr.page_offset());
         self.reach_from(state, addr, here, kind)?;
         if here < bytes {
-            self.reach_from(state, addr.wrapping_add(bytes - 1), 1, kind)?;
+            self.reach_from(state, addr.wrapping_add(here), bytes - here, kind)?;
         }
         Ok(())
     }

@@ -176,7 +176,7 @@ pub struct Tlb {
     /// Source of generations; a space's generation never comes back after a flush.
     next_generation: AtomicU64,
     clock: AtomicU64,
-    stats: Mutex<TlbStats>,
+    stats: [AtomicU64; 5],
 }
 
 /// What the owner uses until the next flush or switch.
@@ -201,7 +201,7 @@ impl Tlb {
             spaces: Mutex::new(Vec::new()),
             next_generation: AtomicU64::new(1),
             clock: AtomicU64::new(0),
-            stats: Mutex::default(),
+            stats: [const { AtomicU64::new(0) }; 5],
         }
     }
 
@@ -209,8 +209,17 @@ impl Tlb {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, change: impl FnOnce(&mut TlbStats)) {
-        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Adds to the counters in the order of [`TlbStats`]. Only the owner counts, so no read-modify-write is needed.
+    fn count(&self, [fills, flushes, elided, page_flushes, resizes]: [u64; 5]) {
+        for (counter, more) in
+            self.stats
+                .iter()
+                .zip([fills, flushes, elided, page_flushes, resizes])
+        {
+            if more != 0 {
+                counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+            }
+        }
     }
 
     fn fresh_generation(&self) -> u64 {
@@ -305,7 +314,7 @@ impl Tlb {
             });
         }
         drop(spaces);
-        self.count(|stats| stats.fills += 1);
+        self.count([1, 0, 0, 0, 0]);
     }
 
     /// Forgets everything of one address space, or of all. Entries of the space used on get a new generation.
@@ -330,11 +339,7 @@ impl Tlb {
             }
         }
         drop(spaces);
-        self.count(|stats| {
-            stats.flushes += full;
-            stats.elided += elided;
-            stats.resizes += resized;
-        });
+        self.count([0, full, elided, 0, resized]);
     }
 
     /// Forgets one page in one address space, or in all. `code` says that code may have been fetched from it, so
@@ -367,7 +372,7 @@ impl Tlb {
             }
         }
         drop(spaces);
-        self.count(|stats| stats.page_flushes += 1);
+        self.count([0, 0, 0, 1, 0]);
     }
 
     /// Takes the write tags of a guest-physical page away, everywhere. For any thread.
@@ -390,7 +395,17 @@ impl Tlb {
 
     /// Counters.
     pub fn stats(&self) -> TlbStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        let [fills, flushes, elided, page_flushes, resizes] = self
+            .stats
+            .each_ref()
+            .map(|counter| counter.load(Ordering::Relaxed));
+        TlbStats {
+            fills,
+            flushes,
+            elided,
+            page_flushes,
+            resizes,
+        }
     }
 }
 

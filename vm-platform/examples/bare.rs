@@ -32,7 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut machine = Machine::new(MachineConfig {
             cpus: 1,
             ram_bytes,
-            isa: CpuModel::from_name(&std::env::var("CPU").unwrap_or("max".into())).ok_or("no such CPU")?.config(),
+            isa: CpuModel::from_name(&std::env::var("CPU").unwrap_or("max".into()))
+                .ok_or("no such CPU")?
+                .config(),
             boot: BootRequest {
                 firmware: Firmware::None,
                 kernel: Some(program),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vm_boot::image::Program;
 use vm_boot::riscv::{BootRequest, Firmware};
 use vm_boot::{BootFile, Role};
-use vm_core::{GuestArch, GuestPhysAddr};
+use vm_core::{GuestArch, GuestPhysAddr, VcpuId};
 use vm_device::chardev::CharSink;
 use vm_frontend::riscv::isa::CpuModel;
 use vm_platform::riscv_virt::machine::{Machine, MachineConfig};
@@ -61,5 +61,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         code_budget_bytes: 48 << 20,
     })?;
     println!("{:?}", machine.run()?);
+    for (name, value) in machine.debugger().statistics(VcpuId(0)) {
+        println!("{name:>28}: {value}");
+    }
     Ok(())
 }
