@@ -31,6 +31,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DiskCommand,
     },
+    /// Write a kernel's symbols as an ELF file that debuggers load
+    ///
+    /// Distribution kernels are stripped, but keep the names of their functions for their own use.
+    #[command(
+        after_help = "Example:\n  vm-cli symbols Image vmlinux.syms\n  gdb-multiarch vmlinux.syms -ex 'target remote :1234' -ex 'hbreak start_kernel'"
+    )]
+    Symbols {
+        /// The kernel
+        kernel: PathBuf,
+        /// The ELF file to write
+        output: PathBuf,
+    },
     /// Print completions for a shell, to be loaded by it
     #[command(
         after_help = "Example:\n  vm-cli completions bash > ~/.local/share/bash-completion/completions/vm-cli"
@@ -73,8 +85,52 @@ Exit codes: 0 powered off, 1 host error, 2 wrong usage, 3 reset with --no-reboot
 5 guest CPU stuck, 32 to 127 failure code of the guest, 130 and 143 ended by SIGINT and SIGTERM.";
 
 #[derive(Args, Debug)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(after_help = RUN_EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    #[command(subcommand)]
+    pub(crate) guest: Option<RunGuest>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum RunGuest {
+    /// Fetch Debian's installer, verify it, and start it on this terminal
+    #[command(after_help = DEBIAN_EXAMPLES)]
+    Debian(Box<DebianArgs>),
+}
+
+const DEBIAN_EXAMPLES: &str = "\
+Examples:
+  vm-cli run debian
+      shows Debian's installer (1 GiB of RAM, a network card)
+  vm-cli disk create debian.img 10G
+  vm-cli run debian --disk file=debian.img --cpus 2 --memory 2G
+      installs Debian on that disk
+
+The files are kept in $XDG_CACHE_HOME/vm-cli or ~/.cache/vm-cli, and used without a network when they have been
+verified before. Verification needs gpgv and the keyring of the package debian-archive-keyring.";
+
+/// Which installer.
+#[derive(Args, Debug)]
+pub(crate) struct DebianArgs {
+    /// The release: stable, testing, or its name
+    #[arg(long, default_value = "stable")]
+    pub(crate) suite: String,
+
+    /// The package mirror, as http://HOST/debian [default: the one that this host's apt uses]
+    #[arg(long, value_name = "URL", env = "VM_CLI_MIRROR")]
+    pub(crate) mirror: Option<String>,
+
+    /// The keys that may sign the archive
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    )]
+    pub(crate) keyring: PathBuf,
+
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 }
@@ -208,6 +264,18 @@ pub(crate) struct MachineArgs {
     /// How virtio devices are attached: pci (default) or mmio
     #[arg(long, value_name = "pci|mmio", help_heading = "Devices")]
     pub(crate) virtio: Option<VirtioTransport>,
+
+    /// Wait for GDB at ADDRESS:PORT before the first instruction [default: 127.0.0.1:1234]
+    ///
+    /// Then: gdb-multiarch -ex 'target remote :1234'
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:1234",
+        help_heading = "Debugging"
+    )]
+    pub(crate) gdb: Option<String>,
 
     /// When a bare program ends, write its test signature, a 32-bit hexadecimal word a line
     ///

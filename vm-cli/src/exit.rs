@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use vm_debug::gdb::GdbError;
 use vm_osal::terminal::Signal;
 use vm_service::{ConfigFileError, Outcome, VmError};
 
@@ -69,13 +70,13 @@ pub(crate) fn message(outcome: Outcome) -> Option<String> {
 pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
     let mut causes = error.chain();
     let usage = causes.any(|cause| {
-        matches!(
-            cause.downcast_ref::<VmError>(),
-            Some(VmError::Config(_) | VmError::Cpu(_) | VmError::NoMachine(_))
-        ) || matches!(
-            cause.downcast_ref::<ConfigFileError>(),
-            Some(ConfigFileError::Malformed { .. })
-        ) || cause.is::<vm_core::config::ConfigError>()
+        cause.downcast_ref().is_some_and(VmError::is_usage)
+            || matches!(
+                cause.downcast_ref(),
+                Some(ConfigFileError::Malformed { .. })
+            )
+            || matches!(cause.downcast_ref(), Some(GdbError::Address(_)))
+            || cause.is::<vm_core::config::ConfigError>()
     });
     if usage { Exit::USAGE } else { Exit::HOST_ERROR }
 }

@@ -9,18 +9,20 @@
 //! [`exit`].
 
 mod args;
+mod debian;
 mod disk;
 mod escape;
 mod exit;
 mod monitor;
 mod session;
 mod settings;
+mod symbols;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use args::{Cli, Command, DiskCommand};
+use args::{Cli, Command, DiskCommand, RunGuest};
 use exit::Exit;
 
 fn main() -> ExitCode {
@@ -39,10 +41,16 @@ fn main() -> ExitCode {
 
 fn obey(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Run(run) => session::run(settings::of(&run.machine)?),
+        Command::Run(run) => session::run(match &run.guest {
+            None => settings::of(&run.machine)?,
+            Some(RunGuest::Debian(debian)) => debian::machine(debian)?,
+        }),
         Command::Disk {
             command: DiskCommand::Create { file, size },
         } => disk::create(&file, size).map(|()| Exit::SUCCESS),
+        Command::Symbols { kernel, output } => {
+            symbols::write(&kernel, &output).map(|()| Exit::SUCCESS)
+        }
         Command::Completions { shell } => {
             let mut program = Cli::command();
             clap_complete::generate(shell, &mut program, "vm-cli", &mut std::io::stdout());

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use vm_core::{DebugTarget, Resume, VcpuId};
+use vm_core::{DebugTarget, GuestVirtAddr, Resume, VcpuId};
+use vm_debug::symbols::SymbolTable;
 
 /// How long virtual CPUs may take to stand still.
 const PAUSE_MS: u64 = 2000;
@@ -32,6 +33,7 @@ pub(crate) enum Action {
 /// An open monitor. The guest stands still as long as it is open.
 pub(crate) struct Monitor {
     target: Arc<dyn DebugTarget>,
+    symbols: Option<Arc<SymbolTable>>,
     line: String,
     /// Whether the guest really stands still.
     still: bool,
@@ -39,11 +41,12 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     /// Stops the guest.
-    pub(crate) fn open(target: Arc<dyn DebugTarget>) -> Self {
+    pub(crate) fn open(target: Arc<dyn DebugTarget>, symbols: Option<Arc<SymbolTable>>) -> Self {
         target.pause();
         let still = target.wait(PAUSE_MS).is_some();
         Self {
             target,
+            symbols,
             line: String::new(),
             still,
         }
@@ -171,8 +174,15 @@ impl Monitor {
                 true => format!("waits for an interrupt{}", monitor.awaited(cpu)),
                 false => "runs".to_owned(),
             };
-            format!("CPU {}: pc {pc:#018x} mode {mode}, {doing}\n", cpu.0)
+            let place = monitor.place(GuestVirtAddr(pc));
+            format!("CPU {}: pc {pc:#018x}{place} mode {mode}, {doing}\n", cpu.0)
         })
+    }
+
+    /// The function that an address is in, if the kernel's symbols are known.
+    fn place(&self, addr: GuestVirtAddr) -> String {
+        let place = self.symbols.as_ref().and_then(|table| table.lookup(addr));
+        place.map_or_else(String::new, |place| format!(" <{place}>"))
     }
 
     /// The interrupts that would wake a CPU, from `mie` (RISC-V Priv 1.13, 3.1.9).

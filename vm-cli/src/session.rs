@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use vm_core::config::{SerialConfig, VmConfig};
+use vm_debug::gdb::GdbServer;
 use vm_osal::terminal::{self, RawMode, Signal, Signals};
 use vm_service::serial::Outlet;
 use vm_service::{CharSink as _, SerialInput, Vm, VmHandle};
@@ -12,6 +13,7 @@ use vm_service::{CharSink as _, SerialInput, Vm, VmHandle};
 use crate::escape::{self, EscapeKey, Typed};
 use crate::exit::{self, Exit};
 use crate::monitor::{Action, Monitor};
+use crate::symbols::Symbols;
 
 /// Runs a machine to its end.
 pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
@@ -22,7 +24,9 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let serial = to_terminal(Some(&config.serial));
     let console = to_terminal(config.console.as_ref());
     let screen = (serial || console).then(|| Arc::new(Outlet::new(std::io::stdout())));
-    let mut builder = Vm::builder().config(config);
+    let gdb = config.gdb.as_deref().map(GdbServer::bind).transpose()?;
+    let kernel = config.kernel.clone();
+    let mut builder = Vm::builder().start_paused(gdb.is_some()).config(config);
     if let Some(screen) = &screen {
         builder = match serial {
             true => builder.serial_sink(screen.clone()),
@@ -34,6 +38,9 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     eprintln!("vm-cli: {}", vm.accel());
     for place in vm.places() {
         eprintln!("vm-cli: serial port at {}", place.display());
+    }
+    if let Some(gdb) = gdb {
+        serve_gdb(gdb, &handle)?;
     }
 
     let ended_by = stop_on_signals(signals, handle.clone());
@@ -52,6 +59,7 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
                 input,
                 screen: screen.clone(),
                 handle: handle.clone(),
+                symbols: Symbols::of(kernel),
             };
             spawn("keyboard", move || keyboard.read());
         } else {
@@ -83,6 +91,19 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
         .name(name.to_owned())
         .spawn(work);
     started.expect("invariant: the host can start a thread");
+}
+
+/// Lets a debugger at the machine, which waits for it.
+fn serve_gdb(gdb: GdbServer, handle: &VmHandle) -> anyhow::Result<()> {
+    eprintln!("vm-cli: the guest waits for gdb at {}", gdb.local_addr()?);
+    let (kill, debugger) = (handle.clone(), handle.debugger().clone());
+    let gdb = gdb.on_kill(move || kill.stop());
+    spawn("gdb", move || {
+        if let Err(error) = gdb.serve(&debugger) {
+            eprintln!("vm-cli: {error}");
+        }
+    });
+    Ok(())
 }
 
 /// A panic is our own mistake; the user still gets a usable terminal and an error code.
@@ -126,6 +147,7 @@ struct Keyboard {
     input: SerialInput,
     screen: Arc<Outlet>,
     handle: VmHandle,
+    symbols: Symbols,
 }
 
 impl Keyboard {
@@ -133,7 +155,7 @@ impl Keyboard {
         self.screen.write(text.as_bytes());
     }
 
-    fn read(self) {
+    fn read(mut self) {
         let mut key = EscapeKey::default();
         let mut monitor: Option<Monitor> = None;
         let mut stdin = std::io::stdin().lock();
@@ -152,7 +174,8 @@ impl Keyboard {
                     }
                     Some(Typed::Help) => self.say(&format!("\n{}", escape::HELP)),
                     Some(Typed::Monitor) if monitor.is_none() => {
-                        let opened = Monitor::open(self.handle.debugger().clone());
+                        let opened =
+                            Monitor::open(self.handle.debugger().clone(), self.symbols.table());
                         self.say(&opened.greeting());
                         monitor = Some(opened);
                     }

@@ -38,6 +38,7 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.rng, &args.rng);
     set(&mut config.virtio, &args.virtio);
     set(&mut config.accel, &args.accel);
+    set_some(&mut config.gdb, &args.gdb);
     set_some(&mut config.dump_signature, &args.dump_signature);
     config.no_reboot |= args.no_reboot;
     if !args.disk.is_empty() {

@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vm_boot::image::Program;
-use vm_boot::riscv::{BootRequest, Firmware};
-use vm_boot::{BootFile, Role};
+use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
+use vm_boot::{BootFile, Extent, Role};
 use vm_core::config::{Bios, DiskConfig, NetConfig, VirtioTransport, VmConfig};
 use vm_core::{GuestArch, GuestPhysAddr};
 use vm_device::block::{BlockBackend, DiskAccess, Overlay, RawDisk};
 use vm_device::net::nat::{Nat, NatConfig, NatError};
 use vm_frontend::riscv::isa::IsaConfig;
-use vm_platform::riscv_virt::machine::{self, Disk, MachineConfig, Nic};
+use vm_platform::riscv_virt::layout;
+use vm_platform::riscv_virt::machine::{self, Disk, MachineConfig, MachineError, Nic};
 
 use crate::VmError;
 use crate::serial::SerialLine;
@@ -19,6 +20,8 @@ use crate::signature::Signature;
 
 /// Host bytes that translated code may take.
 const CODE_BUDGET_BYTES: usize = 48 << 20;
+/// CPUs that the machine has room for.
+const MOST_CPUS: u32 = 8;
 /// The first card's hardware address; further ones count up. The prefix is the one that virtual cards use.
 const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
@@ -87,15 +90,24 @@ pub(crate) fn check(config: &VmConfig) -> Result<(), VmError> {
         return Err(VmError::NoMachine(config.arch));
     }
     config.cpu.parse::<IsaConfig>()?;
+    if !(1..=MOST_CPUS).contains(&config.cpus) {
+        return Err(MachineError::Cpus(config.cpus).into());
+    }
     for net in &config.nets {
         nat_config(net)?;
     }
     Ok(())
 }
 
-/// Checks that what is to be booted can be read and is of the right kind, and that disks are there.
-pub(crate) fn check_boot(config: &VmConfig) -> Result<(), VmError> {
-    boot(config)?;
+/// Checks that what is to be booted can be read, is of the right kind and fits RAM, and that disks are there.
+pub(crate) fn check_files(config: &VmConfig) -> Result<(), VmError> {
+    let (request, _) = boot(config)?;
+    let ram = layout::ram(config.memory.bytes());
+    let ram = Extent {
+        base: ram.base,
+        bytes: ram.bytes,
+    };
+    BootPlan::new(request, ram)?;
     config
         .disks
         .iter()

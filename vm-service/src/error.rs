@@ -60,6 +60,21 @@ pub enum VmError {
     AlreadyRan,
 }
 
+impl VmError {
+    /// Whether the description of the machine is wrong in itself, whatever the host has.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_)
+                | Self::Cpu(_)
+                | Self::NoMachine(_)
+                | Self::Machine(MachineError::Cpus(_) | MachineError::TooManyDevices { .. })
+                | Self::Net(NatError::ForwardSyntax { .. } | NatError::Hostname { .. })
+                | Self::Boot(BootError::NothingToBoot)
+        )
+    }
+}
+
 impl From<BootError> for VmError {
     fn from(error: BootError) -> Self {
         Self::Boot(error)

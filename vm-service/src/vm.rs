@@ -79,7 +79,7 @@ impl Vm {
         let config = &builder.config;
         assemble::check(config)?;
         // Files are looked at before anything is created: a serial port's file would be emptied for nothing.
-        assemble::check_boot(config)?;
+        assemble::check_files(config)?;
         let line = |sink: &Option<_>, config: &SerialConfig| match sink {
             Some(sink) => Ok(SerialLine::to(Arc::clone(sink))),
             None => SerialLine::open(config),

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use vm_core::{GuestArch, GuestVirtAddr, NoRegister, StopCause, Unmapped, Watchpoint};
 
 use super::*;
+use vm_debug::symbols::{Symbol, SymbolKind};
 
 /// Two CPUs: one runs, one waits for its timer.
 #[derive(Default)]
@@ -57,7 +58,7 @@ impl DebugTarget for Machine {
 
 fn open() -> (Arc<Machine>, Monitor) {
     let machine = Arc::new(Machine::default());
-    let monitor = Monitor::open(machine.clone());
+    let monitor = Monitor::open(machine.clone(), None);
     (machine, monitor)
 }
 
@@ -78,6 +79,24 @@ fn open_stops_the_guest_and_shows_every_cpu() {
         "{text}"
     );
     assert!(text.contains("CPU 1: pc 0x0000000080000001 mode S, waits for an interrupt (timer)"));
+}
+
+#[test]
+fn cpus_with_symbols_name_the_function() {
+    let symbol = Symbol {
+        name: "idle".to_owned(),
+        addr: GuestVirtAddr(0x7fff_fff0),
+        bytes: 0x100,
+        kind: SymbolKind::Function,
+        global: true,
+    };
+    let table = SymbolTable::new(GuestArch::Riscv64, vec![symbol]);
+    let monitor = Monitor::open(Arc::new(Machine::default()), Some(Arc::new(table)));
+    assert!(
+        monitor.greeting().contains("<idle+0x10>"),
+        "{}",
+        monitor.greeting()
+    );
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! `run debian`: Debian's own installer, fetched from a package mirror and verified.
+//!
+//! The chain: the host's keyring vouches for `InRelease` ([`release`]), that for the package index ([`index`]), that
+//! for the installer's package, whose content is unpacked ([`deb`]) and whose hashes are kept beside it ([`cache`]).
+//! So it does not matter who the mirror is, or that it is asked without encryption.
+
+mod cache;
+mod deb;
+mod download;
+mod index;
+mod mirror;
+mod release;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use vm_core::GuestArch;
+use vm_core::config::{ByteSize, NetConfig, VmConfig};
+
+use crate::args::DebianArgs;
+use cache::Cache;
+
+/// RAM of the machine unless the user says otherwise: the installer unpacks itself into RAM.
+const MEMORY: ByteSize = ByteSize::mib(1024);
+const KERNEL_WORDS: &str = "console=ttyS0";
+
+/// What the fetching needs to know.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Address of the archive, without a slash at its end.
+    mirror: String,
+    suite: String,
+    arch: GuestArch,
+    keyring: PathBuf,
+}
+
+/// Fetches the installer, or finds it in the cache, and describes the machine that runs it.
+pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<VmConfig> {
+    let mut config = crate::settings::of(&args.machine)?;
+    if config.arch != GuestArch::Riscv64 {
+        bail!(vm_service::VmError::NoMachine(config.arch));
+    }
+    if config.kernel.is_some() || config.initrd.is_some() {
+        return Err(vm_core::config::ConfigError::Missing(
+            "run debian brings its own kernel and initrd: leave out --kernel and --initrd",
+        )
+        .into());
+    }
+    release::check_suite(&args.suite)?;
+    let mirror = match &args.mirror {
+        Some(mirror) => Ok(mirror.clone()),
+        None => mirror::of_host(),
+    };
+    let cache = Cache::locate(&args.suite, config.arch)?;
+    let installer = match mirror.and_then(|mirror| {
+        let request = Request {
+            mirror: mirror::plain(&mirror)?,
+            suite: args.suite.clone(),
+            arch: config.arch,
+            keyring: args.keyring.clone(),
+        };
+        cache.bring_up_to_date(&request)
+    }) {
+        Ok(installer) => installer,
+        Err(error) => match cache.kept() {
+            Some(kept) => {
+                let reason = format!("{error:#}");
+                eprintln!(
+                    "vm-cli: Debian's installer from the cache, as verified earlier ({reason})"
+                );
+                kept
+            }
+            None => return Err(error.context("cannot fetch Debian's installer")),
+        },
+    };
+    if args.machine.memory.is_none() && args.machine.config.is_none() {
+        config.memory = MEMORY;
+    }
+    if config.nets.is_empty() {
+        config.nets.push(NetConfig::user());
+    }
+    config.append = match config.append.is_empty() {
+        true => KERNEL_WORDS.to_owned(),
+        false => format!("{KERNEL_WORDS} {}", config.append),
+    };
+    if config.disks.is_empty() {
+        eprintln!(
+            "vm-cli: no --disk: the installer will find nothing to install to \
+             (vm-cli disk create debian.img 10G; then --disk file=debian.img)"
+        );
+    }
+    config.kernel = Some(installer.kernel);
+    config.initrd = Some(installer.initrd);
+    Ok(config)
+}

@@ -1,0 +1,322 @@
+//! What goes wrong before a guest runs: one line that says what and what to do, an exit code, nothing written.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const HOST_ERROR: i32 = 1;
+const USAGE: i32 = 2;
+
+/// A folder with what the tests name.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A RISC-V Image of one instruction, a jump to itself (Linux `Documentation/arch/riscv/boot-image-header.rst`).
+    fn kernel(&self) -> PathBuf {
+        let mut image = vec![0; 4096];
+        image[0..4].copy_from_slice(&0x0000_006f_u32.to_le_bytes());
+        image[8..16].copy_from_slice(&0x20_0000_u64.to_le_bytes());
+        image[16..24].copy_from_slice(&4096_u64.to_le_bytes());
+        image[32..36].copy_from_slice(&2_u32.to_le_bytes());
+        image[48..56].copy_from_slice(b"RISCV\0\0\0");
+        image[56..60].copy_from_slice(b"RSC\x05");
+        self.file("Image", &image)
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vm-cli"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("VM_CLI")) {
+            command.env_remove(name);
+        }
+        command
+            .args(words)
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs, and checks the code, that there is one line, and that it contains `words`.
+    fn refuses(&self, line: &[&str], code: i32, words: &[&str]) {
+        let before = self.listing();
+        let output = self.run(line);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line:?}: {text}");
+        assert!(text.starts_with("error: "), "{line:?}: {text}");
+        assert_eq!(text.lines().count(), 1, "{line:?}: {text}");
+        for word in words {
+            assert!(text.contains(word), "{line:?}: {text:?} lacks {word:?}");
+        }
+        assert!(output.stdout.is_empty(), "{line:?}");
+        assert_eq!(self.listing(), before, "{line:?} wrote something");
+    }
+
+    fn listing(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(self.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.clone(), fs::read(path).unwrap_or_default()))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+/// Names files that would be written, to see that they are not.
+const WRITES: [&str; 4] = ["--serial", "file:serial.log", "--net", "user,pcap=net.pcap"];
+
+fn with_writes<'a>(line: &[&'a str]) -> Vec<&'a str> {
+    [line, &WRITES].concat()
+}
+
+#[test]
+fn kernel_missing_empty_truncated_or_foreign_is_refused() {
+    let folder = Folder::new();
+    let run = |kernel| with_writes(&["run", "--kernel", kernel]);
+    folder.refuses(
+        &run("nowhere"),
+        HOST_ERROR,
+        &["nowhere", "check the path after --kernel"],
+    );
+    folder.file("empty", b"");
+    folder.refuses(
+        &run("empty"),
+        HOST_ERROR,
+        &["empty", "fetch or build it again"],
+    );
+    folder.file("text", b"just some text, no kernel at all");
+    folder.refuses(&run("text"), HOST_ERROR, &["not a kernel"]);
+    let gzip = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &[0xff; 20]].concat();
+    folder.file("cut.gz", &gzip);
+    folder.refuses(&run("cut.gz"), HOST_ERROR, &["cut.gz", "damaged"]);
+    // The host's own program is an ELF file of the host's architecture.
+    if cfg!(target_arch = "x86_64") {
+        let own = env!("CARGO_BIN_EXE_vm-cli");
+        folder.refuses(
+            &with_writes(&["run", "--kernel", own, "--memory", "4G"]),
+            HOST_ERROR,
+            &["x86_64", "riscv64"],
+        );
+    }
+    folder.refuses(
+        &with_writes(&["run"]),
+        USAGE,
+        &["nothing to boot", "--kernel"],
+    );
+}
+
+#[test]
+fn ram_too_small_for_kernel_or_initrd_is_refused() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let kernel = kernel.to_str().unwrap();
+    folder.file("initrd", &vec![1; 9 << 20]);
+    let small = [
+        "run", "--kernel", kernel, "--initrd", "initrd", "--memory", "8M",
+    ];
+    folder.refuses(&with_writes(&small), HOST_ERROR, &["initrd", "--memory"]);
+    let tiny = ["run", "--kernel", kernel, "--memory", "1M"];
+    folder.refuses(&with_writes(&tiny), HOST_ERROR, &["--memory"]);
+    folder.refuses(
+        &["run", "--kernel", kernel, "--memory", "512"],
+        USAGE,
+        &["512M"],
+    );
+    let missing = ["run", "--kernel", kernel, "--initrd", "nowhere"];
+    folder.refuses(&with_writes(&missing), HOST_ERROR, &["nowhere", "--initrd"]);
+}
+
+#[test]
+fn disk_missing_or_locked_is_refused() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let run = |disk| with_writes(&["run", "--kernel", kernel.to_str().unwrap(), "--disk", disk]);
+    folder.refuses(
+        &run("file=nowhere.img"),
+        HOST_ERROR,
+        &["nowhere.img", "disk create"],
+    );
+    let image = folder.file("d.img", &[0; 4096]);
+    let other = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(image)
+        .unwrap();
+    other.try_lock().unwrap();
+    folder.refuses(
+        &run("file=d.img"),
+        HOST_ERROR,
+        &["d.img", "in use by another"],
+    );
+    folder.refuses(
+        &run("file=d.img,snapshto=on"),
+        USAGE,
+        &["did you mean 'snapshot'"],
+    );
+}
+
+#[test]
+fn port_in_use_is_refused() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let kernel = kernel.to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let net = format!("user,hostfwd=tcp::{port}-:22");
+    folder.refuses(
+        &["run", "--kernel", kernel, "--net", &net],
+        HOST_ERROR,
+        &[&port, "in use", "choose another"],
+    );
+    let gdb = format!("127.0.0.1:{port}");
+    folder.refuses(
+        &["run", "--kernel", kernel, "--gdb", &gdb],
+        HOST_ERROR,
+        &[&port],
+    );
+}
+
+#[test]
+fn configuration_file_mistakes_have_line_and_column() {
+    let folder = Folder::new();
+    folder.file("vm.toml", b"cpus = 2\nmemory = \"1G\nkernel = 3\n");
+    folder.refuses(&["run", "--config", "vm.toml"], USAGE, &["vm.toml:2:"]);
+    folder.file("vm.toml", b"cpus = 2\nmemroy = \"1G\"\n");
+    folder.refuses(
+        &["run", "--config", "vm.toml"],
+        USAGE,
+        &["vm.toml:2:1:", "memory"],
+    );
+    folder.refuses(
+        &["run", "--config", "no.toml"],
+        HOST_ERROR,
+        &["no.toml", "--config"],
+    );
+}
+
+#[test]
+fn unknown_names_suggest_the_nearest() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let kernel = kernel.to_str().unwrap();
+    for (option, value, words) in [
+        ("--cpu", "debain", "did you mean 'debian'"),
+        ("--cpu", "rv64,+zbaa", "did you mean 'zba'"),
+        ("--net", "usr", "did you mean 'user'"),
+        ("--serial", "stdoi", "did you mean 'stdio'"),
+        ("--virtio", "pcie", "did you mean 'pci'"),
+        ("--accel", "kvm", "use auto or interp"),
+        ("--arch", "riscv", "riscv64"),
+        ("--arch", "x86_64", "--arch riscv64"),
+        ("--cpus", "9", "1 to 8"),
+        ("--cpus", "many", "--cpus"),
+        ("--gdb", "a:b:c", "--gdb"),
+    ] {
+        folder.refuses(&["run", "--kernel", kernel, option, value], USAGE, &[words]);
+    }
+    folder.refuses(&["run", "--kernal", kernel], USAGE, &["--kernel"]);
+    folder.refuses(&["rnu"], USAGE, &["run"]);
+}
+
+#[test]
+fn signature_of_a_program_without_one_is_refused() {
+    let folder = Folder::new();
+    folder.file("raw", &0x0000_006f_u32.to_le_bytes());
+    folder.refuses(
+        &[
+            "run",
+            "--bios",
+            "none",
+            "--kernel",
+            "raw",
+            "--dump-signature",
+            "s",
+        ],
+        HOST_ERROR,
+        &["begin_signature"],
+    );
+}
+
+#[test]
+fn debian_mistakes_are_refused() {
+    let folder = Folder::new();
+    for (line, code, word) in [
+        (
+            &["run", "debian", "--suite", "../x"][..],
+            HOST_ERROR,
+            "no suite",
+        ),
+        (
+            &["run", "debian", "--arch", "aarch64"],
+            USAGE,
+            "--arch riscv64",
+        ),
+        (
+            &["run", "debian", "--kernel", "k"],
+            USAGE,
+            "leave out --kernel",
+        ),
+        (
+            &["run", "debian", "--suite", "x-none", "--mirror", "ftp://a"],
+            HOST_ERROR,
+            "http://",
+        ),
+    ] {
+        folder.refuses(line, code, &[word]);
+    }
+}
+
+#[test]
+fn disk_create_makes_an_empty_image_and_touches_no_other() {
+    let folder = Folder::new();
+    let output = folder.run(&["disk", "create", "d.img", "3M"]);
+    assert_eq!(output.status.code(), Some(0));
+    let image = folder.path().join("d.img");
+    assert_eq!(fs::metadata(&image).unwrap().len(), 3 << 20);
+    fs::write(&image, "precious").unwrap();
+    folder.refuses(
+        &["disk", "create", "d.img", "3M"],
+        HOST_ERROR,
+        &["exists already"],
+    );
+    folder.refuses(
+        &["disk", "create", "no/d.img", "3M"],
+        HOST_ERROR,
+        &["no/d.img"],
+    );
+    folder.refuses(
+        &["disk", "create", "e.img", "1.0001K"],
+        HOST_ERROR,
+        &["512"],
+    );
+    folder.refuses(&["disk", "create", "e.img", "lots"], USAGE, &["512M"]);
+}
+
+#[test]
+fn completions_and_help_are_printed() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = folder.run(&["completions", shell]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("no-reboot"), "{shell}");
+    }
+    let output = folder.run(&["run", "--help"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text.contains("Examples:") && text.contains("Ctrl-A x"));
+}
