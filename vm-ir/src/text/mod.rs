@@ -14,12 +14,15 @@
 //!
 //! [`parse`] is the inverse of [`print()`] on blocks that [`crate::verify()`] accepts.
 
+mod attribute;
+mod cursor;
 mod parse;
 mod print;
 #[cfg(test)]
 mod tests;
 
-pub use parse::{ParseError, Problem, parse};
+pub use cursor::{ParseError, Problem};
+pub use parse::parse;
 pub use print::{print, print_inst, print_terminator};
 
 use crate::attr::{FpToIntRule, MemOrder, MinMaxRule};

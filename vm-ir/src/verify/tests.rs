@@ -104,7 +104,7 @@ fn verify_each_rule_broken_is_named() {
             WriteBeforeFault { fault: 2 },
         ),
         (
-            "f0 = fp_add.f64.rne f0, f0\ncall @fail\ndispatch",
+            "fp_add.f64.rne f0, f0\ncall @fail\ndispatch",
             WriteBeforeFault { fault: 2 },
         ),
         (
