@@ -225,7 +225,7 @@ fn unknown_names_suggest_the_nearest() {
         ("--arch", "x86_64", "--arch riscv64"),
         ("--cpus", "9", "1 to 8"),
         ("--cpus", "many", "--cpus"),
-        ("--gdb", "a:b:c", "--gdb"),
+        ("--gdb", "a:b:c", "no address for gdb"),
     ] {
         folder.refuses(&["run", "--kernel", kernel, option, value], USAGE, &[words]);
     }
@@ -300,7 +300,7 @@ fn disk_create_makes_an_empty_image_and_touches_no_other() {
         &["no/d.img"],
     );
     folder.refuses(
-        &["disk", "create", "e.img", "1.0001K"],
+        &["disk", "create", "e.img", "100.1K"],
         HOST_ERROR,
         &["512"],
     );

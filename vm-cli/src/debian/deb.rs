@@ -83,7 +83,7 @@ mod tests {
     fn files_of_a_package_are_found_behind_odd_members() {
         let mut archive = files(package("data.tar.xz/")).unwrap();
         let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
-        assert_eq!(entry.path().unwrap().to_str(), Some("./usr/linux"));
+        assert!(entry.path().unwrap().ends_with("usr/linux"));
         let mut content = String::new();
         entry.read_to_string(&mut content).unwrap();
         assert_eq!(content, "hello");
