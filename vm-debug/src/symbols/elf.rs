@@ -98,7 +98,7 @@ fn runs(symbols: &[Symbol]) -> Vec<Run> {
     runs
 }
 
-fn to_bytes(table: &SymbolTable) -> Result<Vec<u8>, SymbolError> {
+pub(super) fn to_bytes(table: &SymbolTable) -> Result<Vec<u8>, SymbolError> {
     let symbols = table.symbols();
     let arch = table.arch();
     let (.., machine, flags) = ARCHITECTURES

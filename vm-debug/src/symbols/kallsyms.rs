@@ -25,6 +25,9 @@ const MAX_NAME_BYTES: usize = 512;
 /// Bit 7 of a name's first byte: the length goes on in the next byte.
 const LONG_NAME: u8 = 0x80;
 
+/// How many places that might hold the number of symbols are tried.
+const MAX_HEADERS: usize = 256;
+
 /// The strings that the token table has for the ten digits.
 const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
 
@@ -174,6 +177,7 @@ impl<'a> Tokens<'a> {
                         && SYMBOLS.contains(&(count as usize))
                 })
             })
+            .take(MAX_HEADERS)
             .find_map(|header| self.names_at(header, markers))
     }
 
