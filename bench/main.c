@@ -4,6 +4,7 @@
  *   bench KERNEL [REPEATS]           runs it and prints `KERNEL seconds checksum`, and the instructions
  *                                    that the hart retired meanwhile if user mode may read the counter
  *   bench calibrate KERNEL SECONDS   its row of kernels.h with repeats that take that long here
+ *   bench program NAME COMMAND...    starts a program and prints `NAME seconds checksum` of its output
  *
  * Built for the guest and for the host from the same source; equal checksums show that the guest
  * computed the right thing. */
@@ -14,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 struct kernel {
     const char *name;
@@ -31,10 +34,9 @@ static const struct kernel kernels[] = {
 
 #define KERNELS (sizeof kernels / sizeof kernels[0])
 
-/* Runs of which the calibration believes the fastest: other work on the host slows the others. They are
- * long enough that what a kernel does once, before its repeats, does not matter. */
+/* A calibration extrapolates from the shortest of some runs that take as long as this. */
 #define CALIBRATION_RUNS 3
-#define CALIBRATION_RUN_SECONDS 0.7
+#define CALIBRATION_RUN_SECONDS 0.15
 
 void require(int holds, const char *what) {
     if (!holds) {
@@ -97,23 +99,65 @@ static void run(const struct kernel *kernel, uint64_t repeats) {
     fflush(stdout);
 }
 
-static double seconds_of(const struct kernel *kernel, uint64_t repeats) {
+/* Runs another program to its end; its standard output counts as what it computed. */
+static int run_program(const char *name, char **command) {
+    int output[2];
+    unsigned char buffer[4096];
+    uint64_t sum = 0;
+    uint64_t bytes = 0;
+    printf("start %s\n", name);
+    fflush(stdout);
     double start = now_seconds();
-    kernel->run(repeats);
-    return now_seconds() - start;
+    require(pipe(output) == 0, "pipe");
+    pid_t child = fork();
+    require(child >= 0, "fork");
+    if (child == 0) {
+        dup2(output[1], STDOUT_FILENO);
+        close(output[0]);
+        close(output[1]);
+        execv(command[0], command);
+        perror(command[0]);
+        _exit(127);
+    }
+    close(output[1]);
+    for (ssize_t got; (got = read(output[0], buffer, sizeof buffer)) > 0;) {
+        for (ssize_t i = 0; i < got; i++) {
+            sum = mix(sum, buffer[i]);
+        }
+        bytes += (uint64_t)got;
+    }
+    int status = 0;
+    require(waitpid(child, &status, 0) == child, "waitpid");
+    double seconds = now_seconds() - start;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || bytes == 0) {
+        fprintf(stderr, "%s: status %d, %llu bytes\n", name, status, (unsigned long long)bytes);
+        return 1;
+    }
+    printf("%s %.6f %016llx\n", name, seconds, (unsigned long long)sum);
+    return 0;
+}
+
+/* The shortest of some runs: other work on the host only makes them longer. */
+static double seconds_of(const struct kernel *kernel, uint64_t repeats) {
+    double least = 0.0;
+    for (int i = 0; i < CALIBRATION_RUNS; i++) {
+        double start = now_seconds();
+        kernel->run(repeats);
+        double seconds = now_seconds() - start;
+        least = i == 0 || seconds < least ? seconds : least;
+    }
+    return least;
 }
 
 static void calibrate(const struct kernel *kernel, double target_seconds) {
+    /* What the kernel does once, before its repeats, does not count. */
+    double once = seconds_of(kernel, 1);
     uint64_t repeats = 1;
-    double seconds = seconds_of(kernel, repeats);
-    while (seconds < CALIBRATION_RUN_SECONDS) {
+    double seconds;
+    do {
         repeats *= 2;
-        seconds = seconds_of(kernel, repeats);
-    }
-    for (int i = 1; i < CALIBRATION_RUNS; i++) {
-        double again = seconds_of(kernel, repeats);
-        seconds = again < seconds ? again : seconds;
-    }
+        seconds = seconds_of(kernel, repeats + 1) - once;
+    } while (seconds < CALIBRATION_RUN_SECONDS);
     uint64_t needed = (uint64_t)(target_seconds / seconds * (double)repeats) + 1;
     /* Two significant digits are enough, and easier to read. */
     uint64_t unit = 1;
@@ -135,7 +179,8 @@ static const struct kernel *find(const char *name) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: bench list | bench KERNEL [REPEATS] | bench calibrate KERNEL SECONDS\n");
+    fprintf(stderr, "usage: bench list | bench KERNEL [REPEATS] | bench calibrate KERNEL SECONDS |"
+                    " bench program NAME COMMAND...\n");
     return 2;
 }
 
@@ -154,6 +199,9 @@ int main(int count, char **words) {
     if (strcmp(first, "list") == 0) {
         list();
         return 0;
+    }
+    if (strcmp(first, "program") == 0 && count > 3) {
+        return run_program(words[2], words + 3);
     }
     int calibrates = strcmp(first, "calibrate") == 0;
     const struct kernel *kernel = count > 1 + calibrates ? find(words[1 + calibrates]) : NULL;

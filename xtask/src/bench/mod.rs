@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the same kernel, initramfs and programs on this VM and on QEMU, in turn, and the
 //! ratios of what they took. `docs/performance.md` says how to read the figures.
 
+mod debian_programs;
 mod error;
 mod machine;
 mod process_memory;
@@ -19,7 +20,7 @@ use crate::guests::initramfs::Initramfs;
 use crate::guests::process::text_of;
 use crate::guests::{self, Cache};
 use machine::{Emulator, Machine};
-use program::{Kernel, Outcome, Program};
+use program::{Class, Kernel, Outcome, Program};
 use report::Pair;
 use session::Run;
 
@@ -49,15 +50,19 @@ pub struct Arguments {
         default_value = "1,2"
     )]
     cpus: Vec<u32>,
-    /// Guest RAM in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 512)]
-    memory: u32,
+    /// Guest RAM in MiB [default: 512, with --programs 1024]
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
     /// Leave QEMU out
     #[arg(long)]
     ours_only: bool,
     /// No kernels: time to userspace, memory, idle load
     #[arg(long)]
     boot_only: bool,
+    /// Debian's gzip, xz, sqlite3, python3 and gcc in place of the kernels (they are in the initramfs, so
+    /// time to userspace and memory are no figures of an ordinary boot)
+    #[arg(long, conflicts_with_all = ["kernels", "boot_only", "calibrate"])]
+    programs: bool,
     /// Confine the emulators to these host processors (`taskset -c`)
     #[arg(long, value_name = "LIST")]
     taskset: Option<String>,
@@ -97,6 +102,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
 fn chosen(all: Vec<Kernel>, arguments: &Arguments) -> Result<Vec<Kernel>, Error> {
     if arguments.boot_only {
         return Ok(Vec::new());
+    }
+    if arguments.programs {
+        return Ok(debian_programs::rows());
     }
     let is_named = |kernel: &Kernel, name: &str| kernel.name == name || kernel.class.name() == name;
     for name in &arguments.kernels {
@@ -153,7 +161,10 @@ impl Bench<'_> {
         let mut orders: Vec<String> = self
             .kernels
             .iter()
-            .map(|kernel| format!("run {GUEST_PROGRAM} {} {}", kernel.name, kernel.repeats))
+            .map(|kernel| match debian_programs::command(&kernel.name) {
+                Some(command) => format!("run {GUEST_PROGRAM} program {} {command}", kernel.name),
+                None => format!("run {GUEST_PROGRAM} {} {}", kernel.name, kernel.repeats),
+            })
             .collect();
         orders.push(format!("idle {}", self.arguments.idle));
         let initrd = self.initramfs(&orders)?;
@@ -188,10 +199,11 @@ impl Bench<'_> {
         }
     }
 
-    /// The host's own results, which the guests' must equal.
+    /// The host's own results, which the guests' must equal; it has none of Debian's riscv64 programs.
     fn native(&self) -> Result<Vec<Outcome>, Error> {
         self.kernels
             .iter()
+            .filter(|kernel| kernel.class != Class::Program)
             .map(|kernel| self.program.run(kernel, None))
             .collect()
     }
@@ -206,14 +218,18 @@ impl Bench<'_> {
         for (emulator, run) in runs {
             let Some(run) = run else { continue };
             let name = emulator.name();
+            for kernel in &self.kernels {
+                if run.outcome(&kernel.name).is_none() {
+                    faults.push(format!("{name}: {} has no result", kernel.name));
+                }
+            }
             for expected in native {
                 match run.outcome(&expected.name) {
-                    Some(outcome) if outcome.checksum == expected.checksum => {}
-                    Some(outcome) => faults.push(format!(
+                    Some(outcome) if outcome.checksum != expected.checksum => faults.push(format!(
                         "{name}: {} gives {}, the host {}",
                         expected.name, outcome.checksum, expected.checksum
                     )),
-                    None => faults.push(format!("{name}: {} has no result", expected.name)),
+                    _ => {}
                 }
             }
             for error in &run.clock_errors {
@@ -224,6 +240,12 @@ impl Bench<'_> {
             }
         }
         if let Some(qemu) = &pair.qemu {
+            for outcome in &pair.ours.outcomes {
+                let theirs = qemu.outcome(&outcome.name);
+                if theirs.is_some_and(|theirs| theirs.checksum != outcome.checksum) {
+                    faults.push(format!("{}: the two machines disagree", outcome.name));
+                }
+            }
             for (what, ours, theirs) in [
                 ("instruction set", &pair.ours.isa, &qemu.isa),
                 ("translation mode", &pair.ours.mmu, &qemu.mmu),
@@ -253,10 +275,19 @@ impl Bench<'_> {
             kernel: self.kernel_image.clone(),
             initrd,
             cpus,
-            memory_mib: self.arguments.memory,
+            memory_mib: self.memory_mib(),
             host_cpus: self.arguments.taskset.clone(),
             ours: ours.to_vec(),
         }
+    }
+
+    fn memory_mib(&self) -> u32 {
+        let default = if self.arguments.programs {
+            debian_programs::MEMORY_MIB
+        } else {
+            512
+        };
+        self.arguments.memory.unwrap_or(default)
     }
 
     /// Busybox, the benchmark program and its orders; no modules.
@@ -268,8 +299,15 @@ impl Bench<'_> {
         initramfs.file("orders", 0o644, orders.join("\n") + "\n");
         let program = read(&self.program.guest)?;
         initramfs.file(GUEST_PROGRAM.trim_start_matches('/'), 0o755, program);
-        let path = self.directory.join("initramfs.cpio.gz");
-        fs::write(&path, initramfs.gzip()).map_err(Error::io(&path))?;
+        // Unpacking hundreds of megabytes would only delay the programs: no compression for them.
+        let (name, archive) = if self.arguments.programs {
+            debian_programs::add(&self.cache, &mut initramfs)?;
+            ("programs.cpio", initramfs.cpio())
+        } else {
+            ("initramfs.cpio.gz", initramfs.gzip())
+        };
+        let path = self.directory.join(name);
+        fs::write(&path, archive).map_err(Error::io(&path))?;
         Ok(path)
     }
 
@@ -325,7 +363,6 @@ fn host_description() -> String {
 mod tests {
     use super::*;
     use clap::Parser;
-    use program::Class;
 
     #[derive(Parser)]
     struct Line {

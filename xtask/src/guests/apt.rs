@@ -164,9 +164,10 @@ impl AptRoot {
                 self.update()?;
             }
             let mut list = self.command("apt-get");
+            // In a folder without packages: apt leaves out those that it finds in the current one.
             list.args(["download", "--print-uris"])
                 .args(&requests)
-                .current_dir(folder);
+                .current_dir(&self.dir);
             let files = parse_uris(&text_of(&mut list, "apt")?);
             let absent: Vec<_> = files
                 .iter()

@@ -220,6 +220,7 @@ mod tests {
             name: "t",
             about: "",
             bundles: &[],
+            on_request: false,
             recipe,
             outputs: &["x/out"],
             assemble: |_| Ok(()),

@@ -44,6 +44,8 @@ pub(crate) struct Part {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) bundles: &'static [&'static Bundle],
+    /// Only made when named: large, and no test needs it.
+    pub(crate) on_request: bool,
     /// What the outputs depend on besides the packages: a change makes them anew.
     pub(crate) recipe: &'static [&'static [&'static str]],
     /// Relative to the cache directory.
@@ -128,6 +130,14 @@ const QEMU: Bundle = Bundle {
     closure: true,
 };
 
+/// Real programs for the benchmark, with all they need to run.
+const PROGRAMS: Bundle = Bundle {
+    name: "riscv64-programs",
+    root: Root::Riscv64,
+    packages: &["gzip", "xz-utils", "sqlite3", "python3", "gcc", "libc6-dev"],
+    closure: true,
+};
+
 /// Modules of the standard initramfs: disk, network and entropy over virtio, and the file systems.
 pub const STANDARD_MODULES: &[&str] = &[
     "virtio_mmio",
@@ -146,6 +156,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "riscv64-linux",
         about: "Debian's kernel and an initramfs of busybox",
         bundles: &[&KERNEL, &BUSYBOX],
+        on_request: false,
         recipe: &[&[DEFAULT_INIT, DHCP_SCRIPT], STANDARD_MODULES],
         outputs: &[
             "riscv64/Image",
@@ -158,6 +169,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "riscv64-firmware",
         about: "OpenSBI and U-Boot",
         bundles: &[&FIRMWARE],
+        on_request: false,
         recipe: &[],
         outputs: &[
             "riscv64/fw_dynamic.bin",
@@ -170,6 +182,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "riscv64-installer",
         about: "Debian's netboot installer",
         bundles: &[&INSTALLER],
+        on_request: false,
         recipe: &[],
         outputs: &["riscv64/installer/linux", "riscv64/installer/initrd.gz"],
         assemble: installer,
@@ -178,6 +191,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "riscv64-disk",
         about: "a disk with GRUB and Debian on ext4 (user root, no password)",
         bundles: &[&KERNEL, &BUSYBOX, &GRUB, &HOST_TOOLS, &BASE],
+        on_request: false,
         recipe: &[&[disk::INIT, "2"]],
         outputs: &["riscv64/debian.img"],
         assemble: debian_disk,
@@ -186,6 +200,16 @@ pub(crate) const PARTS: &[Part] = &[
         name: "qemu",
         about: "QEMU of Debian's backports, system and user mode",
         bundles: &[&QEMU],
+        on_request: false,
+        recipe: &[],
+        outputs: &[],
+        assemble: |_| Ok(()),
+    },
+    Part {
+        name: "riscv64-programs",
+        about: "gzip, xz, sqlite3, python3 and gcc for the benchmark",
+        bundles: &[&PROGRAMS],
+        on_request: true,
         recipe: &[],
         outputs: &[],
         assemble: |_| Ok(()),
@@ -259,6 +283,16 @@ impl Cache {
     pub(super) fn riscv64_busybox(&self) -> Result<Vec<u8>, Error> {
         let path = self.unpacked(BUSYBOX.name).join("usr/bin/busybox");
         fs::read(&path).map_err(Error::io(path))
+    }
+
+    /// The unpacked programs of the benchmark.
+    pub(crate) fn riscv64_programs(&self) -> Result<PathBuf, Error> {
+        let path = self.unpacked(PROGRAMS.name);
+        if path.exists() {
+            return Ok(path);
+        }
+        let part = PROGRAMS.name;
+        Err(Error::Missing { path, part })
     }
 
     /// The standard riscv64 initramfs (busybox, [`STANDARD_MODULES`]) for a test to add to.
