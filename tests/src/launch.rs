@@ -58,6 +58,8 @@ impl Disk {
 /// A riscv64 machine: `--no-reboot`, the console on standard input and output.
 #[derive(Debug, Clone)]
 pub struct Launch {
+    /// Describes the machine instead of everything below; `vm-cli` only.
+    pub config: Option<PathBuf>,
     /// Kernel image; with `bios`, started by it.
     pub kernel: Option<PathBuf>,
     /// Initramfs.
@@ -74,6 +76,12 @@ pub struct Launch {
     pub disks: Vec<Disk>,
     /// User-mode network.
     pub network: bool,
+    /// Host ports that lead to the guest, as `tcp:127.0.0.1:2222-:22`.
+    pub forwards: Vec<String>,
+    /// The console's output goes to this file instead of standard output.
+    pub serial_file: Option<PathBuf>,
+    /// Further options for `vm-cli run`; other emulators do not get them.
+    pub vm_cli_options: Vec<String>,
     /// Start again when the guest asks for a reset.
     pub reboot: bool,
 }
@@ -89,19 +97,35 @@ impl Launch {
         }
     }
 
-    /// `firmware` that starts U-Boot, which looks for an operating system on `disk`.
+    /// OpenSBI, named as in the cache, that starts U-Boot; no disk, no network.
+    pub fn riscv64_firmware(cache: &Cache, firmware: &str) -> Self {
+        Self {
+            bios: Some(cache.file(firmware)),
+            kernel: Some(cache.file("riscv64/u-boot.bin")),
+            ..Self::empty()
+        }
+    }
+
+    /// OpenSBI that starts U-Boot, which looks for an operating system on `disk`.
     pub fn riscv64_disk(cache: &Cache, disk: Disk) -> Self {
         Self {
-            bios: Some(cache.file("riscv64/fw_dynamic.bin")),
-            kernel: Some(cache.file("riscv64/u-boot.bin")),
             disks: vec![disk],
             memory_mib: 1024,
+            ..Self::riscv64_firmware(cache, "riscv64/fw_dynamic.bin")
+        }
+    }
+
+    /// What a configuration file says, and nothing else.
+    pub fn from_config(file: impl Into<PathBuf>) -> Self {
+        Self {
+            config: Some(file.into()),
             ..Self::empty()
         }
     }
 
     fn empty() -> Self {
         Self {
+            config: None,
             kernel: None,
             initrd: None,
             append: String::new(),
@@ -110,6 +134,9 @@ impl Launch {
             memory_mib: 512,
             disks: Vec::new(),
             network: false,
+            forwards: Vec::new(),
+            serial_file: None,
+            vm_cli_options: Vec::new(),
             reboot: false,
         }
     }
@@ -117,6 +144,12 @@ impl Launch {
     /// The same with more words on the kernel's command line.
     pub fn with_words(mut self, words: &str) -> Self {
         self.append = format!("{} {words}", self.append);
+        self
+    }
+
+    /// The same with another option for `vm-cli run`.
+    pub fn with_option(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.vm_cli_options.extend([name.to_owned(), value.into()]);
         self
     }
 
@@ -132,18 +165,15 @@ impl Launch {
     }
 
     fn vm_cli(&self) -> Command {
-        let program = vm_cli_path();
-        assert!(
-            program.exists(),
-            "{} is missing: build it with `cargo build --release -p vm-cli`, or name another in VM_CLI",
-            program.display()
-        );
-        let mut command = Command::new(program);
+        let mut command = vm_cli();
         command.arg("run").args(self.vm_cli_arguments());
         command
     }
 
     fn vm_cli_arguments(&self) -> Vec<String> {
+        if let Some(file) = &self.config {
+            return vec!["--config".to_owned(), file.display().to_string()];
+        }
         let mut words = vec!["--arch".to_owned(), "riscv64".to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
         for (name, file) in [
@@ -168,13 +198,29 @@ impl Launch {
             );
         }
         if self.network {
-            option("--net", "user".to_owned());
+            option("--net", format!("user{}", self.hostfwd()));
         }
-        option("--serial", "stdio".to_owned());
+        option("--serial", self.serial());
         if !self.reboot {
             words.push("--no-reboot".to_owned());
         }
+        words.extend_from_slice(&self.vm_cli_options);
         words
+    }
+
+    /// Forwards as both emulators take them, behind the kind of network.
+    fn hostfwd(&self) -> String {
+        self.forwards
+            .iter()
+            .map(|forward| format!(",hostfwd={forward}"))
+            .collect()
+    }
+
+    fn serial(&self) -> String {
+        match &self.serial_file {
+            None => "stdio".to_owned(),
+            Some(file) => format!("file:{}", file.display()),
+        }
     }
 
     fn qemu(&self, cache: &Cache) -> Command {
@@ -188,7 +234,7 @@ impl Launch {
             "-display",
             "none",
             "-serial",
-            "stdio",
+            &self.serial(),
         ]);
         command.args([
             "-smp",
@@ -216,7 +262,8 @@ impl Launch {
             command.args(["-device", &format!("virtio-blk-pci,drive=d{index}")]);
         }
         if self.network {
-            command.args(["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"]);
+            command.args(["-netdev", &format!("user,id=n{}", self.hostfwd())]);
+            command.args(["-device", "virtio-net-pci,netdev=n"]);
         }
         if !self.reboot {
             command.arg("-no-reboot");
@@ -225,18 +272,42 @@ impl Launch {
     }
 }
 
+/// A `vm-cli` without arguments.
+///
+/// # Panics
+/// When it is not built.
+pub fn vm_cli() -> Command {
+    let program = vm_cli_path();
+    assert!(
+        program.exists(),
+        "{} is missing: build it with `cargo build --release -p vm-cli`, or name another in VM_CLI",
+        program.display()
+    );
+    Command::new(program)
+}
+
 /// `VM_CLI`, or `release/vm-cli` of the target directory that holds this test.
 fn vm_cli_path() -> PathBuf {
-    if let Some(path) = std::env::var_os("VM_CLI").filter(|path| !path.is_empty()) {
-        return path.into();
+    match std::env::var_os("VM_CLI").filter(|path| !path.is_empty()) {
+        Some(path) => path.into(),
+        None => profile_dir().join("../release/vm-cli"),
     }
+}
+
+/// An example program of this build of the workspace.
+pub fn example(name: &str) -> PathBuf {
+    profile_dir().join("examples").join(name)
+}
+
+/// The directory of this build in the target directory.
+fn profile_dir() -> PathBuf {
     let test = std::env::current_exe().expect("invariant: a running test has a path");
     // TARGET/PROFILE/deps/TEST
-    let target = test
+    let profile = test
         .ancestors()
-        .nth(3)
+        .nth(2)
         .expect("invariant: cargo's layout of a target directory");
-    target.join("release/vm-cli")
+    profile.to_owned()
 }
 
 #[cfg(test)]
@@ -249,14 +320,16 @@ mod tests {
         let mut launch = Launch::riscv64_linux(&cache).with_words("order=poweroff");
         launch.disks = vec![Disk::raw("/d.img"), Disk::snapshot("/e.img")];
         launch.network = true;
+        launch.forwards = vec!["tcp:127.0.0.1:2222-:22".to_owned()];
         launch.cpus = 4;
+        launch = launch.with_option("--cpu", "rv64");
         let line = launch.vm_cli_arguments().join(" ");
         assert_eq!(
             line,
             "--arch riscv64 --kernel /cache/riscv64/Image --initrd /cache/riscv64/initramfs.cpio.gz \
              --append console=ttyS0 panic=-1 order=poweroff --cpus 4 --memory 512M \
-             --disk file=/d.img,format=raw --disk file=/e.img,format=raw,snapshot=on --net user \
-             --serial stdio --no-reboot"
+             --disk file=/d.img,format=raw --disk file=/e.img,format=raw,snapshot=on \
+             --net user,hostfwd=tcp:127.0.0.1:2222-:22 --serial stdio --no-reboot --cpu rv64"
         );
     }
 }

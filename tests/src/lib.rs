@@ -21,8 +21,9 @@ mod need;
 
 pub use console::{Console, Timeout};
 pub use guest::Guest;
-pub use launch::{Disk, Emulator, Launch};
+pub use launch::{Disk, Emulator, Launch, example, vm_cli};
 pub use need::guests_or_skip;
+pub use xtask::guests::Cache;
 
 use std::time::Duration;
 
@@ -30,6 +31,10 @@ use std::time::Duration;
 pub mod exit_code {
     /// The guest powered itself off.
     pub const POWER_OFF: i32 = 0;
+    /// The host could not do what was asked.
+    pub const HOST_ERROR: i32 = 1;
+    /// The command line or the configuration file is wrong.
+    pub const USAGE: i32 = 2;
     /// The guest asked for a reset and `--no-reboot` was given.
     pub const RESET: i32 = 3;
     /// The guest's kernel panicked.

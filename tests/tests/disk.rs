@@ -16,7 +16,6 @@ fn blank_disk(dir: &tempfile::TempDir) -> Disk {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn fsync_then_kill_keeps_the_file() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;
@@ -51,7 +50,6 @@ fn fsync_then_kill_keeps_the_file() {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn snapshot_disk_forgets_what_was_written() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;

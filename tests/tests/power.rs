@@ -16,7 +16,6 @@ fn expect_exit(guest: &mut Guest, expected: i32) {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn poweroff_order_ends_with_the_power_off_code() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;
@@ -29,7 +28,6 @@ fn poweroff_order_ends_with_the_power_off_code() {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn poweroff_from_the_shell_ends_with_the_power_off_code() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;
@@ -40,7 +38,6 @@ fn poweroff_from_the_shell_ends_with_the_power_off_code() {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn reboot_with_no_reboot_ends_with_the_reset_code() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;
@@ -52,7 +49,6 @@ fn reboot_with_no_reboot_ends_with_the_reset_code() {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn reboot_without_no_reboot_starts_the_kernel_again() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;
@@ -70,7 +66,6 @@ fn reboot_without_no_reboot_starts_the_kernel_again() {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn kernel_panic_ends_with_the_panic_code() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;

@@ -33,13 +33,11 @@ fn shell_with(cpus: u32) {
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn shell_one_cpu_runs_programs() {
     shell_with(1);
 }
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
 fn shell_four_cpus_run_programs() {
     shell_with(4);
 }

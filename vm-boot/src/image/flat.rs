@@ -43,6 +43,30 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<GuestArch> {
         .map(|(_, arch)| *arch)
 }
 
+/// Where the contents of an Image's sections end in its file, if it is an EFI program too; the Image header itself
+/// does not know how long the file is (PE Format, "COFF File Header" and "Section Table").
+fn efi_sections_end(head: &[u8]) -> Option<u64> {
+    const SECTION_BYTES: usize = 40;
+    let pe = head
+        .starts_with(b"MZ")
+        .then(|| head.u32_at(0x3c))
+        .flatten()? as usize;
+    if !head.has_at(pe, b"PE\0\0") {
+        return None;
+    }
+    let sections = usize::from(head.u16_at(pe.checked_add(6)?)?);
+    let optional_header_bytes = usize::from(head.u16_at(pe.checked_add(20)?)?);
+    let table = pe.checked_add(24 + optional_header_bytes)?;
+    (0..sections)
+        .map_while(|section| {
+            let row = table.checked_add(section * SECTION_BYTES)?;
+            let bytes = head.u32_at(row.checked_add(16)?)?;
+            let start = head.u32_at(row.checked_add(20)?)?;
+            Some(u64::from(start) + u64::from(bytes))
+        })
+        .max()
+}
+
 /// Reads the header of an Image that was recognised.
 pub(super) fn parse(
     file: &BootFile,
@@ -62,6 +86,9 @@ pub(super) fn parse(
         return Err(file.unsupported(format!(
             "is a big-endian {arch} kernel, but this machine is little-endian; give a little-endian one"
         )));
+    }
+    if efi_sections_end(head).is_some_and(|end| end > content.len()) {
+        return Err(file.damaged("it is truncated: its sections reach past the end of the file"));
     }
     Ok(FlatImage {
         text_offset,

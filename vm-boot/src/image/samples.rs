@@ -24,6 +24,20 @@ pub(crate) fn riscv_image() -> Vec<u8> {
     flat(b"RSC\x05", 0x20_0000, 0x9000, 0, &[0x13; 5000])
 }
 
+/// A RISC-V Image that is an EFI program with one section, up to the file's end.
+pub(crate) fn riscv_efi_image() -> Vec<u8> {
+    let mut bytes = flat(b"RSC\x05", 0x20_0000, 0x9000, 0, &[0x13; 0x1000]);
+    let whole = bytes.len() as u32;
+    bytes[..2].copy_from_slice(b"MZ");
+    bytes[0x3c..0x40].copy_from_slice(&0x40u32.to_le_bytes());
+    bytes[0x40..0x44].copy_from_slice(b"PE\0\0");
+    bytes[0x46..0x48].copy_from_slice(&1u16.to_le_bytes());
+    bytes[0x54..0x56].copy_from_slice(&0u16.to_le_bytes());
+    bytes[0x68..0x6c].copy_from_slice(&(whole - 0x200).to_le_bytes());
+    bytes[0x6c..0x70].copy_from_slice(&0x200u32.to_le_bytes());
+    bytes
+}
+
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

@@ -135,6 +135,14 @@ fn from_file_damaged_inputs_say_so() {
 }
 
 #[test]
+fn from_file_efi_image_cut_short_is_truncated() {
+    let mut image = samples::riscv_efi_image();
+    assert!(kernel(image.clone()).is_ok());
+    image.pop();
+    assert!(refusal(image).contains("truncated"));
+}
+
+#[test]
 fn from_file_unsupported_forms_say_what_to_give() {
     let big_endian = samples::flat(b"RSC\x05", 0, 0, 1, &[0; 8]);
     assert!(refusal(big_endian).contains("big-endian"));

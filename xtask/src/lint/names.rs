@@ -30,6 +30,11 @@ const TERMS: &[(&str, &str, &str)] = &[
         "the run-time function that translated code calls",
     ),
     (
+        "vm-frontend/src/guest.rs",
+        "common",
+        "`CommonState`: the part of a vCPU's state that every guest has",
+    ),
+    (
         "vm-device/src/virtio/",
         "common",
         "the common configuration structure (VIRTIO 1.3, 4.1.4.3)",

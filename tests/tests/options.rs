@@ -1,0 +1,80 @@
+//! Options of `vm-cli run` as the guest sees them: each assertion fails when its option is ignored.
+
+use std::fs::File;
+
+use vm_tests::{Guest, Launch, exit_code, guests_or_skip, limit};
+
+const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
+
+#[test]
+fn machine_options_reach_the_guest() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let disk = dir.path().join("named.img");
+    let image = File::create(&disk).expect("a writable temporary directory");
+    image.set_len(1 << 20).expect("sparse files");
+    let launch = Launch {
+        memory_mib: 320,
+        ..Launch::riscv64_linux(&cache).with_words("net=dhcp")
+    }
+    .with_option("--cpu", "rv64,+zbb,satp=sv48")
+    .with_option(
+        "--disk",
+        format!("file={},readonly,serial=disk-7", disk.display()),
+    )
+    .with_option("--net", "user,mac=52:54:00:ab:cd:ef,hostname=visitor")
+    .with_option("--virtio", "mmio")
+    .with_option("--rng", "off");
+    let mut guest = Guest::boot_to_shell(&launch, &cache);
+    let mut see = |command: &str| guest.run_ok(command, limit(60)).trim().to_owned();
+
+    assert!(see("cat /proc/cmdline").ends_with("net=dhcp"));
+    let kib: u32 = see("awk '/MemTotal/ { print $2 }' /proc/meminfo")
+        .parse()
+        .expect("a number");
+    assert!((200_000..320 << 10).contains(&kib), "{kib} KiB of 320 MiB");
+    let isa = see("grep ^isa /proc/cpuinfo");
+    assert!(isa.contains("_zbb") && !isa.contains("_zba"), "{isa}");
+    assert!(see("grep ^mmu /proc/cpuinfo").ends_with("sv48"));
+    assert_eq!(see("cat /sys/block/vda/serial"), "disk-7");
+    assert_eq!(see("cat /sys/block/vda/ro"), "1");
+    assert_eq!(see("cat /sys/class/net/eth0/address"), "52:54:00:ab:cd:ef");
+    assert_ne!(see("ls /sys/bus/virtio/drivers/virtio_blk"), "");
+    assert!(see("readlink -f /sys/block/vda").contains("virtio_mmio"));
+    assert_eq!(see("cat /sys/class/misc/hw_random/rng_current"), "none");
+    let lease = see("udhcpc -i eth0 -f -q -n -s /bin/env | grep ^hostname=");
+    assert_eq!(lease, "hostname=visitor");
+}
+
+#[test]
+fn entropy_device_is_there_by_default() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let mut guest = Guest::boot_to_shell(&Launch::riscv64_linux(&cache), &cache);
+    let source = guest.run_ok("cat /sys/class/misc/hw_random/rng_current", limit(60));
+    assert!(source.starts_with("virtio_rng"), "{source}");
+    let bytes = guest.run_ok("head -c 64 /dev/hwrng | wc -c", limit(60));
+    assert_eq!(bytes.trim(), "64");
+}
+
+#[test]
+fn configuration_file_describes_the_machine() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("machine.toml");
+    let text = format!(
+        "kernel = '{}'\ninitrd = '{}'\nappend = 'console=ttyS0 panic=-1 order=reboot'\nno_reboot = true\n",
+        cache.file("riscv64/Image").display(),
+        cache.file("riscv64/initramfs.cpio.gz").display()
+    );
+    std::fs::write(&file, text).expect("a writable temporary directory");
+    let launch = Launch::from_config(&file);
+    let mut guest = Guest::start(&launch, &cache);
+    guest.wait_for("guest: reboot", vm_tests::boot_limit());
+    assert_eq!(guest.exit_code(limit(60)), exit_code::RESET);
+}
