@@ -183,7 +183,7 @@ impl Bench<'_> {
                         .then(|| self.run(&machine, Emulator::Qemu))
                         .transpose()?,
                 };
-                faults.extend(self.faults(&pair, cpus, &native));
+                faults.extend(self::faults(&pair, &self.kernels, cpus, &native));
                 pairs.push(pair);
             }
             if text.is_empty() {
@@ -206,56 +206,6 @@ impl Bench<'_> {
             .filter(|kernel| kernel.class != Class::Program)
             .map(|kernel| self.program.run(kernel, None))
             .collect()
-    }
-
-    /// What makes a pair worthless: wrong results, unlike machines, a wrong clock.
-    fn faults(&self, pair: &Pair, cpus: u32, native: &[Outcome]) -> Vec<String> {
-        let mut faults = Vec::new();
-        let runs = [
-            (Emulator::Ours, Some(&pair.ours)),
-            (Emulator::Qemu, pair.qemu.as_ref()),
-        ];
-        for (emulator, run) in runs {
-            let Some(run) = run else { continue };
-            let name = emulator.name();
-            for kernel in &self.kernels {
-                if run.outcome(&kernel.name).is_none() {
-                    faults.push(format!("{name}: {} has no result", kernel.name));
-                }
-            }
-            for expected in native {
-                match run.outcome(&expected.name) {
-                    Some(outcome) if outcome.checksum != expected.checksum => faults.push(format!(
-                        "{name}: {} gives {}, the host {}",
-                        expected.name, outcome.checksum, expected.checksum
-                    )),
-                    _ => {}
-                }
-            }
-            for error in &run.clock_errors {
-                faults.push(format!("{name}: {error}"));
-            }
-            if run.cpus != cpus.to_string() {
-                faults.push(format!("{name}: the guest sees {} CPUs", run.cpus));
-            }
-        }
-        if let Some(qemu) = &pair.qemu {
-            for outcome in &pair.ours.outcomes {
-                let theirs = qemu.outcome(&outcome.name);
-                if theirs.is_some_and(|theirs| theirs.checksum != outcome.checksum) {
-                    faults.push(format!("{}: the two machines disagree", outcome.name));
-                }
-            }
-            for (what, ours, theirs) in [
-                ("instruction set", &pair.ours.isa, &qemu.isa),
-                ("translation mode", &pair.ours.mmu, &qemu.mmu),
-            ] {
-                if ours != theirs {
-                    faults.push(format!("{what}: this VM has {ours}, QEMU {theirs}"));
-                }
-            }
-        }
-        faults
     }
 
     fn run(&self, machine: &Machine, emulator: Emulator) -> Result<Run, Error> {
@@ -336,6 +286,56 @@ impl Bench<'_> {
     }
 }
 
+/// What makes a pair worthless: wrong results, unlike machines, a wrong clock.
+fn faults(pair: &Pair, kernels: &[Kernel], cpus: u32, native: &[Outcome]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let runs = [
+        (Emulator::Ours, Some(&pair.ours)),
+        (Emulator::Qemu, pair.qemu.as_ref()),
+    ];
+    for (emulator, run) in runs {
+        let Some(run) = run else { continue };
+        let name = emulator.name();
+        for kernel in kernels {
+            if run.outcome(&kernel.name).is_none() {
+                faults.push(format!("{name}: {} has no result", kernel.name));
+            }
+        }
+        for expected in native {
+            match run.outcome(&expected.name) {
+                Some(outcome) if outcome.checksum != expected.checksum => faults.push(format!(
+                    "{name}: {} gives {}, the host {}",
+                    expected.name, outcome.checksum, expected.checksum
+                )),
+                _ => {}
+            }
+        }
+        for error in &run.clock_errors {
+            faults.push(format!("{name}: {error}"));
+        }
+        if run.cpus != cpus.to_string() {
+            faults.push(format!("{name}: the guest sees {} CPUs", run.cpus));
+        }
+    }
+    if let Some(qemu) = &pair.qemu {
+        for outcome in &pair.ours.outcomes {
+            let theirs = qemu.outcome(&outcome.name);
+            if theirs.is_some_and(|theirs| theirs.checksum != outcome.checksum) {
+                faults.push(format!("{}: the two machines disagree", outcome.name));
+            }
+        }
+        for (what, ours, theirs) in [
+            ("instruction set", &pair.ours.isa, &qemu.isa),
+            ("translation mode", &pair.ours.mmu, &qemu.mmu),
+        ] {
+            if ours != theirs {
+                faults.push(format!("{what}: this VM has {ours}, QEMU {theirs}"));
+            }
+        }
+    }
+    faults
+}
+
 fn revision() -> String {
     let mut command = Command::new("git");
     command
@@ -407,5 +407,66 @@ mod tests {
         let quick = chosen(kernels(), &arguments(&["--quick"])).unwrap();
         let repeats: Vec<u64> = quick.iter().map(|kernel| kernel.repeats).collect();
         assert_eq!(repeats, [2, 1]);
+    }
+
+    fn run_with(checksum: &str) -> Run {
+        Run {
+            isa: "rv64i".to_owned(),
+            mmu: "sv39".to_owned(),
+            cpus: "1".to_owned(),
+            outcomes: vec![outcome(checksum)],
+            ..Run::default()
+        }
+    }
+
+    fn outcome(checksum: &str) -> Outcome {
+        Outcome {
+            name: "sort".to_owned(),
+            seconds: 1.0,
+            checksum: checksum.to_owned(),
+            instructions: None,
+        }
+    }
+
+    fn faults_of(ours: Run, qemu: Run) -> String {
+        let pair = Pair {
+            ours,
+            qemu: Some(qemu),
+        };
+        let sort = [kernels().remove(0)];
+        faults(&pair, &sort, 1, &[outcome("a")]).join("; ")
+    }
+
+    #[test]
+    fn faults_equal_results_and_machines_are_none() {
+        assert_eq!(faults_of(run_with("a"), run_with("a")), "");
+    }
+
+    #[test]
+    fn faults_each_difference_is_named() {
+        let wrong = faults_of(run_with("b"), run_with("a"));
+        assert!(
+            wrong.contains("this VM: sort gives b, the host a"),
+            "{wrong}"
+        );
+        assert!(wrong.contains("the two machines disagree"), "{wrong}");
+        type Change = (&'static str, fn(&mut Run));
+        let changes: [Change; 5] = [
+            ("QEMU: sort has no result", |run| run.outcomes.clear()),
+            ("instruction set", |run| run.isa = "rv64im".to_owned()),
+            ("translation mode", |run| run.mmu = "sv48".to_owned()),
+            ("QEMU: the guest sees 2 CPUs", |run| {
+                run.cpus = "2".to_owned()
+            }),
+            ("QEMU: slow clock", |run| {
+                run.clock_errors = vec!["slow clock".to_owned()]
+            }),
+        ];
+        for (expected, change) in changes {
+            let mut qemu = run_with("a");
+            change(&mut qemu);
+            let said = faults_of(run_with("a"), qemu);
+            assert!(said.contains(expected), "{said}");
+        }
     }
 }
