@@ -299,11 +299,7 @@ fn disk_create_makes_an_empty_image_and_touches_no_other() {
         HOST_ERROR,
         &["no/d.img"],
     );
-    folder.refuses(
-        &["disk", "create", "e.img", "100.1K"],
-        HOST_ERROR,
-        &["512"],
-    );
+    folder.refuses(&["disk", "create", "e.img", "100.1K"], HOST_ERROR, &["512"]);
     folder.refuses(&["disk", "create", "e.img", "lots"], USAGE, &["512M"]);
 }
 

@@ -86,9 +86,22 @@ impl Bus {
         if let Some(next) = ranges.get(at)
             && next.base <= last
         {
-            return Err(BusError::Overlap { name, base, bytes, other: next.name.clone() });
+            return Err(BusError::Overlap {
+                name,
+                base,
+                bytes,
+                other: next.name.clone(),
+            });
         }
-        ranges.insert(at, Range { base, last, name, device });
+        ranges.insert(
+            at,
+            Range {
+                base,
+                last,
+                name,
+                device,
+            },
+        );
         self.ranges.store(Arc::new(ranges));
         Ok(())
     }
@@ -118,7 +131,9 @@ impl Bus {
 
     /// Reads from the device at `addr`; `None` when none is there.
     pub fn read(&self, addr: u64, width: AccessWidth) -> Option<u64> {
-        self.route(addr, width, |device, offset| device.read(offset, width) & width.mask())
+        self.route(addr, width, |device, offset| {
+            device.read(offset, width) & width.mask()
+        })
     }
 
     /// Writes to the device at `addr`; false when none is there.
@@ -140,7 +155,10 @@ impl Bus {
     /// (first address, bytes, name) of every device, lowest address first.
     pub fn map(&self) -> Vec<(u64, u64, String)> {
         let ranges = self.ranges.load();
-        ranges.iter().map(|r| (r.base, (r.last - r.base).wrapping_add(1), r.name.clone())).collect()
+        ranges
+            .iter()
+            .map(|r| (r.base, (r.last - r.base).wrapping_add(1), r.name.clone()))
+            .collect()
     }
 }
 
@@ -166,8 +184,10 @@ mod tests {
     #[test]
     fn access_reaches_the_device_with_its_offset_and_mask() {
         let bus = Bus::new();
-        bus.insert("b", 0x2000, 0x100, Arc::new(Cell::default())).unwrap();
-        bus.insert("a", 0x1000, 0x100, Arc::new(Cell::default())).unwrap();
+        bus.insert("b", 0x2000, 0x100, Arc::new(Cell::default()))
+            .unwrap();
+        bus.insert("a", 0x1000, 0x100, Arc::new(Cell::default()))
+            .unwrap();
         assert!(bus.write(0x1000, AccessWidth::Byte, 0x1ff));
         assert_eq!(bus.read(0x1004, AccessWidth::Word), Some(0xff + 4));
         assert_eq!(bus.read(0x2000, AccessWidth::Word), Some(0));
@@ -183,11 +203,27 @@ mod tests {
     #[test]
     fn insert_over_another_is_refused() {
         let bus = Bus::new();
-        bus.insert("a", 0x1000, 0x100, Arc::new(Cell::default())).unwrap();
-        assert!(bus.insert("b", 0x10ff, 1, Arc::new(Cell::default())).is_err());
-        assert!(bus.insert("b", 0xf00, 0x101, Arc::new(Cell::default())).is_err());
-        assert!(bus.insert("b", 0xf00, 0, Arc::new(Cell::default())).is_err());
-        assert!(bus.insert("b", 0xf00, 0x100, Arc::new(Cell::default())).is_ok());
-        assert!(bus.insert("c", u64::MAX, 2, Arc::new(Cell::default())).is_err());
+        bus.insert("a", 0x1000, 0x100, Arc::new(Cell::default()))
+            .unwrap();
+        assert!(
+            bus.insert("b", 0x10ff, 1, Arc::new(Cell::default()))
+                .is_err()
+        );
+        assert!(
+            bus.insert("b", 0xf00, 0x101, Arc::new(Cell::default()))
+                .is_err()
+        );
+        assert!(
+            bus.insert("b", 0xf00, 0, Arc::new(Cell::default()))
+                .is_err()
+        );
+        assert!(
+            bus.insert("b", 0xf00, 0x100, Arc::new(Cell::default()))
+                .is_ok()
+        );
+        assert!(
+            bus.insert("c", u64::MAX, 2, Arc::new(Cell::default()))
+                .is_err()
+        );
     }
 }
