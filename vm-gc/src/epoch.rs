@@ -237,3 +237,133 @@ mod tests {
         assert_eq!(collector.collect(3), 2);
     }
 }
+
+/// Run with `RUSTFLAGS="--cfg loom"`. The locks are the standard library's, which loom does not know: they are never
+/// held across an atomic operation of another thread's making, so that no schedule can block on them.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc as Shared;
+    use loom::sync::atomic::{AtomicBool, AtomicUsize};
+    use loom::thread;
+
+    /// Something in a table with one place, found by its number; freed by dropping [`Retired`].
+    struct Table {
+        place: AtomicUsize,
+        freed: [AtomicBool; 2],
+    }
+
+    impl Table {
+        fn new() -> Self {
+            Self {
+                place: AtomicUsize::new(1),
+                freed: [AtomicBool::new(false), AtomicBool::new(false)],
+            }
+        }
+
+        /// What a virtual CPU finds; it must not have been freed.
+        fn look(&self) -> usize {
+            self.place.load(Ordering::Acquire)
+        }
+
+        fn check(&self, found: usize) {
+            if found != 0 {
+                let freed = self.freed[found - 1].load(Ordering::SeqCst);
+                assert!(!freed, "used after it was dropped");
+            }
+        }
+    }
+
+    struct Retired(Shared<Table>, usize);
+
+    impl Drop for Retired {
+        fn drop(&mut self) {
+            self.0.freed[self.1 - 1].store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn unlink_and_collect(collector: &Collector, table: &Shared<Table>) {
+        let old = table.place.swap(0, Ordering::AcqRel);
+        collector.retire(1, Retired(table.clone(), old));
+        collector.collect(8);
+    }
+
+    #[test]
+    fn what_an_online_participant_found_is_not_dropped_under_it() {
+        loom::model(|| {
+            let collector = Arc::new(Collector::new());
+            let table = Shared::new(Table::new());
+            let participant = collector.register();
+            let (reader_table, other) = (table.clone(), collector.clone());
+            let reader = thread::spawn(move || {
+                participant.online();
+                let found = reader_table.look();
+                reader_table.check(found);
+                participant.offline();
+                drop(other);
+                participant
+            });
+            unlink_and_collect(&collector, &table);
+            let participant = reader.join().expect("the reader ends");
+            drop(participant);
+            collector.collect(8);
+            assert!(table.freed[0].load(Ordering::SeqCst), "never dropped");
+        });
+    }
+
+    #[test]
+    fn what_is_held_across_a_quiescent_point_without_news_is_not_dropped() {
+        loom::model(|| {
+            let collector = Arc::new(Collector::new());
+            let table = Shared::new(Table::new());
+            let participant = collector.register();
+            let reader_table = table.clone();
+            let reader = thread::spawn(move || {
+                participant.online();
+                let mut held = reader_table.look();
+                // As the run loop: pointers are forgotten only when something was retired.
+                participant.quiescent(|| held = 0);
+                reader_table.check(held);
+                held = reader_table.look();
+                reader_table.check(held);
+                participant.offline();
+                participant
+            });
+            unlink_and_collect(&collector, &table);
+            drop(reader.join().expect("the reader ends"));
+        });
+    }
+
+    #[test]
+    fn a_passed_epoch_means_that_stores_before_the_quiescent_point_are_seen() {
+        loom::model(|| {
+            let collector = Arc::new(Collector::new());
+            let stored = Shared::new(AtomicBool::new(false));
+            let watched = Shared::new(AtomicBool::new(false));
+            let participant = collector.register();
+            participant.online();
+            let (writer_stored, writer_watched) = (stored.clone(), watched.clone());
+            let writer = thread::spawn(move || {
+                // A store by a tag that was read before the page was watched.
+                if !writer_watched.load(Ordering::Relaxed) {
+                    writer_stored.store(true, Ordering::Relaxed);
+                }
+                participant.quiescent(|| ());
+                // From here on the tag is gone.
+                let late = !writer_watched.load(Ordering::Relaxed);
+                (late, participant)
+            });
+            watched.store(true, Ordering::SeqCst);
+            let epoch = collector.now();
+            if collector.passed(epoch) {
+                // The writer's next look at the tag sees it gone, and what it stored before is there to be read.
+                let seen = stored.load(Ordering::Relaxed);
+                let (late, _participant) = writer.join().expect("the writer ends");
+                assert!(!late, "a store by the old tag is still to come");
+                assert_eq!(seen, stored.load(Ordering::Relaxed), "a store came late");
+            } else {
+                drop(writer.join().expect("the writer ends"));
+            }
+        });
+    }
+}
