@@ -123,3 +123,9 @@ pub trait DebugTarget: Send + Sync {
     /// Engine statistics of a virtual CPU as (name, value) pairs.
     fn statistics(&self, vcpu: VcpuId) -> Vec<(&'static str, u64)>;
 }
+
+/// Gets every instruction that a traced machine executes.
+pub trait ExecTrace: Send + Sync {
+    /// The instruction at `pc` is about to be executed; `registers` are the general registers by number.
+    fn instruction(&self, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]);
+}

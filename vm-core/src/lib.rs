@@ -23,7 +23,9 @@ pub use addr::{
 };
 pub use arch::{GuestArch, UnknownArch};
 pub use clock::{Alarm, Alarms, Clock};
-pub use debug::{DebugTarget, NoRegister, Resume, StopCause, Unmapped, WatchKind, Watchpoint};
+pub use debug::{
+    DebugTarget, ExecTrace, NoRegister, Resume, StopCause, Unmapped, WatchKind, Watchpoint,
+};
 pub use exit::{ResetKind, VmExit};
 pub use irq::{IrqLine, NoIrq};
 pub use width::AccessWidth;

@@ -17,3 +17,4 @@
 
 pub mod gdb;
 pub mod symbols;
+pub mod trace;

@@ -77,6 +77,7 @@ fn machine(kernel: &Path, initrd: &Path) -> Machine {
         no_reboot: true,
         start_paused: true,
         code_budget_bytes: 48 << 20,
+        trace: None,
     })
     .unwrap()
 }

@@ -55,6 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             no_reboot: true,
             start_paused: false,
             code_budget_bytes: 48 << 20,
+            trace: None,
         })?;
         let stop = machine.stopper();
         std::thread::spawn(move || {

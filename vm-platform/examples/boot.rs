@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         no_reboot: true,
         start_paused: false,
         code_budget_bytes: 48 << 20,
+        trace: None,
     })?;
     println!("{:?}", machine.run()?);
     for (name, value) in machine.debugger().statistics(VcpuId(0)) {

@@ -7,7 +7,7 @@ use vm_boot::image::Program;
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
 use vm_boot::{BootFile, Extent, Role};
 use vm_core::config::{Bios, DiskConfig, NetConfig, VirtioTransport, VmConfig};
-use vm_core::{GuestArch, GuestPhysAddr};
+use vm_core::{ExecTrace, GuestArch, GuestPhysAddr};
 use vm_device::block::{BlockBackend, DiskAccess, Overlay, RawDisk};
 use vm_device::net::nat::{Nat, NatConfig, NatError};
 use vm_frontend::riscv::isa::IsaConfig;
@@ -39,6 +39,7 @@ impl Assembly {
         serial: &SerialLine,
         console: Option<&SerialLine>,
         start_paused: bool,
+        trace: Option<Arc<dyn ExecTrace>>,
     ) -> Result<Self, VmError> {
         let (boot, signature) = boot(config)?;
         let isa: IsaConfig = config.cpu.parse()?;
@@ -74,6 +75,7 @@ impl Assembly {
             no_reboot: config.no_reboot,
             start_paused,
             code_budget_bytes: CODE_BUDGET_BYTES,
+            trace,
         };
         Ok(Self {
             machine,

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vm_core::GuestArch;
 use vm_core::config::{
     Accel, Bios, ByteSize, DiskConfig, NetConfig, SerialConfig, VirtioTransport, VmConfig,
 };
+use vm_core::{ExecTrace, GuestArch};
 use vm_device::chardev::CharSink;
 
 use crate::{Vm, VmError};
@@ -18,6 +18,7 @@ pub struct VmBuilder {
     pub(crate) serial_sink: Option<Arc<dyn CharSink>>,
     pub(crate) console_sink: Option<Arc<dyn CharSink>>,
     pub(crate) start_paused: bool,
+    pub(crate) trace: Option<Arc<dyn ExecTrace>>,
 }
 
 /// Methods that set one field of the configuration.
@@ -123,6 +124,13 @@ impl VmBuilder {
     #[must_use]
     pub fn console_sink(mut self, sink: Arc<dyn CharSink>) -> Self {
         self.console_sink = Some(sink);
+        self
+    }
+
+    /// Who is told of every instruction; the guest is slower by orders of magnitude then.
+    #[must_use]
+    pub fn trace(mut self, trace: Arc<dyn ExecTrace>) -> Self {
+        self.trace = Some(trace);
         self
     }
 

@@ -89,7 +89,13 @@ impl Vm {
             (None, None) => None,
             (sink, port) => Some(line(sink, port.as_ref().unwrap_or(&SerialConfig::Null))?),
         };
-        let assembly = Assembly::of(config, &serial, console.as_ref(), builder.start_paused)?;
+        let assembly = Assembly::of(
+            config,
+            &serial,
+            console.as_ref(),
+            builder.start_paused,
+            builder.trace.clone(),
+        )?;
         let machine = Machine::new(assembly.machine)?;
         let serial_input = SerialInput::new(machine.serial_input());
         let console_input = machine.console_input().map(SerialInput::new);

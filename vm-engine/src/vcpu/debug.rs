@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::atomic::Ordering;
+
 use vm_core::{GuestVirtAddr, PAGE_BYTES, VmExit};
 use vm_frontend::{Access, Exception, Guest, Request};
 use vm_ir::BlockKey;
@@ -17,7 +19,8 @@ impl<G: Guest> Vcpu<G> {
         self.drop_pointers_if_retired();
         self.serve_remote();
         self.refresh_translation();
-        let exit = self.step_online().unwrap_or(VmExit::Stepped);
+        // A step over a waiting instruction does not wait.
+        let exit = self.step_online(false).unwrap_or(VmExit::Stepped);
         self.participant.offline();
         self.shared.set_running(false);
         self.stale = true;
@@ -27,7 +30,28 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    pub(super) fn step_online(&mut self) -> Option<VmExit> {
+    /// Executes one instruction as a run would, interrupts and waiting included, after telling `before` the state that
+    /// it finds.
+    pub fn step_traced(&mut self, before: &mut dyn FnMut(&G::State)) -> VmExit {
+        self.shared.set_running(true);
+        self.participant.online();
+        self.drop_pointers_if_retired();
+        self.shared.exit_flag.store(0, Ordering::SeqCst);
+        self.serve_remote();
+        let exit = if self.shared.take_stop() {
+            VmExit::Interrupted
+        } else {
+            self.refresh();
+            before(self.state());
+            self.step_online(true).unwrap_or(VmExit::Stepped)
+        };
+        self.participant.offline();
+        self.shared.set_running(false);
+        self.stale = true;
+        exit
+    }
+
+    fn step_online(&mut self, waits: bool) -> Option<VmExit> {
         let pc = self.common().pc;
         let lifted = self.fetch_page(GuestVirtAddr(pc)).and_then(|page| {
             let key = BlockKey {
@@ -48,8 +72,9 @@ impl<G: Guest> Vcpu<G> {
         match leave {
             Leave::Link => None,
             other => {
-                // A step over a waiting instruction does not wait.
-                self.requests.retain(|request| *request != Request::Wait);
+                if !waits {
+                    self.requests.retain(|request| *request != Request::Wait);
+                }
                 self.left(other)
             }
         }

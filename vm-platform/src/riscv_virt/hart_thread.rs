@@ -9,6 +9,7 @@ use vm_boot::sbi::{
 use vm_core::{GuestVirtAddr, PAGE_BYTES, Resume, StopCause, VcpuId, VmExit};
 use vm_engine::{Remote, Vcpu, VcpuShared};
 use vm_frontend::FlushScope;
+use vm_frontend::riscv::state::HartState;
 use vm_frontend::riscv::sys::Riscv;
 use vm_mem::GuestMemory;
 
@@ -64,11 +65,27 @@ impl HartThread {
             }
             let exit = match how {
                 Resume::Step => locked(&self.vcpu).step(),
-                _ => locked(&self.vcpu).run(),
+                _ => self.run_or_trace(),
             };
             self.left(exit);
             if how == Resume::Step {
                 self.shared.stop_for_debugger(StopCause::Stepped(self.hart));
+            }
+        }
+    }
+
+    fn run_or_trace(&self) -> VmExit {
+        let mut vcpu = locked(&self.vcpu);
+        let Some(trace) = &self.shared.trace else {
+            return vcpu.run();
+        };
+        let mut tell = |state: &HartState| {
+            trace.instruction(self.hart, GuestVirtAddr(state.common.pc), &state.x);
+        };
+        loop {
+            match vcpu.step_traced(&mut tell) {
+                VmExit::Stepped => {}
+                exit => return exit,
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vm_boot::riscv::{BootPlan, BootRequest, HartStart, Privilege, StartingHarts};
 use vm_boot::sbi::Sbi;
 use vm_boot::{BootError, Extent};
-use vm_core::{Clock, DebugTarget, GuestVirtAddr, Resume, StopCause, VcpuId};
+use vm_core::{Clock, DebugTarget, ExecTrace, GuestVirtAddr, Resume, StopCause, VcpuId};
 use vm_device::block::BlockBackend;
 use vm_device::chardev::{CharInput, CharSink};
 use vm_device::firmware::flash::{Flash, FlashAccess, FlashError};
@@ -110,6 +110,8 @@ pub struct MachineConfig {
     pub start_paused: bool,
     /// Host bytes that translated code may take.
     pub code_budget_bytes: usize,
+    /// Who is told of every instruction; the machine is slower by orders of magnitude then.
+    pub trace: Option<Arc<dyn ExecTrace>>,
 }
 
 /// How a machine ended.
@@ -219,6 +221,7 @@ pub(super) struct Shared {
     panic_watch: Arc<PanicWatch>,
     pub(super) serial: Arc<dyn CharSink>,
     no_reboot: bool,
+    pub(super) trace: Option<Arc<dyn ExecTrace>>,
 }
 
 impl Shared {
@@ -409,6 +412,7 @@ impl Machine {
             panic_watch: panic_watch.clone(),
             serial: panic_watch.clone(),
             no_reboot: config.no_reboot,
+            trace: config.trace,
         });
 
         let vcpus: Vec<Vcpu<Riscv>> = (0..config.cpus)
