@@ -288,7 +288,7 @@ impl Client {
         self.receive()
     }
 
-    fn is_closed(mut self) -> bool {
+    fn ends(mut self) -> bool {
         while let Some(byte) = self.byte() {
             assert_eq!(byte, b'+', "nothing but acknowledgements comes");
         }
@@ -540,7 +540,7 @@ fn detach_removes_stops_and_resumes_then_another_attaches() {
         .with(|inner| inner.next_stop = Some(StopCause::Breakpoint(VcpuId(0))));
     client.ask("vCont;c");
     assert_eq!(client.ask("D"), "OK");
-    assert!(client.is_closed());
+    assert!(client.ends());
     bench.machine.until(|inner| inner.stop.is_none());
     bench.machine.with(|inner| {
         assert_eq!(inner.breakpoints, []);
@@ -577,7 +577,7 @@ fn kill_ends_the_machine_if_it_may() {
     client.ask("?");
     client.send("k");
     bench.machine.until(|inner| inner.stop.is_none());
-    assert!(client.is_closed());
+    assert!(client.ends());
 }
 
 #[test]
@@ -597,7 +597,7 @@ fn end_of_the_stopped_machine_closes_the_connection() {
     let mut client = bench.connect();
     client.ask("?");
     bench.machine.with(|inner| inner.ended = true);
-    assert!(client.is_closed());
+    assert!(client.ends());
     bench.join();
 }
 
