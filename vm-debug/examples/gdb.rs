@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         no_reboot: true,
         start_paused: true,
         code_budget_bytes: 48 << 20,
+        trace: None,
     })?;
     let target = machine.debugger();
     let server = server.on_kill(machine.stopper());
