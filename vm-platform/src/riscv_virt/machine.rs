@@ -643,7 +643,8 @@ impl Machine {
         loop {
             {
                 let mut control = self.shared.lock();
-                while !self.shared.all_parked(&control) {
+                // A debugger may have resumed a machine that starts paused already.
+                while !self.shared.all_parked(&control) && control.order != Order::Run {
                     control = self.shared.wait(control);
                 }
                 if control.event == Some(Event::Reset) {
