@@ -36,7 +36,7 @@ pub struct Arguments {
     /// A tenth of the repeats and one alternation: shows that everything works, not how fast it is
     #[arg(long)]
     quick: bool,
-    /// Only these kernels or classes (integer, memory, floating, system)
+    /// Only these kernels or classes (integer, memory, floating, system), or programs
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     kernels: Vec<String>,
     /// How often each machine runs, in turn with the other [default: 5, with --quick 1]
@@ -61,7 +61,7 @@ pub struct Arguments {
     boot_only: bool,
     /// Debian's gzip, xz, sqlite3, python3 and gcc in place of the kernels (they are in the initramfs, so
     /// time to userspace and memory are no figures of an ordinary boot)
-    #[arg(long, conflicts_with_all = ["kernels", "boot_only", "calibrate"])]
+    #[arg(long, conflicts_with_all = ["boot_only", "calibrate"])]
     programs: bool,
     /// Confine the emulators to these host processors (`taskset -c`)
     #[arg(long, value_name = "LIST")]
@@ -103,9 +103,11 @@ fn chosen(all: Vec<Kernel>, arguments: &Arguments) -> Result<Vec<Kernel>, Error>
     if arguments.boot_only {
         return Ok(Vec::new());
     }
-    if arguments.programs {
-        return Ok(debian_programs::rows());
-    }
+    let all = if arguments.programs {
+        debian_programs::rows()
+    } else {
+        all
+    };
     let is_named = |kernel: &Kernel, name: &str| kernel.name == name || kernel.class.name() == name;
     for name in &arguments.kernels {
         if !all.iter().any(|kernel| is_named(kernel, name)) {
@@ -394,6 +396,7 @@ mod tests {
         assert_eq!(names(&["--kernels", "floating"]), ["lu"]);
         assert_eq!(names(&["--kernels", "sort,lu"]), ["sort", "lu"]);
         assert!(names(&["--boot-only"]).is_empty());
+        assert_eq!(names(&["--programs", "--kernels", "xz,gcc"]), ["xz", "gcc"]);
     }
 
     #[test]
