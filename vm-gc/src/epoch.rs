@@ -3,9 +3,11 @@
 //! Why it is safe: whoever retires first unlinks, then moves the global epoch from `e` to `e + 1` and tags the
 //! garbage with `e`. A participant that later announces an epoch above `e` has read the global epoch after the
 //! unlinking, dropped the pointers it held (its side of the contract) and can find no new ones. A participant
-//! that is offline holds none; when it comes back its announcement precedes its first pointer read in the single
+//! that is offline follows none; when it comes back its announcement precedes its first pointer read in the single
 //! total order of sequentially consistent operations, so either the scan sees it online or it sees the unlinking.
+//! Pointers that it has kept meanwhile are forgotten at the quiescent point that follows.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,6 +75,7 @@ impl Collector {
         Participant {
             collector: self.clone(),
             announced,
+            dropped_at: Cell::new(OFFLINE),
         }
     }
 
@@ -143,17 +146,20 @@ impl Collector {
 pub struct Participant {
     collector: Arc<Collector>,
     announced: Arc<AtomicU64>,
+    /// The epoch at which pointers that may be stale were last forgotten. It outlasts being offline.
+    dropped_at: Cell<u64>,
 }
 
 impl Participant {
-    /// To be called before the first pointer is read.
+    /// To be called before the first pointer is read. Pointers from before the thread went offline may be of things
+    /// that are gone: a [quiescent point](Participant::quiescent) must come before they are followed.
     pub fn online(&self) {
         let epoch = self.collector.epoch.load(Ordering::SeqCst);
         self.announced.store(epoch, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// To be called when the thread is going to block; it must hold no pointers from then on.
+    /// To be called when the thread is going to block; it must follow no pointers from then on.
     pub fn offline(&self) {
         self.announced.store(OFFLINE, Ordering::SeqCst);
     }
@@ -163,8 +169,9 @@ impl Participant {
     #[inline]
     pub fn quiescent(&self, drop_pointers: impl FnOnce()) {
         let epoch = self.collector.epoch.load(Ordering::SeqCst);
-        if epoch != self.announced.load(Ordering::Relaxed) {
+        if epoch != self.dropped_at.get() {
             drop_pointers();
+            self.dropped_at.set(epoch);
             self.announced.store(epoch, Ordering::SeqCst);
             fence(Ordering::SeqCst);
         }
@@ -224,6 +231,21 @@ mod tests {
         assert!(!collector.passed(epoch));
         a.quiescent(|| ());
         assert!(collector.passed(epoch));
+    }
+
+    #[test]
+    fn what_was_retired_while_a_participant_was_offline_is_news_to_it() {
+        let collector = Arc::new(Collector::new());
+        let a = collector.register();
+        a.online();
+        a.quiescent(|| ());
+        a.offline();
+        collector.retire(1, ());
+        assert_eq!(collector.collect(1), 1);
+        a.online();
+        let mut told = false;
+        a.quiescent(|| told = true);
+        assert!(told);
     }
 
     #[test]
