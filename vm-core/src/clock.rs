@@ -11,7 +11,8 @@ pub trait Clock: Send + Sync {
 /// One timer that calls back when its deadline has come.
 pub trait Alarm: Send + Sync {
     /// Sets the deadline in nanoseconds of the [`Clock`] it was made for, or disarms with `None`. A deadline
-    /// that has passed fires at once (on the timer thread, never inside this call).
+    /// that has passed fires at once (on the timer thread, never inside this call). A call back that is on its way
+    /// already may come after this returns.
     fn arm(&self, deadline_ns: Option<u64>);
 }
 

@@ -1,9 +1,7 @@
 //! The monotonic clock and the timer thread.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,21 +34,39 @@ impl Clock for HostClock {
     }
 }
 
-/// Disarmed.
-const NEVER: u64 = u64::MAX;
+type Fire = Arc<dyn Fn() + Send + Sync>;
 
 struct Entry {
-    fire: Box<dyn Fn() + Send + Sync>,
-    /// Deadline in force, `NEVER` when disarmed. Heap entries that no longer match it are stale.
-    deadline_ns: AtomicU64,
+    fire: Fire,
+    deadline_ns: Option<u64>,
 }
 
 #[derive(Default)]
 struct Queue {
-    heap: BinaryHeap<Reverse<(u64, u64)>>,
-    entries: std::collections::HashMap<u64, Weak<Entry>>,
+    /// Deadlines in force with the alarms' numbers, one of each alarm at most.
+    due: BTreeSet<(u64, u64)>,
+    entries: HashMap<u64, Entry>,
     next_id: u64,
     stop: bool,
+}
+
+impl Queue {
+    /// Replaces an alarm's deadline.
+    fn arm(&mut self, id: u64, deadline_ns: Option<u64>) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if let Some(old) = std::mem::replace(&mut entry.deadline_ns, deadline_ns) {
+            self.due.remove(&(old, id));
+        }
+        if let Some(new) = deadline_ns {
+            self.due.insert((new, id));
+        }
+    }
+
+    fn earliest(&self) -> Option<u64> {
+        self.due.first().map(|&(deadline, _)| deadline)
+    }
 }
 
 struct Shared {
@@ -105,18 +121,17 @@ impl Drop for TimerThread {
 
 impl Alarms for TimerThread {
     fn alarm(&self, fire: Box<dyn Fn() + Send + Sync>) -> Arc<dyn Alarm> {
-        let entry = Arc::new(Entry {
-            fire,
-            deadline_ns: AtomicU64::new(NEVER),
-        });
         let mut queue = self.shared.lock();
         let id = queue.next_id;
         queue.next_id += 1;
-        queue.entries.insert(id, Arc::downgrade(&entry));
+        let entry = Entry {
+            fire: fire.into(),
+            deadline_ns: None,
+        };
+        queue.entries.insert(id, entry);
         Arc::new(ThreadAlarm {
             shared: self.shared.clone(),
             id,
-            entry,
         })
     }
 }
@@ -124,21 +139,17 @@ impl Alarms for TimerThread {
 struct ThreadAlarm {
     shared: Arc<Shared>,
     id: u64,
-    entry: Arc<Entry>,
 }
 
 impl Alarm for ThreadAlarm {
     fn arm(&self, deadline_ns: Option<u64>) {
-        let deadline = deadline_ns.unwrap_or(NEVER);
-        if self.entry.deadline_ns.swap(deadline, Ordering::SeqCst) == deadline || deadline == NEVER
-        {
-            return;
-        }
         let mut queue = self.shared.lock();
-        let earliest = queue.heap.peek().map_or(NEVER, |top| top.0.0);
-        queue.heap.push(Reverse((deadline, self.id)));
+        let before = queue.earliest();
+        queue.arm(self.id, deadline_ns);
+        let after = queue.earliest();
         drop(queue);
-        if deadline < earliest {
+        // Later or none: the thread finds out when it wakes for the old one.
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.shared.changed.notify_one();
         }
     }
@@ -146,14 +157,19 @@ impl Alarm for ThreadAlarm {
 
 impl Drop for ThreadAlarm {
     fn drop(&mut self) {
-        self.shared.lock().entries.remove(&self.id);
+        let mut queue = self.shared.lock();
+        queue.arm(self.id, None);
+        let entry = queue.entries.remove(&self.id);
+        drop(queue);
+        // What the callback owns may be anything, even another alarm: drop it without the lock.
+        drop(entry);
     }
 }
 
 fn run(shared: &Shared) {
     let mut queue = shared.lock();
     while !queue.stop {
-        let Some(&Reverse((deadline, id))) = queue.heap.peek() else {
+        let Some(&(deadline, id)) = queue.due.first() else {
             queue = shared
                 .changed
                 .wait(queue)
@@ -170,21 +186,14 @@ fn run(shared: &Shared) {
                 .0;
             continue;
         }
-        queue.heap.pop();
-        let Some(entry) = queue.entries.get(&id).and_then(Weak::upgrade) else {
-            continue;
-        };
-        // Fires only if this deadline is still the one in force; disarming first lets `fire` arm again.
-        let armed = &entry.deadline_ns;
-        if armed
-            .compare_exchange(deadline, NEVER, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
-        {
-            drop(queue);
-            (entry.fire)();
-            drop(entry);
-            queue = shared.lock();
+        // Disarmed first, so that `fire` can arm again.
+        queue.arm(id, None);
+        let fire = queue.entries.get(&id).map(|entry| entry.fire.clone());
+        drop(queue);
+        if let Some(fire) = fire {
+            fire();
         }
+        queue = shared.lock();
     }
 }
 
@@ -206,6 +215,21 @@ mod tests {
         let fired = receiver.recv_timeout(Duration::from_secs(4)).unwrap();
         assert!(fired >= start + 20_000_000);
         assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err());
+    }
+
+    #[test]
+    fn alarm_rearmed_often_stays_one_entry() {
+        let clock = Arc::new(HostClock::new());
+        let timers = TimerThread::new(clock.clone());
+        let alarm = timers.alarm(Box::new(|| ()));
+        let far = clock.now_ns() + 3_600_000_000_000;
+        for n in 0..1000 {
+            alarm.arm(Some(far + n));
+        }
+        assert_eq!(timers.shared.lock().due.len(), 1);
+        drop(alarm);
+        assert!(timers.shared.lock().due.is_empty());
+        assert!(timers.shared.lock().entries.is_empty());
     }
 
     #[test]
