@@ -110,10 +110,10 @@ pub unsafe fn compare_exchange(host: u64, size_log2: u8, old: u64, new: u64) -> 
 pub unsafe fn compare_exchange_16(host: u64, old: [u64; 2], new: [u64; 2]) -> [u64; 2] {
     let (mut low, mut high) = (old[0], old[1]);
     // SAFETY: the caller promises that the bytes are mapped guest RAM. rbx is reserved by the compiler, so it is
-    // swapped in and out.
+    // swapped in and out; the others are named so that none of them is rbx.
     unsafe {
-        asm!("xchg {n}, rbx", "lock cmpxchg16b [{p}]", "mov rbx, {n}",
-            n = inout(reg) new[0] => _, p = in(reg) host, in("rcx") new[1],
+        asm!("xchg rsi, rbx", "lock cmpxchg16b [rdi]", "mov rbx, rsi",
+            inout("rsi") new[0] => _, in("rdi") host, in("rcx") new[1],
             inout("rax") low, inout("rdx") high, options(nostack));
     }
     [low, high]
