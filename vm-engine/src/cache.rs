@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vm_core::{GuestPhysAddr, PAGE_BYTES};
 use vm_gc::Collector;
 use vm_ir::BlockKey;
-use vm_mem::CodeWriteObserver;
+use vm_mem::{CodePages, CodeWriteObserver};
 
 use crate::microop::MicroOp;
 use crate::predecode::Code;
@@ -54,11 +54,19 @@ struct Page {
     straddled_from: Vec<GuestPhysAddr>,
 }
 
+/// A page that got its first code: a store to it may have gone unseen.
+#[derive(Default)]
+struct Fresh {
+    /// Virtual CPUs that are still taking others' write tags away.
+    protecting: u32,
+    /// The epoch that every virtual CPU has to pass after that, so that no store by an old tag is under way.
+    epoch: u64,
+}
+
 struct Index {
     pages: HashMap<u64, Page>,
-    /// Pages that got their first code, with the epoch: until every virtual CPU has passed it, a store to the page
-    /// may have gone unseen.
-    fresh: Vec<(GuestPhysAddr, u64)>,
+    /// Pages that got their first code, by number.
+    fresh: HashMap<u64, Fresh>,
     /// Of each stripe of pages, when one of them was last found to be written.
     last_written: Box<[u64]>,
 }
@@ -110,7 +118,7 @@ impl BlockCache {
                 .collect(),
             index: Mutex::new(Index {
                 pages: HashMap::new(),
-                fresh: Vec::new(),
+                fresh: HashMap::new(),
                 last_written: vec![0; STRIPES].into(),
             }),
             invalidated: AtomicU64::new(0),
@@ -165,7 +173,10 @@ impl BlockCache {
             return None;
         }
         if let Some(there) = self.find(block.key) {
-            return Some(there);
+            if there.second_page == block.second_page {
+                return Some(there);
+            }
+            self.retire_page(&mut index, block.key.phys_pc.page_base());
         }
         self.blocks.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(block.code.bytes(), Ordering::Relaxed);
@@ -191,10 +202,29 @@ impl BlockCache {
         Some(unsafe { &*raw })
     }
 
-    /// Notes that a page has its first code now.
-    pub(crate) fn note_fresh(&self, page: GuestPhysAddr) {
+    /// Marks two bytes that code is going to be read from. When it says true they are their page's first: the caller
+    /// takes all write tags of the page away and calls [`BlockCache::note_protected`].
+    pub(crate) fn mark(&self, code: &CodePages, addr: GuestPhysAddr) -> bool {
+        // Under the mutex, so that nobody who sees the mark can have code of a page that is not noted.
+        let mut index = self.lock();
+        let first = code.mark(addr, 2);
+        if first {
+            index
+                .fresh
+                .entry(addr.page_base().raw())
+                .or_default()
+                .protecting += 1;
+        }
+        first
+    }
+
+    /// Notes that the write tags of a page with its first code are gone.
+    pub(crate) fn note_protected(&self, page: GuestPhysAddr) {
         let epoch = self.collector.now();
-        self.lock().fresh.push((page, epoch));
+        if let Some(fresh) = self.lock().fresh.get_mut(&page.raw()) {
+            fresh.protecting -= 1;
+            fresh.epoch = epoch;
+        }
     }
 
     /// What an instruction-cache synchronisation needs: throws away code of pages whose stores may have gone
@@ -202,11 +232,18 @@ impl BlockCache {
     pub(crate) fn sync(&self) {
         let mut index = self.lock();
         let mut fresh = std::mem::take(&mut index.fresh);
+        if fresh.is_empty() {
+            return;
+        }
+        // What others are translating now may have been read before the store.
+        let now = self.count_invalidation();
         // Those that every virtual CPU has passed go too, for the last time: a store may have come before that.
-        for &(page, _) in &fresh {
+        for &number in fresh.keys() {
+            let page = GuestPhysAddr(number);
+            index.last_written[stripe(page)] = now;
             self.retire_page(&mut index, page);
         }
-        fresh.retain(|&(_, epoch)| !self.collector.passed(epoch));
+        fresh.retain(|_, page| page.protecting > 0 || !self.collector.passed(page.epoch));
         index.fresh = fresh;
     }
 
@@ -216,9 +253,30 @@ impl BlockCache {
         self.retire_page(&mut index, key.phys_pc.page_base());
     }
 
+    /// Links the block at `head` to the cell `site` of another one. Both must be in the cache, made from the page `page`,
+    /// so that they are retired together; otherwise nothing is done.
+    pub(crate) fn link(&self, page: GuestPhysAddr, site: *const MicroOp, head: *const MicroOp) {
+        let index = self.lock();
+        let Some(page) = index.pages.get(&page.page_base().raw()) else {
+            return;
+        };
+        let holds = |wanted: *const MicroOp| {
+            // SAFETY: the mutex is held, so every block in the index is alive.
+            let mut blocks = page.blocks.iter().map(|&raw| unsafe { &*raw });
+            blocks.any(|block| block.code.ops.as_ptr_range().contains(&wanted))
+        };
+        if holds(site) && holds(head) {
+            // SAFETY: the site is in a block in the index, which is alive.
+            unsafe { (*site).set_link(head) };
+        }
+    }
+
     /// Throws away everything made from a page.
     fn retire_page(&self, index: &mut Index, page: GuestPhysAddr) {
         let mut left = vec![page];
+        // All are unlinked before the first is retired, and all are dropped at once: they are linked to each other.
+        let mut retired = Vec::new();
+        let mut bytes = 0;
         while let Some(page) = left.pop() {
             let Some(gone) = index.pages.remove(&page.raw()) else {
                 continue;
@@ -230,10 +288,19 @@ impl BlockCache {
                 // SAFETY: the block came from `Box::into_raw` and is unlinked now; the collector owns it.
                 let block = unsafe { Box::from_raw(raw) };
                 self.blocks.fetch_sub(1, Ordering::Relaxed);
-                self.bytes.fetch_sub(block.code.bytes(), Ordering::Relaxed);
-                self.collector.retire(block.code.bytes(), Retired(block));
+                bytes += block.code.bytes();
+                retired.push(block);
             }
         }
+        if !retired.is_empty() {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.collector.retire(bytes, Retired(retired));
+        }
+    }
+
+    /// The number of an invalidation; whoever has asked for [`BlockCache::invalidated`] before has a smaller one.
+    fn count_invalidation(&self) -> u64 {
+        1 + self.invalidated.fetch_add(1, Ordering::SeqCst)
     }
 
     fn unlink(&self, raw: *mut CachedBlock) {
@@ -274,10 +341,10 @@ impl BlockCache {
     }
 }
 
-struct Retired(#[expect(dead_code, reason = "kept only to be dropped")] Box<CachedBlock>);
+struct Retired(#[expect(dead_code, reason = "kept only to be dropped")] Vec<Box<CachedBlock>>);
 
-// SAFETY: a retired block is only dropped; its atomic pointers may be dropped by any thread, and the addresses of
-// instructions that its micro-ops hold are its own.
+// SAFETY: retired blocks are only dropped; their atomic pointers may be dropped by any thread, and the addresses of
+// instructions that their micro-ops hold are their own.
 unsafe impl Send for Retired {}
 // SAFETY: blocks are shared behind atomic pointers; their only mutable parts are atomic.
 unsafe impl Sync for CachedBlock {}
@@ -295,7 +362,7 @@ impl CodeWriteObserver for BlockCache {
             return;
         }
         // Behind the clearing: whoever has marked before it has a smaller number from before that.
-        let now = 1 + self.invalidated.fetch_add(1, Ordering::SeqCst);
+        let now = self.count_invalidation();
         index.last_written[stripe(page)] = now;
         self.retire_page(&mut index, page);
     }

@@ -173,7 +173,7 @@ impl<G: Guest> FetchedPage<'_, G> {
         };
         let granule = 1 << (offset / 64);
         if !first || self.marked & granule == 0 {
-            let fresh = code.mark(addr, 2);
+            let fresh = engine.cache.mark(code, addr);
             if first {
                 self.marked |= granule;
             }
@@ -181,7 +181,7 @@ impl<G: Guest> FetchedPage<'_, G> {
                 for peer in engine.peers() {
                     peer.tlb.protect(page);
                 }
-                engine.cache.note_fresh(page);
+                engine.cache.note_protected(page);
             }
         }
         let host = range.host + (addr - range.base);

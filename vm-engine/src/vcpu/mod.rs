@@ -28,6 +28,8 @@ const MAX_INSNS: u32 = 64;
 const BUDGET: i64 = 1024;
 /// Lines of the instruction TLB.
 const FETCH_LINES: usize = 256;
+/// Retired things dropped in one turn of the run loop.
+const COLLECTED: usize = 64;
 /// Code contexts remembered at once.
 const CONTEXTS: usize = 16;
 
@@ -79,6 +81,8 @@ pub struct Vcpu<G: Guest> {
     alarms: Vec<(u32, Arc<dyn Alarm>)>,
     /// The breakpoint that the next run starts from, and does not stop at again.
     resume_at: Option<GuestVirtAddr>,
+    /// Retired code may be left to be dropped.
+    collecting: bool,
     /// What was accessed under a watchpoint.
     watch_hit: Option<(GuestVirtAddr, bool)>,
 }
@@ -131,6 +135,7 @@ impl<G: Guest> Vcpu<G> {
             requests: Vec::new(),
             alarms: Vec::new(),
             resume_at: None,
+            collecting: false,
             watch_hit: None,
         }
     }
@@ -301,9 +306,11 @@ impl<G: Guest> Vcpu<G> {
             // SAFETY: heads that were just found are alive.
             && !unsafe { (*head).head_straddles() }
         {
-            // SAFETY: the site is in a block that this virtual CPU has just left without a quiescent point since; both
-            // blocks are of one page and mode, so they are retired together.
-            unsafe { (*site).set_link(head) };
+            // What was just left or found may have been retired meanwhile, and a guest that changes its page tables
+            // without telling may have got here from another page: the cache looks.
+            if let Ok(page) = self.fetch_page(GuestVirtAddr(pc)) {
+                self.engine.cache.link(page, site, head);
+            }
         }
     }
 
@@ -463,7 +470,10 @@ impl<G: Guest> Vcpu<G> {
         self.participant.quiescent(|| retired = true);
         if retired {
             self.drop_pointers();
-            self.engine.collector.collect(64);
+        }
+        if retired || self.collecting {
+            // The rest is for the next turns.
+            self.collecting = self.engine.collector.collect(COLLECTED) == COLLECTED;
         }
     }
 
