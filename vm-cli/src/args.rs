@@ -282,6 +282,22 @@ pub(crate) struct MachineArgs {
     /// The signature is the memory between the program's symbols begin_signature and end_signature.
     #[arg(long, value_name = "FILE", help_heading = "Debugging")]
     pub(crate) dump_signature: Option<PathBuf>,
+
+    /// Record every instruction that is executed, with the registers before it, in FILE [default: vm-trace.txt]
+    ///
+    /// The guest is slower by orders of magnitude. The rows of registers are those of QEMU's -d cpu, so
+    /// that traces can be compared: qemu-system-riscv64 -accel tcg,one-insn-per-tb=on -d cpu,nochain.
+    #[arg(long, value_name = "exec[=FILE]", value_parser = trace_file, help_heading = "Debugging")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+/// The file that `exec[=FILE]` names.
+fn trace_file(text: &str) -> Result<PathBuf, String> {
+    match text.split_once('=') {
+        None if text == "exec" => Ok("vm-trace.txt".into()),
+        Some(("exec", file)) if !file.is_empty() => Ok(file.into()),
+        _ => Err("use exec, or exec=FILE".to_owned()),
+    }
 }
 
 /// Prints what clap has to say: help as it is, an error in one line.

@@ -1,11 +1,14 @@
 //! One run of a machine on this terminal.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{BufWriter, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use vm_core::config::{SerialConfig, VmConfig};
 use vm_debug::gdb::GdbServer;
+use vm_debug::trace::TextTrace;
 use vm_osal::terminal::{self, RawMode, Signal, Signals};
 use vm_service::serial::Outlet;
 use vm_service::{CharSink as _, SerialInput, Vm, VmHandle};
@@ -26,7 +29,11 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let screen = (serial || console).then(|| Arc::new(Outlet::new(std::io::stdout())));
     let gdb = config.gdb.as_deref().map(GdbServer::bind).transpose()?;
     let kernel = config.kernel.clone();
+    let trace = config.trace.clone();
     let mut builder = Vm::builder().start_paused(gdb.is_some()).config(config);
+    if let Some(file) = trace {
+        builder = builder.trace(trace_to(&file, kernel.clone())?);
+    }
     if let Some(screen) = &screen {
         builder = match serial {
             true => builder.serial_sink(screen.clone()),
@@ -84,6 +91,14 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
         eprintln!("vm-cli: not all of the guest's output was written: {reason}");
     }
     Ok(Exit::of_outcome(outcome))
+}
+
+/// A trace into a file, with the kernel's names where it has some.
+fn trace_to(file: &Path, kernel: Option<PathBuf>) -> anyhow::Result<Arc<TextTrace>> {
+    let out = File::create(file)
+        .with_context(|| format!("cannot write the trace to {}", file.display()))?;
+    let out = Box::new(BufWriter::with_capacity(1 << 20, out));
+    Ok(Arc::new(TextTrace::new(out, Symbols::of(kernel).table())))
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {

@@ -40,6 +40,7 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.accel, &args.accel);
     set_some(&mut config.gdb, &args.gdb);
     set_some(&mut config.dump_signature, &args.dump_signature);
+    set_some(&mut config.trace, &args.trace);
     config.no_reboot |= args.no_reboot;
     if !args.disk.is_empty() {
         config.disks.clone_from(&args.disk);

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_core::{ExecTrace, GuestVirtAddr, VcpuId};
 
@@ -23,12 +23,12 @@ const ABI: [&str; 32] = [
 /// Writes a trace as text.
 pub struct TextTrace {
     out: Mutex<Box<dyn Write + Send>>,
-    symbols: Option<SymbolTable>,
+    symbols: Option<Arc<SymbolTable>>,
 }
 
 impl TextTrace {
     /// Writes to `out`, with names from `symbols` where there are some. Buffering is the writer's affair.
-    pub fn new(out: Box<dyn Write + Send>, symbols: Option<SymbolTable>) -> Self {
+    pub fn new(out: Box<dyn Write + Send>, symbols: Option<Arc<SymbolTable>>) -> Self {
         Self {
             out: Mutex::new(out),
             symbols,

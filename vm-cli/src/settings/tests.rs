@@ -63,6 +63,10 @@ fn every_option_wins_over_the_file() {
         (&["--dump-signature", "S"], |c| {
             c.dump_signature = Some("S".into())
         }),
+        (&["--trace", "exec=T"], |c| c.trace = Some("T".into())),
+        (&["--trace", "exec"], |c| {
+            c.trace = Some("vm-trace.txt".into())
+        }),
         (&["--disk", "file=a,readonly", "--disk", "file=b"], |c| {
             c.disks = vec![
                 DiskConfig {

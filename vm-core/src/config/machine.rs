@@ -51,6 +51,8 @@ pub struct VmConfig {
     pub gdb: Option<String>,
     /// File that gets the test signature of a bare program when it ends.
     pub dump_signature: Option<PathBuf>,
+    /// File that gets a record of every instruction executed. The guest is slower by orders of magnitude then.
+    pub trace: Option<PathBuf>,
 }
 
 impl Default for VmConfig {
@@ -74,6 +76,7 @@ impl Default for VmConfig {
             accel: Accel::default(),
             gdb: None,
             dump_signature: None,
+            trace: None,
         }
     }
 }
@@ -113,7 +116,13 @@ impl VmConfig {
 
     /// Makes every relative path one below `base`, where a configuration file lies.
     pub fn resolve_paths(&mut self, base: &Path) {
-        let files = [&mut self.kernel, &mut self.initrd, &mut self.dump_signature]
+        let files = [
+            &mut self.kernel,
+            &mut self.initrd,
+            &mut self.dump_signature,
+            &mut self.trace,
+        ];
+        let files = files
             .into_iter()
             .flatten()
             .chain(self.disks.iter_mut().map(|disk| &mut disk.file))
