@@ -1,6 +1,6 @@
 //! What the virtual CPUs of one machine share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use vm_core::{Alarms, Clock, GuestPhysAddr, GuestVirtAddr, Watchpoint};
@@ -11,6 +11,7 @@ use vm_mem::{CodeWriteObserver, GuestMemory};
 
 use crate::cache::{BlockCache, CacheStats};
 use crate::shared::VcpuShared;
+use crate::tier::Translator;
 
 /// What an engine is made of.
 pub struct EngineParts<G: Guest> {
@@ -45,6 +46,7 @@ pub struct Engine<G: Guest> {
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) peers: Mutex<Vec<Arc<VcpuShared>>>,
     pub(crate) stops: ArcSwap<Stops>,
+    pub(crate) translator: OnceLock<Arc<dyn Translator>>,
 }
 
 /// Where a debugger wants virtual CPUs to stop.
@@ -107,6 +109,7 @@ impl<G: Guest> Engine<G> {
             cache,
             peers: Mutex::default(),
             stops: ArcSwap::default(),
+            translator: OnceLock::new(),
         })
     }
 
@@ -118,6 +121,12 @@ impl<G: Guest> Engine<G> {
     /// Guest RAM.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// Has blocks made from now on translated to host code. Call it once, before any virtual CPU runs; later calls
+    /// change nothing.
+    pub fn set_translator(&self, translator: Arc<dyn Translator>) {
+        let _ = self.translator.set(translator);
     }
 
     /// Ticks of the guest's time counter.

@@ -72,6 +72,8 @@ pub(crate) struct FrameHead {
     pub(crate) tlb: *const TlbEntry,
     /// Mask of the page number that gives the table's index.
     pub(crate) tlb_mask: u64,
+    /// The same times the bytes of an entry, for host code.
+    pub(crate) tlb_byte_mask: u64,
     /// Jump cache, [`JUMP_LINES`] lines.
     pub(crate) jump_cache: *mut JumpEntry,
     /// What current code addresses mean: address space generation and mode.
@@ -152,6 +154,7 @@ impl<S> Frame<S> {
                 exit_flag,
                 tlb: std::ptr::null(),
                 tlb_mask: 0,
+                tlb_byte_mask: 0,
                 jump_cache,
                 context: 0,
                 budget: 0,

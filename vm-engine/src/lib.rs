@@ -18,6 +18,7 @@ mod microop;
 mod predecode;
 mod shared;
 mod slow;
+pub mod tier;
 mod vcpu;
 
 pub use cache::CacheStats;

@@ -26,12 +26,16 @@ pub(crate) enum Leave {
     Exception,
     /// At a breakpoint.
     Breakpoint,
+    /// Only within a host-code block: the operations that it asked for are done (see [`crate::tier`]).
+    Resume,
 }
 
 /// One micro-operation. 32 bytes. Operand fields are byte offsets into the frame unless a handler says otherwise.
 ///
 /// A block's code is an array whose first element is no operation but the block's head: `imm` is the number of
-/// guest instructions, `aux` tells whether its one instruction lies on two pages. A link cell is an element whose `imm` is the address of the next block's head, or zero.
+/// guest instructions, `aux` tells whether its one instruction lies on two pages, `d` to `c` together are the host
+/// address where host code of other blocks enters it ([`crate::tier`]), or zero. A link cell is an element whose
+/// `imm` is the address of the next block's head, or zero.
 #[repr(C)]
 pub(crate) struct MicroOp {
     pub(crate) handler: Handler,
@@ -78,6 +82,12 @@ impl MicroOp {
     #[inline(always)]
     pub(crate) fn link(&self) -> *const MicroOp {
         self.imm.load(Ordering::Acquire)
+    }
+
+    /// Puts a host address into `d` to `c`.
+    pub(crate) fn set_host(&mut self, address: u64) {
+        let part = |n: u32| (address >> (16 * n)) as u16;
+        (self.d, self.a, self.b, self.c) = (part(0), part(1), part(2), part(3));
     }
 
     /// For a block's head: whether its instruction lies on two pages.

@@ -10,6 +10,7 @@ use vm_ir::{
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
 use crate::interp::{atomic, control, float, int, memory};
 use crate::microop::{Handler, MicroOp, block_head};
+use crate::tier::{self, HostCode, Step, Translation, Translator};
 
 /// Code of one block, ready to run.
 pub(crate) struct Code {
@@ -17,6 +18,8 @@ pub(crate) struct Code {
     pub(crate) ops: Box<[MicroOp]>,
     /// Operations that run by their definition; micro-ops point into it.
     _defined: Box<[Inst]>,
+    /// What the block is run by where it is not by its micro-ops alone.
+    host: Option<HostCode>,
 }
 
 impl Code {
@@ -27,7 +30,14 @@ impl Code {
 
     /// Bytes of host memory.
     pub(crate) fn bytes(&self) -> usize {
-        std::mem::size_of_val(&*self.ops) + std::mem::size_of_val(&*self._defined) + 64
+        let host = self.host.as_ref().map_or(0, |host| host.bytes);
+        std::mem::size_of_val(&*self.ops) + std::mem::size_of_val(&*self._defined) + 64 + host
+    }
+
+    /// Where host code of other blocks enters this one, unless it has host code of its own.
+    pub(crate) fn set_host_entry(&mut self, interpret: u64) {
+        let entry = self.host.as_ref().map_or(interpret, |host| host.chained);
+        self.ops[0].set_host(entry);
     }
 }
 
@@ -67,37 +77,7 @@ pub(crate) fn predecode(
     breakpoint: bool,
     host_float: bool,
 ) -> Result<Code, TooManyTemps> {
-    let mut temp_offsets = Vec::with_capacity(block.temps.len());
-    let mut at = temps_offset;
-    for ty in &block.temps {
-        temp_offsets.push(at as u16);
-        at += ty.slot_bytes() as usize;
-    }
-    // One more, for what memory operations give on the way to where it is extended.
-    let held = Slot::temp(temp_offsets.len() as u16);
-    temp_offsets.push(at as u16);
-    at += 8;
-    if at > temps_offset + 8 * TEMP_WORDS {
-        return Err(TooManyTemps);
-    }
-    let mut predecoder = Predecoder {
-        layout,
-        temp_offsets,
-        temps: &block.temps,
-        held,
-        ops: Vec::with_capacity(block.insts.len() + 4),
-        defined: Vec::new(),
-        definitions: Vec::new(),
-        pc_offset: block.key.phys_pc.page_offset() as u16,
-        insn: 0,
-        guest_insns: block.guest_insns,
-        scratch_used: 0,
-        host_float,
-    };
-    let mut head = MicroOp::new(block_head);
-    head.set_imm(u64::from(block.guest_insns));
-    head.aux = i32::from(block.second_page.is_some());
-    predecoder.ops.push(head);
+    let mut predecoder = Predecoder::start(block, layout, temps_offset, host_float)?;
     if breakpoint {
         predecoder.emit(control::breakpoint, |_| ());
     }
@@ -108,7 +88,104 @@ pub(crate) fn predecode(
     Ok(predecoder.finish())
 }
 
-impl Predecoder<'_> {
+/// Has a block translated to host code. Its micro-ops are those that the host code falls back to.
+pub(crate) fn translate(
+    block: &Block,
+    layout: &'static StateLayout,
+    temps_offset: usize,
+    host_float: bool,
+    translator: &dyn Translator,
+) -> Option<Code> {
+    let mut predecoder = Predecoder::start(block, layout, temps_offset, host_float).ok()?;
+    let entry = predecoder.emit(tier::enter_host, |_| ());
+    let mut places = Vec::with_capacity(block.insts.len() + 1);
+    for inst in &block.insts {
+        let first = predecoder.ops.len();
+        let marker = matches!(inst.attr, Attr::Insn { .. });
+        if marker || translator.falls_back(inst) {
+            predecoder.inst(inst);
+        }
+        let end = predecoder.ops.len();
+        if end > first {
+            predecoder.emit(tier::resume_host, |_| ());
+        }
+        places.push((first, end));
+    }
+    let first = predecoder.ops.len();
+    predecoder.terminator(&block.terminator);
+    places.push((first, predecoder.ops.len()));
+    let temp_offsets = std::mem::take(&mut predecoder.temp_offsets);
+    let mut code = predecoder.finish();
+    let address = |n: usize| (&raw const code.ops[n]).expose_provenance() as u64;
+    let mut steps: Vec<Step> = places
+        .iter()
+        .map(|&(first, end)| {
+            if first == end {
+                return Step::default();
+            }
+            Step {
+                first: address(first),
+                last: address(end - 1),
+                left: code.ops[end - 1].left,
+            }
+        })
+        .collect();
+    let terminator = steps.pop()?;
+    let host = translator.translate(&Translation {
+        block,
+        layout,
+        temp_offsets: &temp_offsets,
+        steps: &steps,
+        terminator,
+    })?;
+    code.ops[entry].set_imm(translator.enter());
+    code.ops[entry].set_host(host.entry);
+    code.host = Some(host);
+    Some(code)
+}
+
+impl<'a> Predecoder<'a> {
+    /// A predecoder that has made the block's head.
+    fn start(
+        block: &'a Block,
+        layout: &'a StateLayout,
+        temps_offset: usize,
+        host_float: bool,
+    ) -> Result<Self, TooManyTemps> {
+        let mut temp_offsets = Vec::with_capacity(block.temps.len());
+        let mut at = temps_offset;
+        for ty in &block.temps {
+            temp_offsets.push(at as u16);
+            at += ty.slot_bytes() as usize;
+        }
+        // One more, for what memory operations give on the way to where it is extended.
+        let held = Slot::temp(temp_offsets.len() as u16);
+        temp_offsets.push(at as u16);
+        at += 8;
+        if at > temps_offset + 8 * TEMP_WORDS {
+            return Err(TooManyTemps);
+        }
+        let mut predecoder = Self {
+            layout,
+            temp_offsets,
+            temps: &block.temps,
+            held,
+            ops: Vec::with_capacity(block.insts.len() + 4),
+            defined: Vec::new(),
+            definitions: Vec::new(),
+            pc_offset: block.key.phys_pc.page_offset() as u16,
+            insn: 0,
+            guest_insns: block.guest_insns,
+            scratch_used: 0,
+            host_float,
+        };
+        let mut head = MicroOp::new(block_head);
+        head.set_imm(u64::from(block.guest_insns));
+        head.aux = i32::from(block.second_page.is_some());
+        predecoder.ops.push(head);
+        Ok(predecoder)
+    }
+
     fn finish(mut self) -> Code {
         let defined = self.defined.into_boxed_slice();
         for (number, &at) in self.definitions.iter().enumerate() {
@@ -117,6 +194,7 @@ impl Predecoder<'_> {
         Code {
             ops: self.ops.into_boxed_slice(),
             _defined: defined,
+            host: None,
         }
     }
 
@@ -128,16 +206,19 @@ impl Predecoder<'_> {
         }
     }
 
-    /// Whether a slot has more than one word.
-    fn is_wide(&self, slot: Slot) -> bool {
-        let ty = if slot == self.held {
+    fn slot_type(&self, slot: Slot) -> Type {
+        if slot == self.held {
             Type::I64
         } else if slot.is_temp() {
             self.temps[slot.index()]
         } else {
             self.layout.slots[slot.index()].ty
-        };
-        ty.slot_bytes() > 8
+        }
+    }
+
+    /// Whether a slot has more than one word.
+    fn is_wide(&self, slot: Slot) -> bool {
+        self.slot_type(slot).slot_bytes() > 8
     }
 
     /// Type of a slot.
@@ -173,6 +254,24 @@ impl Predecoder<'_> {
                 });
                 offset
             }
+        }
+    }
+
+    /// The same for a value of `1 << size_log2` bytes.
+    fn stored(&mut self, operand: Operand, size_log2: u8) -> u16 {
+        match operand {
+            Operand::Imm(value) if size_log2 == 4 => {
+                let first = self.scratch_used;
+                self.scratch_used += 2;
+                for (n, word) in [value, value >> 63].into_iter().enumerate() {
+                    self.emit(int::constant, |op| {
+                        op.d = scratch_offset(first + n);
+                        op.set_imm(word as u64);
+                    });
+                }
+                scratch_offset(first)
+            }
+            operand => self.operand(operand),
         }
     }
 
@@ -288,6 +387,7 @@ impl Predecoder<'_> {
             from => {
                 let a = self.operand(from);
                 let ty = match inst.ty {
+                    Type::F16 => Type::I16,
                     Type::F32 => Type::I32,
                     Type::F64 => Type::I64,
                     ty => ty,
@@ -328,6 +428,7 @@ impl Predecoder<'_> {
             let fill = Inst {
                 op: Op::Mov,
                 ty,
+                ext,
                 args: [
                     Operand::Slot(self.held),
                     Operand::None,
@@ -341,7 +442,8 @@ impl Predecoder<'_> {
             return true;
         }
         if let Some(handler) = atomic::atomic_handler(inst.op, mem.size_log2) {
-            let (a, b, c) = (self.operand(x), self.operand(y), self.operand(z));
+            let size = mem.size_log2;
+            let (a, b, c) = (self.operand(x), self.stored(y, size), self.stored(z, size));
             let d = self.destination(inst.dst);
             let signed = i32::from(sign_fills(inst, mem));
             self.emit(handler, |op| {
@@ -454,9 +556,12 @@ impl Predecoder<'_> {
             _ => ZERO_OFFSET,
         });
         let d = self.destination(inst.dst);
+        let words = inst
+            .dst
+            .map_or(0, |dst| self.slot_type(dst).slot_bytes() / 8) as i32;
         self.defined.push(*inst);
         let at = self.emit(control::define, |op| {
-            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, i32::from(e));
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, i32::from(e) | words << 16);
         });
         self.definitions.push(at);
     }

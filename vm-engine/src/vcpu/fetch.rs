@@ -11,7 +11,7 @@ use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
 use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
-use crate::predecode::{Code, TooManyTemps, predecode};
+use crate::predecode::{Code, TooManyTemps, predecode, translate};
 
 impl<G: Guest> Vcpu<G> {
     /// The code at a virtual address, from the caches or newly translated.
@@ -108,8 +108,18 @@ impl<G: Guest> Vcpu<G> {
         loop {
             let before = self.engine.cache.invalidated();
             let block = self.lift(key, pc, max_insns, &stops.page_offsets)?;
-            match self.predecode(&block, breakpoint) {
-                Ok(code) => {
+            // A debugger's stops want a turn of the run loop after every block.
+            let plain = breakpoint || !stops.watchpoints.is_empty();
+            let translated = if plain { None } else { self.translate(&block) };
+            let code = match translated {
+                Some(code) => Ok(code),
+                None => self.predecode(&block, breakpoint),
+            };
+            match code {
+                Ok(mut code) => {
+                    if let Some(translator) = self.engine.translator.get() {
+                        code.set_host_entry(translator.interpret());
+                    }
                     let cached = CachedBlock::new(key, code, block.second_page);
                     // Else the code was written meanwhile: read it again.
                     if let Some(block) = self.engine.cache.insert(cached, before) {
@@ -119,6 +129,15 @@ impl<G: Guest> Vcpu<G> {
                 Err(_) => max_insns = (max_insns / 2).max(1),
             }
         }
+    }
+
+    /// Host code for the block, if there is a translator and it can.
+    fn translate(&self, block: &Block) -> Option<Code> {
+        let translator = self.engine.translator.get()?;
+        let rules = G::fp_rules();
+        let host_float = rules.nan == NanRule::Canonical && !rules.tiny_before_rounding;
+        let temps = Frame::<G::State>::TEMPS_OFFSET;
+        translate(block, G::layout(), temps, host_float, translator.as_ref())
     }
 
     pub(super) fn predecode(&self, block: &Block, breakpoint: bool) -> Result<Code, TooManyTemps> {

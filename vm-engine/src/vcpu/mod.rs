@@ -14,7 +14,7 @@ use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
 use vm_ir::Mode;
-use vm_mem::TlbStats;
+use vm_mem::{TlbEntry, TlbStats};
 
 use crate::engine::Engine;
 use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry};
@@ -287,6 +287,7 @@ impl<G: Guest> Vcpu<G> {
             Leave::Breakpoint => {
                 return Some(VmExit::Breakpoint(GuestVirtAddr(self.common().pc)));
             }
+            Leave::Resume => unreachable!("invariant: host code keeps this to itself"),
             Leave::Exit => {
                 while let Some(request) = self.requests.pop() {
                     self.serve(request);
@@ -435,6 +436,7 @@ impl<G: Guest> Vcpu<G> {
         let head = self.head();
         head.tlb = space.table.entries;
         head.tlb_mask = space.table.mask;
+        head.tlb_byte_mask = space.table.mask * size_of::<TlbEntry>() as u64;
         space.generation
     }
 

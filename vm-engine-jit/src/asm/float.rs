@@ -1,0 +1,123 @@
+//! Scalar floating point (SSE2) and its control register.
+
+use super::{Assembler, Encoding, Mem, Reg, Rm, Width, Xmm};
+
+/// Two-operand scalar operations by opcode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Scalar {
+    Sqrt = 0x51,
+    Add = 0x58,
+    Mul = 0x59,
+    Sub = 0x5c,
+    Min = 0x5d,
+    Div = 0x5e,
+    Max = 0x5f,
+}
+
+impl Scalar {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Sqrt,
+        Self::Add,
+        Self::Mul,
+        Self::Sub,
+        Self::Min,
+        Self::Div,
+        Self::Max,
+    ];
+}
+
+/// Prefix that tells double from single precision.
+const fn precision(double: bool) -> u8 {
+    if double { 0xf2 } else { 0xf3 }
+}
+
+impl Assembler {
+    fn sse(&mut self, prefix: u8, wide: bool, opcode: u8, reg: u8, rm: Rm) {
+        let e = Encoding {
+            prefix,
+            wide,
+            map: 1,
+            opcode,
+            reg,
+            rm,
+            rex: false,
+        };
+        self.encode(e, 0, 0);
+    }
+
+    /// `dst = dst op src` on the low lane.
+    pub fn scalar(&mut self, op: Scalar, double: bool, dst: Xmm, src: impl Into<Rm>) {
+        self.sse(precision(double), false, op as u8, dst.0, src.into());
+    }
+
+    /// Compares low lanes to ZF, PF, CF; Invalid for signalling NaNs only.
+    pub fn ucomis(&mut self, double: bool, a: Xmm, b: impl Into<Rm>) {
+        self.sse(if double { 0x66 } else { 0 }, false, 0x2e, a.0, b.into());
+    }
+
+    /// Compares low lanes to ZF, PF, CF; Invalid for every NaN.
+    pub fn comis(&mut self, double: bool, a: Xmm, b: impl Into<Rm>) {
+        self.sse(if double { 0x66 } else { 0 }, false, 0x2f, a.0, b.into());
+    }
+
+    /// Loads the low lane and clears the rest.
+    pub fn load_scalar(&mut self, double: bool, dst: Xmm, src: Mem) {
+        self.sse(precision(double), false, 0x10, dst.0, src.into());
+    }
+
+    /// Stores the low lane.
+    pub fn store_scalar(&mut self, double: bool, dst: Mem, src: Xmm) {
+        self.sse(precision(double), false, 0x11, src.0, dst.into());
+    }
+
+    /// Copies a whole vector register.
+    pub fn movaps(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0, false, 0x28, dst.0, src.into());
+    }
+
+    /// Bits of a general-purpose register to the low lane, the rest cleared.
+    pub fn mov_to_xmm(&mut self, width: Width, dst: Xmm, src: Reg) {
+        self.sse(0x66, width == Width::Q, 0x6e, dst.0, src.into());
+    }
+
+    /// Bits of the low lane to a general-purpose register.
+    pub fn mov_from_xmm(&mut self, width: Width, dst: Reg, src: Xmm) {
+        self.sse(0x66, width == Width::Q, 0x7e, src.0, dst.into());
+    }
+
+    /// Signed integer of this width to floating point.
+    pub fn cvt_from_int(&mut self, width: Width, double: bool, dst: Xmm, src: impl Into<Rm>) {
+        let wide = width == Width::Q;
+        self.sse(precision(double), wide, 0x2a, dst.0, src.into());
+    }
+
+    /// Floating point to a signed integer, as the control register rounds.
+    pub fn cvt_to_int(&mut self, width: Width, double: bool, dst: Reg, src: Xmm) {
+        let wide = width == Width::Q;
+        self.sse(precision(double), wide, 0x2d, dst as u8, src.into());
+    }
+
+    /// Floating point to a signed integer, toward zero.
+    pub fn cvt_to_int_truncated(&mut self, width: Width, double: bool, dst: Reg, src: Xmm) {
+        let wide = width == Width::Q;
+        self.sse(precision(double), wide, 0x2c, dst as u8, src.into());
+    }
+
+    /// To the other precision: from double when `from_double`.
+    pub fn cvt_precision(&mut self, from_double: bool, dst: Xmm, src: Xmm) {
+        self.sse(precision(from_double), false, 0x5a, dst.0, src.into());
+    }
+
+    /// Loads MXCSR.
+    pub fn ldmxcsr(&mut self, from: Mem) {
+        self.sse(0, false, 0xae, 2, from.into());
+    }
+
+    /// Stores MXCSR.
+    pub fn stmxcsr(&mut self, to: Mem) {
+        self.sse(0, false, 0xae, 3, to.into());
+    }
+}

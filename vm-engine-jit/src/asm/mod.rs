@@ -1,0 +1,277 @@
+//! A typed assembler for x86-64.
+//!
+//! Bytes are written as they are asked for; branches to labels are filled in by [`Assembler::finish`]. Encodings
+//! follow the Intel SDM, volume 2 (chapter 2 for the prefixes, 3 to 5 for the instructions).
+
+mod float;
+mod int;
+mod operand;
+#[cfg(test)]
+mod tests;
+
+pub use float::Scalar;
+pub use operand::{Alu, Bits, Cc, Mem, Reg, Rm, Shift, Width, Xmm};
+
+/// A place in the code, perhaps still to come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Label(u32);
+
+const UNBOUND: u32 = u32::MAX;
+/// Longest instruction, rounded up.
+const LONGEST: usize = 16;
+
+/// Code in the making.
+#[derive(Debug)]
+pub struct Assembler {
+    bytes: Box<[u8]>,
+    at: usize,
+    overflow: bool,
+    labels: Vec<u32>,
+    /// Places of 32-bit displacements to labels.
+    near: Vec<(u32, Label)>,
+    /// Places of 32-bit displacements to addresses outside.
+    far: Vec<(u32, u64)>,
+}
+
+/// One instruction with a ModRM byte (Intel SDM 2A, 2.1.3).
+pub(crate) struct Encoding {
+    /// 0x66, 0xf2, 0xf3 or none.
+    prefix: u8,
+    /// REX.W.
+    wide: bool,
+    /// Escape bytes: 0 none, 1 `0f`, 2 `0f 38`.
+    map: u8,
+    opcode: u8,
+    reg: u8,
+    rm: Rm,
+    /// A byte register that needs a REX prefix for itself (SPL, BPL, SIL, DIL).
+    rex: bool,
+}
+
+impl Default for Assembler {
+    fn default() -> Self {
+        Self::new(64 << 10)
+    }
+}
+
+impl Assembler {
+    /// An empty assembler for up to `capacity` bytes.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            bytes: vec![0; capacity.max(2 * LONGEST)].into(),
+            at: 0,
+            overflow: false,
+            labels: Vec::with_capacity(64),
+            near: Vec::with_capacity(64),
+            far: Vec::with_capacity(64),
+        }
+    }
+
+    /// Starts anew.
+    pub fn clear(&mut self) {
+        self.at = 0;
+        self.overflow = false;
+        self.labels.clear();
+        self.near.clear();
+        self.far.clear();
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.at
+    }
+
+    /// Whether there is no code yet.
+    pub fn is_empty(&self) -> bool {
+        self.at == 0
+    }
+
+    /// A place that is not known yet.
+    pub fn label(&mut self) -> Label {
+        self.labels.push(UNBOUND);
+        Label(self.labels.len() as u32 - 1)
+    }
+
+    /// The label is here.
+    pub fn bind(&mut self, label: Label) {
+        self.labels[label.0 as usize] = self.at as u32;
+    }
+
+    /// A new label that is here.
+    pub fn here(&mut self) -> Label {
+        let label = self.label();
+        self.bind(label);
+        label
+    }
+
+    /// Offset of a bound label.
+    pub fn offset_of(&self, label: Label) -> usize {
+        self.labels[label.0 as usize] as usize
+    }
+
+    /// The code for the address `base`, or `None` when it was longer than the capacity.
+    ///
+    /// # Panics
+    /// When a label that is used was never bound, or an outside address is out of reach.
+    pub fn finish(&mut self, base: u64) -> Option<&[u8]> {
+        if self.overflow {
+            return None;
+        }
+        for &(at, label) in &self.near {
+            let target = self.labels[label.0 as usize];
+            assert_ne!(target, UNBOUND, "every label is bound");
+            let displacement = target.wrapping_sub(at + 4);
+            self.bytes[at as usize..][..4].copy_from_slice(&displacement.to_le_bytes());
+        }
+        for &(at, target) in &self.far {
+            let displacement = target.wrapping_sub(base + u64::from(at) + 4) as i64;
+            let displacement = i32::try_from(displacement).expect("invariant: one arena");
+            self.bytes[at as usize..][..4].copy_from_slice(&displacement.to_le_bytes());
+        }
+        Some(&self.bytes[..self.at])
+    }
+
+    #[inline(always)]
+    fn put(&mut self, bytes: [u8; LONGEST], len: usize) {
+        let Some(place) = self.bytes.get_mut(self.at..self.at + LONGEST) else {
+            self.overflow = true;
+            return;
+        };
+        place.copy_from_slice(&bytes);
+        self.at += len;
+    }
+
+    fn put_slice<const N: usize>(&mut self, some: [u8; N]) {
+        let mut bytes = [0; LONGEST];
+        bytes[..N].copy_from_slice(&some);
+        self.put(bytes, N);
+    }
+
+    /// Writes an instruction and a constant of `imm_bytes` bytes.
+    #[inline(always)]
+    fn encode(&mut self, e: Encoding, imm: u32, imm_bytes: usize) {
+        let mut out = [0; LONGEST];
+        let mut n = 0;
+        let mut push = |byte: u8| {
+            out[n & (LONGEST - 1)] = byte;
+            n += 1;
+        };
+        if e.prefix != 0 {
+            push(e.prefix);
+        }
+        let (x, b) = match e.rm {
+            Rm::Reg(rm) => (0, rm >> 3),
+            Rm::Mem(mem) => (
+                mem.index.map_or(0, |(i, _)| i as u8 >> 3),
+                mem.base as u8 >> 3,
+            ),
+        };
+        let rex = u8::from(e.wide) << 3 | (e.reg >> 3) << 2 | x << 1 | b;
+        if rex != 0 || e.rex {
+            push(0x40 | rex);
+        }
+        if e.map != 0 {
+            push(0x0f);
+        }
+        if e.map == 2 {
+            push(0x38);
+        }
+        push(e.opcode);
+        modrm(&mut push, e.reg, e.rm);
+        for k in 0..imm_bytes {
+            push((imm >> (8 * k)) as u8);
+        }
+        self.put(out, n);
+    }
+
+    /// Writes an instruction with a three-byte VEX prefix, map `0f 38` (Intel SDM 2A, 2.3.5).
+    fn encode_vex(&mut self, pp: u8, wide: bool, opcode: u8, reg: u8, vvvv: u8, rm: Rm) {
+        let mut out = [0; LONGEST];
+        let mut n = 0;
+        let mut push = |byte: u8| {
+            out[n & (LONGEST - 1)] = byte;
+            n += 1;
+        };
+        let (x, b) = match rm {
+            Rm::Reg(rm) => (0, rm >> 3),
+            Rm::Mem(mem) => (
+                mem.index.map_or(0, |(i, _)| i as u8 >> 3),
+                mem.base as u8 >> 3,
+            ),
+        };
+        push(0xc4);
+        push((reg >> 3 ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | 2);
+        push(u8::from(wide) << 7 | (vvvv ^ 15) << 3 | pp);
+        push(opcode);
+        modrm(&mut push, reg, rm);
+        self.put(out, n);
+    }
+
+    fn displacement_to(&mut self, label: Label) {
+        self.near.push((self.at as u32 - 4, label));
+    }
+
+    /// Jumps to a label.
+    pub fn jmp(&mut self, to: Label) {
+        self.put_slice([0xe9, 0, 0, 0, 0]);
+        self.displacement_to(to);
+    }
+
+    /// Jumps to a label when the condition holds.
+    pub fn jcc(&mut self, cc: Cc, to: Label) {
+        self.put_slice([0x0f, 0x80 | cc as u8, 0, 0, 0, 0]);
+        self.displacement_to(to);
+    }
+
+    /// Calls a label.
+    pub fn call(&mut self, to: Label) {
+        self.put_slice([0xe8, 0, 0, 0, 0]);
+        self.displacement_to(to);
+    }
+
+    /// Jumps to an address within 2 GiB.
+    pub fn jmp_to(&mut self, to: u64) {
+        self.put_slice([0xe9, 0, 0, 0, 0]);
+        self.far.push((self.at as u32 - 4, to));
+    }
+
+    /// Calls an address within 2 GiB.
+    pub fn call_to(&mut self, to: u64) {
+        self.put_slice([0xe8, 0, 0, 0, 0]);
+        self.far.push((self.at as u32 - 4, to));
+    }
+}
+
+/// ModRM, SIB and displacement (Intel SDM 2A, 2.1.5).
+#[inline(always)]
+fn modrm(push: &mut impl FnMut(u8), reg: u8, rm: Rm) {
+    let reg = (reg & 7) << 3;
+    let mem = match rm {
+        Rm::Reg(rm) => return push(0xc0 | reg | rm & 7),
+        Rm::Mem(mem) => mem,
+    };
+    let base = mem.base as u8 & 7;
+    let short = i8::try_from(mem.disp).is_ok();
+    // Base 5 without displacement means something else.
+    let mode = match (mem.disp, short) {
+        (0, _) if base != 5 => 0x00,
+        (_, true) => 0x40,
+        _ => 0x80,
+    };
+    match mem.index {
+        Some((index, scale)) => {
+            push(mode | reg | 4);
+            push(scale << 6 | (index as u8 & 7) << 3 | base);
+        }
+        // Base 4 needs a SIB byte that says there is no index.
+        None if base == 4 => {
+            push(mode | reg | 4);
+            push(0x24);
+        }
+        None => push(mode | reg | base),
+    }
+    let disp_bytes = [0, 1, 4][usize::from(mode >> 6)];
+    for k in 0..disp_bytes {
+        push((mem.disp >> (8 * k)) as u8);
+    }
+}

@@ -1,0 +1,319 @@
+//! One block: where values are, and which operation goes where.
+
+use vm_engine::tier::{FrameOffsets, Step, Translation};
+use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Type};
+
+use super::stubs::Stubs;
+use super::{FRAME, Pins};
+use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
+
+/// Code out of the way, emitted behind the block.
+pub(crate) enum Cold {
+    /// Leaves for a micro-operation.
+    Leave { from: Label, op: u64 },
+    /// Runs a step and goes on.
+    Step { from: Label, op: u64, back: Label },
+}
+
+/// A block being translated.
+pub(crate) struct Emitter<'a> {
+    pub(crate) asm: &'a mut Assembler,
+    pub(crate) pins: &'a Pins,
+    pub(crate) stubs: &'a Stubs,
+    pub(crate) of: &'a Translation<'a>,
+    pub(crate) cold: Vec<Cold>,
+}
+
+/// Integer widths that native code works in.
+pub(crate) fn width(ty: Type) -> Option<Width> {
+    match ty {
+        Type::I32 => Some(Width::D),
+        Type::I64 => Some(Width::Q),
+        _ => None,
+    }
+}
+
+/// Whether the operation is translated, not run as a step.
+pub(crate) fn is_native(inst: &Inst) -> bool {
+    match inst.attr {
+        Attr::Insn { .. } => return true,
+        Attr::Mem(mem) => {
+            return matches!(inst.op, Op::Load | Op::Store)
+                && mem.size_log2 <= 3
+                && mem.endian == Endian::Little
+                && !matches!(inst.ty, Type::V128 | Type::I128 | Type::F16 | Type::Flags)
+                && inst.ext != Ext::Keep;
+        }
+        _ => {}
+    }
+    if inst.ext == Ext::Keep || inst.ext == Ext::Ones {
+        return false;
+    }
+    match inst.op {
+        Op::Fence => true,
+        Op::Mov => !matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags | Type::F16),
+        Op::ExitIf | Op::RaiseIf => width(inst.ty).is_some(),
+        _ => width(inst.ty).is_some() && super::integer::is_native(inst),
+    }
+}
+
+/// Whether the translation has a slow path that is a step, or leaves for the operation's micro-operations.
+pub(crate) fn has_slow_path(inst: &Inst) -> bool {
+    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf)
+}
+
+/// The host's condition.
+pub(crate) fn condition(cond: Cond) -> Cc {
+    match cond {
+        Cond::Eq => Cc::E,
+        Cond::Ne => Cc::Ne,
+        Cond::LtS => Cc::L,
+        Cond::GeS => Cc::Ge,
+        Cond::LtU => Cc::B,
+        Cond::GeU => Cc::Ae,
+    }
+}
+
+/// The condition with operands exchanged.
+fn mirrored(cc: Cc) -> Cc {
+    match cc {
+        Cc::L => Cc::G,
+        Cc::Ge => Cc::Le,
+        Cc::B => Cc::A,
+        Cc::Ae => Cc::Be,
+        other => other,
+    }
+}
+
+/// Emits the block; gives the offset of the entry behind the instruction count. `None`: not this block.
+pub(crate) fn translate(
+    asm: &mut Assembler,
+    of: &Translation<'_>,
+    pins: &Pins,
+    stubs: &Stubs,
+) -> Option<usize> {
+    let mut emitter = Emitter {
+        asm,
+        pins,
+        stubs,
+        of,
+        cold: Vec::with_capacity(32),
+    };
+    let retired = emitter.frame(FrameOffsets::RETIRED);
+    let insns = i32::try_from(of.block.guest_insns).ok()?;
+    emitter.asm.alu_imm(Alu::Add, Width::Q, retired, insns);
+    let entry = emitter.asm.len();
+    for (inst, step) in of.block.insts.iter().zip(of.steps) {
+        emitter.inst(inst, step)?;
+    }
+    emitter.terminator()?;
+    emitter.finish();
+    Some(entry)
+}
+
+impl Emitter<'_> {
+    /// A word of the frame.
+    pub(crate) fn frame(&self, offset: i32) -> Mem {
+        Mem::new(FRAME, offset - self.pins.bias)
+    }
+
+    /// The host register of a slot, if it has one.
+    pub(crate) fn pin(&self, slot: Slot) -> Option<Reg> {
+        if slot.is_temp() {
+            None
+        } else {
+            self.pins.of_state(slot.index())
+        }
+    }
+
+    /// Where a slot without register is.
+    pub(crate) fn home(&self, slot: Slot) -> Mem {
+        let offset = if slot.is_temp() {
+            i32::from(self.of.temp_offsets[slot.index()])
+        } else {
+            FrameOffsets::STATE + self.of.layout.slots[slot.index()].offset as i32
+        };
+        self.frame(offset)
+    }
+
+    /// Type of a slot.
+    fn type_of(&self, slot: Slot) -> Type {
+        if slot.is_temp() {
+            self.of.block.temps[slot.index()]
+        } else {
+            self.of.layout.slots[slot.index()].ty
+        }
+    }
+
+    /// Register or memory of an operand that is a slot.
+    pub(crate) fn place(&self, slot: Slot) -> Rm {
+        match self.pin(slot) {
+            Some(reg) => reg.into(),
+            None => self.home(slot).into(),
+        }
+    }
+
+    /// The operand in a register: its own, or `scratch`. Keeps flags.
+    pub(crate) fn in_reg(&mut self, operand: Operand, scratch: Reg) -> Reg {
+        if let Operand::Slot(slot) = operand
+            && let Some(reg) = self.pin(slot)
+        {
+            return reg;
+        }
+        self.load(operand, scratch);
+        scratch
+    }
+
+    /// Copies an operand to a register. Keeps flags.
+    pub(crate) fn load(&mut self, operand: Operand, to: Reg) {
+        match operand {
+            Operand::None => self.asm.mov_imm(to, 0),
+            Operand::Imm(value) => self.asm.mov_imm(to, value as u64),
+            Operand::Slot(slot) => {
+                let place = self.place(slot);
+                if place != Rm::from(to) {
+                    self.asm.mov(Width::Q, to, place);
+                }
+            }
+        }
+    }
+
+    /// The register to compute a result in: the destination's unless one of `busy` is still to be read from there.
+    pub(crate) fn target(&self, dst: Slot, busy: &[Operand]) -> Reg {
+        let is_busy = || busy.contains(&Operand::Slot(dst));
+        match self.pin(dst) {
+            Some(reg) if !is_busy() => reg,
+            _ => Reg::Rax,
+        }
+    }
+
+    /// Puts a 64-bit result from a register to its slot.
+    pub(crate) fn put(&mut self, dst: Slot, from: Reg) {
+        match self.pin(dst) {
+            Some(reg) if reg == from => {}
+            Some(reg) => self.asm.mov(Width::Q, reg, from),
+            None => {
+                let home = self.home(dst);
+                self.asm.store(Width::Q, home, from);
+            }
+        }
+    }
+
+    /// Puts a result of the operation's type, which fills `from` with zeros above 32 bits when it is that narrow.
+    pub(crate) fn put_filled(&mut self, inst: &Inst, dst: Slot, from: Reg) {
+        if inst.ty == Type::I32 && inst.ext == Ext::Sign {
+            let to = self.pin(dst).unwrap_or(from);
+            self.asm.movsx(Width::Q, Width::D, to, from);
+            self.put(dst, to);
+        } else {
+            self.put(dst, from);
+        }
+    }
+
+    fn inst(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        if matches!(inst.attr, Attr::Insn { .. }) {
+            return Some(());
+        }
+        if let Some(dst) = inst.dst
+            && self.type_of(dst).slot_bytes() != 8
+        {
+            return self.step(step);
+        }
+        if !is_native(inst) {
+            return self.step(step);
+        }
+        match inst.op {
+            Op::Load => self.memory_load(inst, step),
+            Op::Store => self.memory_store(inst, step),
+            Op::Fence => {
+                self.fence(inst);
+                Some(())
+            }
+            Op::ExitIf => self.exit_if(inst, step),
+            Op::RaiseIf => self.raise_if(inst, step),
+            _ => self.integer(inst),
+        }
+    }
+
+    /// Runs the operation as a step.
+    fn step(&mut self, step: &Step) -> Option<()> {
+        if step.first == 0 {
+            return None;
+        }
+        self.asm.mov_imm(Reg::Rax, step.first);
+        self.asm.call_to(self.stubs.step);
+        Some(())
+    }
+
+    /// Compares for a condition; gives the host's.
+    pub(crate) fn compare(&mut self, cond: Cond, width: Width, a: Operand, b: Operand) -> Cc {
+        let cc = condition(cond);
+        if let (Operand::Imm(_) | Operand::None, Operand::Slot(_)) = (a, b) {
+            self.compare_in_order(width, b, a);
+            return mirrored(cc);
+        }
+        self.compare_in_order(width, a, b);
+        cc
+    }
+
+    fn compare_in_order(&mut self, width: Width, a: Operand, b: Operand) {
+        let constant = match b {
+            Operand::None => Some(0),
+            Operand::Imm(value) if width == Width::D => Some(value as i32),
+            Operand::Imm(value) => i32::try_from(value).ok(),
+            Operand::Slot(_) => None,
+        };
+        match (a, constant) {
+            (Operand::Slot(slot), Some(value)) => match self.pin(slot) {
+                Some(reg) if value == 0 => self.asm.test(width, reg, reg),
+                _ => {
+                    let place = self.place(slot);
+                    self.asm.alu_imm(Alu::Cmp, width, place, value);
+                }
+            },
+            _ => {
+                let left = self.in_reg(a, Reg::Rax);
+                match b {
+                    Operand::Slot(slot) => {
+                        let place = self.place(slot);
+                        self.asm.alu(Alu::Cmp, width, left, place);
+                    }
+                    _ => {
+                        let right = self.in_reg(b, Reg::Rcx);
+                        self.asm.alu(Alu::Cmp, width, left, right);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A place out of the way that leaves for a micro-operation.
+    pub(crate) fn leave_cold(&mut self, op: u64) -> Label {
+        let from = self.asm.label();
+        self.cold.push(Cold::Leave { from, op });
+        from
+    }
+
+    fn finish(&mut self) {
+        for cold in std::mem::take(&mut self.cold) {
+            match cold {
+                Cold::Leave { from, op } => {
+                    self.asm.bind(from);
+                    self.leave(op);
+                }
+                Cold::Step { from, op, back } => {
+                    self.asm.bind(from);
+                    self.asm.mov_imm(Reg::Rax, op);
+                    self.asm.call_to(self.stubs.step);
+                    self.asm.jmp(back);
+                }
+            }
+        }
+    }
+
+    /// Leaves for a micro-operation.
+    pub(crate) fn leave(&mut self, op: u64) {
+        self.asm.mov_imm(Reg::Rax, op);
+        self.asm.jmp_to(self.stubs.leave);
+    }
+}

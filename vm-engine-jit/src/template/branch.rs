@@ -1,0 +1,103 @@
+//! Ways out of a block.
+
+use vm_engine::tier::{FrameOffsets, HEAD_HOST, LINK, MICRO_OP_BYTES, Step};
+use vm_ir::{Attr, Inst, Terminator};
+
+use super::block::{Emitter, width};
+use super::stubs::turn;
+use crate::asm::{Alu, Cc, Mem, Reg, Width};
+
+/// Whether an offset from the page base leaves the page.
+fn is_far(offset: i64) -> bool {
+    !(0..4096).contains(&offset)
+}
+
+impl Emitter<'_> {
+    /// Goes to an offset from the page base: through the link cell within the page, else through the jump cache.
+    /// `otherwise` is the micro-operation to leave for; `undo` instructions of the block have not run.
+    fn go_to(&mut self, offset: i64, cell: u64, otherwise: u64, undo: u16) -> Option<()> {
+        let retired = self.frame(FrameOffsets::RETIRED);
+        let undo = i32::from(undo);
+        if is_far(offset) {
+            let offset = i32::try_from(offset).ok()?;
+            if undo != 0 {
+                self.asm.alu_imm(Alu::Sub, Width::Q, retired, undo);
+            }
+            let base = self.frame(FrameOffsets::PAGE_BASE);
+            self.asm.mov(Width::Q, Reg::Rax, base);
+            self.asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, offset);
+            self.asm.jmp_to(self.stubs.go);
+            return Some(());
+        }
+        let away = self.leave_cold(otherwise);
+        if offset <= self.of.block.key.phys_pc.page_offset() as i64 {
+            turn(self.asm, self.pins, away);
+        }
+        self.asm.mov_rax_from(cell + LINK);
+        self.asm.test(Width::Q, Reg::Rax, Reg::Rax);
+        self.asm.jcc(Cc::E, away);
+        if undo != 0 {
+            self.asm.alu_imm(Alu::Sub, Width::Q, retired, undo);
+        }
+        self.asm.jmp_rm(Mem::new(Reg::Rax, HEAD_HOST));
+        Some(())
+    }
+
+    pub(crate) fn exit_if(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        let Attr::Cond(cond) = inst.attr else {
+            return None;
+        };
+        let [a, b, offset, _] = inst.args;
+        let cc = self.compare(cond, width(inst.ty)?, a, b);
+        let stay = self.asm.label();
+        self.asm.jcc(cc.inverse(), stay);
+        self.go_to(offset.imm()?, step.last, step.first, step.left)?;
+        self.asm.bind(stay);
+        Some(())
+    }
+
+    pub(crate) fn raise_if(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        let Attr::Cond(cond) = inst.attr else {
+            return None;
+        };
+        let cc = self.compare(cond, width(inst.ty)?, inst.args[0], inst.args[1]);
+        let away = self.leave_cold(step.first);
+        self.asm.jcc(cc, away);
+        Some(())
+    }
+
+    pub(crate) fn terminator(&mut self) -> Option<()> {
+        let step = self.of.terminator;
+        match self.of.block.terminator {
+            Terminator::Jump { offset, .. } => self.go_to(offset, step.last, step.first, 0),
+            Terminator::Branch {
+                cond,
+                ty,
+                a,
+                b,
+                taken,
+                fallthrough,
+            } => {
+                let Some(width) = width(ty) else {
+                    self.leave(step.first);
+                    return Some(());
+                };
+                let cc = self.compare(cond, width, a, b);
+                let not_taken = self.asm.label();
+                self.asm.jcc(cc.inverse(), not_taken);
+                self.go_to(taken, step.last - MICRO_OP_BYTES, step.first, 0)?;
+                self.asm.bind(not_taken);
+                self.go_to(fallthrough, step.last, step.first, 0)
+            }
+            Terminator::Indirect { target, .. } => {
+                self.load(target, Reg::Rax);
+                self.asm.jmp_to(self.stubs.go);
+                Some(())
+            }
+            Terminator::Exception { .. } | Terminator::Exit { .. } | Terminator::Dispatch => {
+                self.leave(step.first);
+                Some(())
+            }
+        }
+    }
+}

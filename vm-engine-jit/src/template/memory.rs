@@ -1,0 +1,138 @@
+//! Loads, stores, fences.
+
+use vm_engine::tier::{FrameOffsets, Step, TlbOffsets};
+use vm_ir::{Attr, Ext, Inst, MemAttr, MemOrder, Operand};
+
+use super::block::{Cold, Emitter};
+use crate::asm::{Alu, Label, Mem, Reg, Shift, Width};
+
+fn access_width(mem: MemAttr) -> Width {
+    [Width::B, Width::W, Width::D, Width::Q][usize::from(mem.size_log2 & 3)]
+}
+
+impl Emitter<'_> {
+    /// The guest-virtual address to RAX.
+    fn address(&mut self, inst: &Inst, mem: MemAttr) -> Option<()> {
+        let [base, index, displacement, _] = inst.args;
+        let disp = displacement.imm().unwrap_or(0);
+        let disp = i32::try_from(disp).ok()?;
+        let base = self.in_reg(base, Reg::Rax);
+        match index {
+            Operand::None if disp == 0 => {
+                if base != Reg::Rax {
+                    self.asm.mov(Width::Q, Reg::Rax, base);
+                }
+            }
+            Operand::None => self.asm.lea(Width::Q, Reg::Rax, Mem::new(base, disp)),
+            index => {
+                let index = self.in_reg(index, Reg::Rcx);
+                let at = Mem::indexed(base, index, mem.index_shift & 3, disp);
+                self.asm.lea(Width::Q, Reg::Rax, at);
+            }
+        }
+        Some(())
+    }
+
+    /// The host address to RAX; RCX and RDX are used. Without translation at hand the step runs instead, and goes on
+    /// at the label given back.
+    fn probe(&mut self, mem: MemAttr, tag: i32, step: &Step) -> Option<Label> {
+        if step.first == 0 {
+            return None;
+        }
+        let (slow, back) = (self.asm.label(), self.asm.label());
+        let mask = self.frame(FrameOffsets::TLB_BYTE_MASK);
+        let table = self.frame(FrameOffsets::TLB);
+        let asm = &mut *self.asm;
+        asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
+        let shift = 12 - TlbOffsets::BYTES.trailing_zeros() as u8;
+        asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
+        asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+        asm.alu(Alu::And, Width::Q, Reg::Rcx, mask);
+        // The page, and the bits that tell a misaligned address.
+        asm.alu_imm(
+            Alu::And,
+            Width::Q,
+            Reg::Rdx,
+            -4096 | (mem.bytes() as i32 - 1),
+        );
+        asm.alu(Alu::Add, Width::Q, Reg::Rcx, table);
+        asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
+        asm.jcc(crate::asm::Cc::Ne, slow);
+        asm.alu(
+            Alu::Add,
+            Width::Q,
+            Reg::Rax,
+            Mem::new(Reg::Rcx, TlbOffsets::ADDEND),
+        );
+        self.cold.push(Cold::Step {
+            from: slow,
+            op: step.first,
+            back,
+        });
+        Some(back)
+    }
+
+    pub(crate) fn memory_load(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        let Attr::Mem(mem) = inst.attr else {
+            return None;
+        };
+        self.address(inst, mem)?;
+        let back = self.probe(mem, TlbOffsets::READ, step)?;
+        let from = Mem::new(Reg::Rax, 0);
+        let to = inst.dst.and_then(|dst| self.pin(dst)).unwrap_or(Reg::Rax);
+        let (held, wanted) = (8 << mem.size_log2, inst.ty.bits());
+        let narrow = access_width(mem);
+        let extended = held < wanted;
+        if extended && mem.signed {
+            // Extended to the operation's type; beyond, as `ext` says.
+            let whole = wanted == 64 || inst.ext == Ext::Sign;
+            match (whole, wanted) {
+                (true, _) => self.asm.movsx(Width::Q, narrow, to, from),
+                (false, 32) => self.asm.movsx(Width::D, narrow, to, from),
+                (false, _) => {
+                    self.asm.movsx(Width::D, narrow, to, from);
+                    self.asm.movzx(Width::W, to, to);
+                }
+            }
+        } else if !extended && inst.ext == Ext::Sign && held < 64 {
+            self.asm.movsx(Width::Q, narrow, to, from);
+        } else {
+            self.asm.movzx(narrow, to, from);
+        }
+        if inst.ext == Ext::Ones && wanted < 64 {
+            self.asm.mov_imm(Reg::Rcx, u64::MAX << wanted);
+            self.asm.alu(Alu::Or, Width::Q, to, Reg::Rcx);
+        }
+        if let Some(dst) = inst.dst {
+            self.put(dst, to);
+        }
+        self.asm.bind(back);
+        Some(())
+    }
+
+    pub(crate) fn memory_store(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        let Attr::Mem(mem) = inst.attr else {
+            return None;
+        };
+        self.address(inst, mem)?;
+        let back = self.probe(mem, TlbOffsets::WRITE, step)?;
+        let value = self.in_reg(inst.args[3], Reg::Rdx);
+        self.asm
+            .store(access_width(mem), Mem::new(Reg::Rax, 0), value);
+        if mem.order == MemOrder::SeqCst {
+            self.asm.mfence();
+        }
+        self.asm.bind(back);
+        Some(())
+    }
+
+    /// Everything but an earlier store against a later load is ordered by x86-64 itself.
+    pub(crate) fn fence(&mut self, inst: &Inst) {
+        if let Attr::Fence(set) = inst.attr
+            && set.before_stores
+            && set.after_loads
+        {
+            self.asm.mfence();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The template tier: IR blocks to x86-64 code in one pass.
+
+mod block;
+mod branch;
+mod integer;
+mod memory;
+mod stubs;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use vm_engine::tier::{FrameOffsets, HostCode, Translation, Translator};
+use vm_ir::{Inst, StateLayout, Type};
+use vm_osal::{ExecutableMemory, ExecutableMemoryError};
+
+use crate::arena::{Arena, CHUNK_BYTES, Piece};
+use crate::asm::{Assembler, Reg};
+use stubs::Stubs;
+
+/// The frame's register; it points [`Pins::bias`] bytes into the frame.
+pub(crate) const FRAME: Reg = Reg::Rbp;
+/// Registers that guest state stays in while host code runs, by rank. RAX, RCX and RDX are for single operations.
+pub(crate) const PINNED: [Reg; 11] = [
+    Reg::Rbx,
+    Reg::R12,
+    Reg::R13,
+    Reg::R14,
+    Reg::R15,
+    Reg::Rsi,
+    Reg::Rdi,
+    Reg::R8,
+    Reg::R9,
+    Reg::R10,
+    Reg::R11,
+];
+
+/// Why there is no template tier.
+#[derive(Debug)]
+pub enum TemplateError {
+    /// No executable memory; see there.
+    Memory(ExecutableMemoryError),
+    /// The host's processor lacks instructions that the code uses: run the interpreter.
+    Host(&'static str),
+}
+
+impl std::fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory(error) => error.fmt(f),
+            Self::Host(missing) => {
+                write!(f, "this processor lacks {missing}: run the interpreter")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TemplateError {}
+
+/// Which guest registers are pinned, and where they are in the frame.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    /// For each state slot its host register.
+    of_slot: Vec<Option<Reg>>,
+    /// Pinned registers with their frame offsets.
+    pub(crate) all: Vec<(Reg, i32)>,
+    /// Bytes from the frame to where [`FRAME`] points, so that the first slots have short displacements.
+    pub(crate) bias: i32,
+}
+
+impl Pins {
+    fn new(layout: &StateLayout) -> Self {
+        let first = layout.slots.iter().map(|slot| slot.offset).min();
+        let bias = FrameOffsets::STATE + first.unwrap_or(0) as i32 + 128;
+        let mut of_slot = vec![None; layout.slots.len()];
+        let mut all = Vec::new();
+        for (rank, reg) in PINNED.into_iter().enumerate() {
+            let pinned =
+                |slot: &vm_ir::SlotDecl| usize::from(slot.pin_rank) == rank && slot.ty == Type::I64;
+            if let Some(at) = layout.slots.iter().position(pinned) {
+                of_slot[at] = Some(reg);
+                all.push((reg, FrameOffsets::STATE + layout.slots[at].offset as i32));
+            }
+        }
+        Self { of_slot, all, bias }
+    }
+
+    pub(crate) fn of_state(&self, index: usize) -> Option<Reg> {
+        self.of_slot[index]
+    }
+}
+
+/// The template tier of one machine.
+#[derive(Debug)]
+pub struct Template {
+    arena: Arc<Arena>,
+    pins: Pins,
+    stubs: Stubs,
+    /// Code that all blocks share.
+    _shared: Piece,
+    assemblers: Mutex<Vec<Assembler>>,
+}
+
+impl Template {
+    /// A translator for guests of this layout, whose code takes `code_bytes` bytes at most.
+    ///
+    /// # Errors
+    /// When the host has no executable memory for it, or not the instructions.
+    pub fn new(layout: &'static StateLayout, code_bytes: usize) -> Result<Self, TemplateError> {
+        macro_rules! need {
+            ($($feature:tt)*) => {$(
+                if !std::arch::is_x86_feature_detected!($feature) {
+                    return Err(TemplateError::Host($feature));
+                }
+            )*};
+        }
+        need!("bmi1" "bmi2" "lzcnt" "popcnt");
+        let memory = ExecutableMemory::new(code_bytes.next_multiple_of(CHUNK_BYTES))
+            .map_err(TemplateError::Memory)?;
+        let arena = Arena::new(memory);
+        let pins = Pins::new(layout);
+        let mut asm = Assembler::new(CHUNK_BYTES);
+        let labels = stubs::emit(&mut asm, &pins);
+        let mut shared = arena
+            .allocate(asm.len())
+            .expect("invariant: a fresh arena has room");
+        let base = shared.address();
+        let stubs = labels.at(&asm, base);
+        shared.fill(asm.finish(base).expect("invariant: the stubs are short"));
+        Ok(Self {
+            arena,
+            pins,
+            stubs,
+            _shared: shared,
+            assemblers: Mutex::default(),
+        })
+    }
+}
+
+impl Translator for Template {
+    fn falls_back(&self, inst: &Inst) -> bool {
+        !block::is_native(inst) || block::has_slow_path(inst)
+    }
+
+    fn translate(&self, translation: &Translation<'_>) -> Option<HostCode> {
+        let lock = || {
+            self.assemblers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut asm = lock().pop().unwrap_or_else(|| Assembler::new(CHUNK_BYTES));
+        asm.clear();
+        let code =
+            block::translate(&mut asm, translation, &self.pins, &self.stubs).and_then(|entry| {
+                let mut piece = self.arena.allocate(asm.len())?;
+                let base = piece.address();
+                piece.fill(asm.finish(base)?);
+                Some(HostCode {
+                    entry: base + entry as u64,
+                    chained: base,
+                    bytes: piece.bytes(),
+                    keep: Box::new(piece),
+                })
+            });
+        lock().push(asm);
+        code
+    }
+
+    fn enter(&self) -> u64 {
+        self.stubs.enter
+    }
+
+    fn interpret(&self) -> u64 {
+        self.stubs.interpret
+    }
+}

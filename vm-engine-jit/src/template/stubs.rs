@@ -1,0 +1,151 @@
+//! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
+
+use vm_engine::tier::{
+    FrameOffsets, HEAD_HOST, JumpOffsets, LEAVE_LOOKUP, LINK, MICRO_OP_BYTES, STEP_DONE,
+    run_step_address,
+};
+
+use super::{FRAME, Pins};
+use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Shift, Width};
+
+/// Addresses of the shared code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stubs {
+    /// `extern "sysv64" fn(frame, entry) -> u64`.
+    pub(crate) enter: u64,
+    /// Leaves with what RAX says, pinned registers put back.
+    pub(crate) leave: u64,
+    /// Called: runs the step at RAX with all guest state in the frame; comes back with all of it reloaded.
+    pub(crate) step: u64,
+    /// Goes to the guest address in RAX.
+    pub(crate) go: u64,
+    /// Goes on in the interpreter with the block whose head is in RAX.
+    pub(crate) interpret: u64,
+}
+
+pub(crate) struct Labels([Label; 5]);
+
+impl Labels {
+    pub(crate) fn at(&self, asm: &Assembler, base: u64) -> Stubs {
+        let [enter, leave, step, go, interpret] =
+            self.0.map(|label| base + asm.offset_of(label) as u64);
+        Stubs {
+            enter,
+            leave,
+            step,
+            go,
+            interpret,
+        }
+    }
+}
+
+/// Registers that the caller of host code wants back (System V ABI, 3.2.1).
+const SAVED: [Reg; 6] = [Reg::Rbp, Reg::Rbx, Reg::R12, Reg::R13, Reg::R14, Reg::R15];
+
+fn spill(asm: &mut Assembler, pins: &Pins) {
+    for &(reg, offset) in &pins.all {
+        asm.store(Width::Q, Mem::new(FRAME, offset - pins.bias), reg);
+    }
+}
+
+fn reload(asm: &mut Assembler, pins: &Pins) {
+    for &(reg, offset) in &pins.all {
+        asm.mov(Width::Q, reg, Mem::new(FRAME, offset - pins.bias));
+    }
+}
+
+/// Emits all of it.
+pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let enter = asm.here();
+    for reg in SAVED {
+        asm.push(reg);
+    }
+    // Six registers and the return address: one more word aligns the stack.
+    asm.alu_imm(Alu::Sub, Width::Q, Reg::Rsp, 8);
+    asm.mov(Width::Q, Reg::Rax, Reg::Rsi);
+    asm.lea(Width::Q, FRAME, Mem::new(Reg::Rdi, pins.bias));
+    reload(asm, pins);
+    asm.jmp_rm(Reg::Rax);
+
+    let leave = asm.here();
+    spill(asm, pins);
+    let out = asm.here();
+    asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
+    for reg in SAVED.into_iter().rev() {
+        asm.pop(reg);
+    }
+    asm.ret();
+
+    let step = asm.here();
+    let not_done = asm.label();
+    spill(asm, pins);
+    asm.lea(Width::Q, Reg::Rdi, Mem::new(FRAME, -pins.bias));
+    asm.mov(Width::Q, Reg::Rsi, Reg::Rax);
+    asm.alu_imm(Alu::Sub, Width::Q, Reg::Rsp, 8);
+    asm.mov_imm(Reg::Rax, run_step_address());
+    asm.call_rm(Reg::Rax);
+    asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
+    asm.alu_imm(Alu::Cmp, Width::Q, Reg::Rax, STEP_DONE as i32);
+    asm.jcc(Cc::Ne, not_done);
+    reload(asm, pins);
+    asm.ret();
+    // The interpreter has left: nothing in registers counts any more, nor does the way back.
+    asm.bind(not_done);
+    asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
+    asm.jmp(out);
+
+    let go = asm.here();
+    let unknown = asm.label();
+    asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, 1);
+    asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, 13);
+    asm.alu(Alu::Xor, Width::D, Reg::Rcx, Reg::Rdx);
+    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, JumpOffsets::LINES as i32 - 1);
+    let shift = JumpOffsets::BYTES.trailing_zeros() as u8;
+    asm.shift_imm(Shift::Shl, Width::D, Reg::Rcx, shift);
+    asm.alu(
+        Alu::Add,
+        Width::Q,
+        Reg::Rcx,
+        frame(FrameOffsets::JUMP_CACHE),
+    );
+    asm.alu(
+        Alu::Cmp,
+        Width::Q,
+        Reg::Rax,
+        Mem::new(Reg::Rcx, JumpOffsets::PC),
+    );
+    asm.jcc(Cc::Ne, unknown);
+    asm.mov(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, JumpOffsets::CONTEXT));
+    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, frame(FrameOffsets::CONTEXT));
+    asm.jcc(Cc::Ne, unknown);
+    turn(asm, pins, unknown);
+    asm.alu_imm(Alu::And, Width::Q, Reg::Rax, -4096);
+    asm.store(Width::Q, frame(FrameOffsets::PAGE_BASE), Reg::Rax);
+    asm.mov(Width::Q, Reg::Rax, Mem::new(Reg::Rcx, JumpOffsets::CODE));
+    asm.jmp_rm(Mem::new(Reg::Rax, HEAD_HOST));
+    asm.bind(unknown);
+    asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rax);
+    asm.mov_imm(Reg::Rax, LEAVE_LOOKUP);
+    asm.jmp(leave);
+
+    let interpret = asm.here();
+    asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rax, LINK as i32));
+    asm.alu_to_mem(Alu::Add, Width::Q, frame(FrameOffsets::RETIRED), Reg::Rcx);
+    asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, MICRO_OP_BYTES as i32);
+    asm.jmp(leave);
+
+    Labels([enter, leave, step, go, interpret])
+}
+
+/// Goes to `away` when the run loop must get a turn. Changes RDX.
+pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    asm.dec(Width::Q, frame(FrameOffsets::BUDGET));
+    asm.jcc(Cc::S, away);
+    asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::EXIT_FLAG));
+    asm.alu_imm(Alu::Cmp, Width::D, Mem::new(Reg::Rdx, 0), 0);
+    asm.jcc(Cc::Ne, away);
+}

@@ -1,0 +1,202 @@
+//! The border to a second tier: a translator that makes host code of blocks.
+//!
+//! A translated block still is an array of micro-operations behind a head, so that lookup, links, invalidation and
+//! reclamation know nothing of host code. Its first operation enters the host code; the others are what host code
+//! falls back to: an operation that the translator does not know, or the slow path of one that it does, is a *step*,
+//! which the interpreter runs by itself ([`run_step_address`]). Host code leaves by giving back the micro-operation to go
+//! on with, which must not have taken effect yet, or the reason for leaving.
+//!
+//! Host code of one block goes on in another one's by the host address in its head, without coming back here.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::mem::offset_of;
+
+use vm_frontend::CommonState;
+use vm_ir::{Block, Inst, StateLayout};
+use vm_mem::TlbEntry;
+
+use crate::frame::{FrameHead, JUMP_LINES, JumpEntry, STATE_OFFSET};
+use crate::microop::{Leave, MicroOp};
+
+/// Makes host code.
+pub trait Translator: Send + Sync {
+    /// Whether host code for this operation may want to have it run as a step.
+    fn falls_back(&self, inst: &Inst) -> bool;
+
+    /// Host code for a block, or `None` when the block is to be interpreted.
+    fn translate(&self, translation: &Translation<'_>) -> Option<HostCode>;
+
+    /// Address of `extern "sysv64" fn(frame, entry: u64) -> u64`, which runs host code from [`HostCode::entry`] on and
+    /// gives back the address of the micro-operation to go on with or a `LEAVE_` constant.
+    fn enter(&self) -> u64;
+
+    /// Host address where host code enters a block that has none: RAX (on x86-64) is its head.
+    fn interpret(&self) -> u64;
+}
+
+/// What a translator gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Translation<'a> {
+    /// The block.
+    pub block: &'a Block,
+    /// Layout of the guest's state.
+    pub layout: &'static StateLayout,
+    /// Bytes from the frame to each temporary.
+    pub temp_offsets: &'a [u16],
+    /// For each operation, its step; all zero where [`Translator::falls_back`] said no.
+    pub steps: &'a [Step],
+    /// The micro-operations of the terminator. Those of a branch end in two link cells, taken and not.
+    pub terminator: Step,
+}
+
+/// Addresses of the micro-operations of one operation of a block.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step {
+    /// The first.
+    pub first: u64,
+    /// The last, which is the link cell of an `exit_if` or a jump.
+    pub last: u64,
+    /// What leaving at the last takes back from the instructions retired.
+    pub left: u16,
+}
+
+/// Host code of one block.
+pub struct HostCode {
+    /// Where it starts for the interpreter, which has counted the block's instructions.
+    pub entry: u64,
+    /// Where it starts for other host code, which has not.
+    pub chained: u64,
+    /// Host bytes it takes.
+    pub bytes: usize,
+    /// Dropped when no virtual CPU can be in the code any more.
+    pub keep: Box<dyn Any + Send + Sync>,
+}
+
+/// Why host code leaves, instead of a micro-operation's address: no code known for `pc`.
+pub const LEAVE_LOOKUP: u64 = Leave::Lookup as u64;
+/// What a step gives when host code is to go on behind it. Everything else is to be given back.
+pub const STEP_DONE: u64 = Leave::Resume as u64;
+
+/// Bytes of a micro-operation.
+pub const MICRO_OP_BYTES: u64 = size_of::<MicroOp>() as u64;
+/// Bytes from a link cell to the head's address in it (zero: not linked), and from a head to its instruction count.
+pub const LINK: u64 = offset_of!(MicroOp, imm) as u64;
+/// Bytes from a head to its host address.
+pub const HEAD_HOST: i32 = offset_of!(MicroOp, d) as i32;
+
+/// Bytes from the frame to what host code uses of it.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameOffsets;
+
+#[allow(missing_docs)]
+impl FrameOffsets {
+    /// Pointer to the 32-bit exit flag.
+    pub const EXIT_FLAG: i32 = offset_of!(FrameHead, exit_flag) as i32;
+    /// Pointer to the TLB table.
+    pub const TLB: i32 = offset_of!(FrameHead, tlb) as i32;
+    /// Mask of the page number times [`TlbOffsets::BYTES`].
+    pub const TLB_BYTE_MASK: i32 = offset_of!(FrameHead, tlb_byte_mask) as i32;
+    /// Pointer to the jump cache.
+    pub const JUMP_CACHE: i32 = offset_of!(FrameHead, jump_cache) as i32;
+    /// What jump cache lines must say.
+    pub const CONTEXT: i32 = offset_of!(FrameHead, context) as i32;
+    /// Signed count of backward jumps left.
+    pub const BUDGET: i32 = offset_of!(FrameHead, budget) as i32;
+    /// The guest's state.
+    pub const STATE: i32 = STATE_OFFSET as i32;
+    pub const PAGE_BASE: i32 = (STATE_OFFSET + offset_of!(CommonState, page_base)) as i32;
+    pub const PC: i32 = (STATE_OFFSET + offset_of!(CommonState, pc)) as i32;
+    pub const RETIRED: i32 = (STATE_OFFSET + offset_of!(CommonState, retired)) as i32;
+}
+
+/// Layout of TLB entries.
+#[derive(Clone, Copy, Debug)]
+pub struct TlbOffsets;
+
+#[allow(missing_docs)]
+impl TlbOffsets {
+    pub const BYTES: u64 = size_of::<TlbEntry>() as u64;
+    pub const READ: i32 = offset_of!(TlbEntry, read) as i32;
+    pub const WRITE: i32 = offset_of!(TlbEntry, write) as i32;
+    pub const ADDEND: i32 = offset_of!(TlbEntry, addend) as i32;
+}
+
+/// Layout of the jump cache. The line of an address is `(pc >> 1 ^ pc >> 13) % LINES`.
+#[derive(Clone, Copy, Debug)]
+pub struct JumpOffsets;
+
+#[allow(missing_docs)]
+impl JumpOffsets {
+    pub const LINES: u64 = JUMP_LINES as u64;
+    pub const BYTES: u64 = size_of::<JumpEntry>() as u64;
+    pub const PC: i32 = offset_of!(JumpEntry, pc) as i32;
+    pub const CONTEXT: i32 = offset_of!(JumpEntry, context) as i32;
+    /// The head's address.
+    pub const CODE: i32 = offset_of!(JumpEntry, code) as i32;
+}
+
+/// Address of `extern "sysv64" fn(frame, first: u64) -> u64`, which runs a step from its first micro-operation on.
+pub fn run_step_address() -> u64 {
+    run_step as *const () as u64
+}
+
+unsafe extern "sysv64" fn run_step(f: *mut FrameHead, first: *const MicroOp) -> u64 {
+    // SAFETY: host code passes the frame that it was entered with and a micro-operation of its own block.
+    unsafe { ((*first).handler)(f, first) as u64 }
+}
+
+/// Behind a step: goes back to the host code.
+pub(crate) unsafe fn resume_host(_: *mut FrameHead, _: *const MicroOp) -> Leave {
+    Leave::Resume
+}
+
+const REASONS: [Leave; 6] = [
+    Leave::Attention,
+    Leave::Link,
+    Leave::Lookup,
+    Leave::Exit,
+    Leave::Exception,
+    Leave::Breakpoint,
+];
+
+/// Runs host code from the address in `d` to `c` on; `imm` is [`Translator::enter`].
+pub(crate) unsafe fn enter_host(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: `translate` filled this operation with what the translator promised; the code lives as long as the block.
+    unsafe {
+        let enter: unsafe extern "sysv64" fn(*mut FrameHead, u64) -> u64 =
+            std::mem::transmute((*op).imm() as usize);
+        let entry = (&raw const (*op).d).cast::<u64>().read();
+        let next = enter(f, entry);
+        if next < REASONS.len() as u64 {
+            return REASONS[next as usize];
+        }
+        let next: *const MicroOp = std::ptr::with_exposed_provenance(next as usize);
+        ((*next).handler)(f, next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_at_their_numbers() {
+        for (number, reason) in REASONS.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+        }
+        assert_eq!(STEP_DONE as usize, REASONS.len());
+    }
+
+    #[test]
+    fn host_address_of_a_head_reads_back_whole() {
+        let mut op = MicroOp::new(enter_host);
+        op.set_host(0x1234_5678_9abc_def0);
+        // SAFETY: the four fields are eight aligned bytes in a row.
+        let read = unsafe { (&raw const op.d).cast::<u64>().read() };
+        assert_eq!(read, 0x1234_5678_9abc_def0);
+        assert_eq!(HEAD_HOST % 8, 0);
+        assert_eq!(MICRO_OP_BYTES, 32);
+    }
+}
