@@ -428,7 +428,6 @@ impl<'a> Predecoder<'a> {
             let fill = Inst {
                 op: Op::Mov,
                 ty,
-                ext,
                 args: [
                     Operand::Slot(self.held),
                     Operand::None,
