@@ -9,7 +9,7 @@ const DISK: &[&str] = &[
 ];
 
 #[test]
-#[ignore = "until vm-cli boots a kernel"]
+#[ignore = "slow: cargo nextest run -p vm-tests --run-ignored only -E 'binary(grub)'"]
 fn grub_disk_reaches_a_login_and_powers_off() {
     let Some(cache) = guests_or_skip(DISK) else {
         return;
@@ -20,7 +20,7 @@ fn grub_disk_reaches_a_login_and_powers_off() {
         ..Launch::riscv64_disk(&cache, disk)
     };
     let mut guest = Guest::start(&launch, &cache);
-    guest.wait_for("OpenSBI", limit(30));
+    guest.wait_for("OpenSBI", limit(60));
     guest.wait_for("U-Boot", limit(60));
     guest.wait_for("GNU GRUB", limit(120));
     guest.wait_for("Booting Linux Kernel", limit(120));

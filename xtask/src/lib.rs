@@ -4,7 +4,7 @@
 //! What it is: [`guests`] fetches unmodified Debian kernels, firmware and programs into the cache and
 //! assembles initramfs archives and disk images from them; [`bench`] compares this VM's speed with
 //! QEMU's; [`lint`] checks the house rules;
-//! [`test`] runs all tests.
+//! [`test`] runs all tests, [`soak`] a long one.
 //!
 //! What it refuses to do: contain product code, change anything outside the repository's `target` and
 //! `.cache` directories, or need root.
@@ -21,6 +21,7 @@ use std::path::PathBuf;
 pub mod bench;
 pub mod guests;
 pub mod lint;
+pub mod soak;
 pub mod test;
 
 /// The root directory of the repository: the one that cargo runs this process for, or else the one that

@@ -21,6 +21,8 @@ enum Task {
     Lint,
     /// Fetch the guests, build vm-cli and run every test
     Test(xtask::test::Arguments),
+    /// Run a four-CPU guest for half an hour and look for stalls
+    Soak(xtask::soak::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => xtask::bench::run(&arguments).map_err(|e| e.to_string()),
         Task::Lint => xtask::lint::run(&xtask::repository()).map_err(|e| e.to_string()),
         Task::Test(arguments) => xtask::test::run(&arguments).map_err(|e| e.to_string()),
+        Task::Soak(arguments) => xtask::soak::run(&arguments).map_err(|e| e.to_string()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -66,7 +66,8 @@ pub(crate) fn release_directory() -> Result<PathBuf, Error> {
     Ok(metadata.target_directory.as_std_path().join("release"))
 }
 
-fn cargo_command(words: &[&str]) -> Command {
+/// The cargo that runs this, to be run in this repository.
+pub(crate) fn cargo_command(words: &[&str]) -> Command {
     let program = std::env::var_os("CARGO");
     let mut command = Command::new(program.as_deref().unwrap_or(OsStr::new("cargo")));
     command.args(words).current_dir(crate::repository());
