@@ -341,6 +341,10 @@ impl BlockCache {
     }
 }
 
+#[expect(
+    clippy::vec_box,
+    reason = "virtual CPUs may be reading the blocks where they are"
+)]
 struct Retired(#[expect(dead_code, reason = "kept only to be dropped")] Vec<Box<CachedBlock>>);
 
 // SAFETY: retired blocks are only dropped; their atomic pointers may be dropped by any thread, and the addresses of
