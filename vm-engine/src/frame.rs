@@ -13,8 +13,8 @@ use crate::microop::MicroOp;
 
 /// Words for the temporaries of one block.
 pub(crate) const TEMP_WORDS: usize = 1024;
-/// Words that hold constants for operations without an immediate form.
-pub(crate) const SCRATCH_WORDS: usize = 6;
+/// Words that hold constants for operations without an immediate form; the last two take results that nobody wants.
+pub(crate) const SCRATCH_WORDS: usize = 7;
 
 /// One line of a virtual CPU's jump cache: where the code of a virtual address is.
 #[derive(Clone, Copy)]
@@ -53,6 +53,8 @@ pub(crate) struct SlowPaths {
     /// Resolves an aligned address for an atomic operation: host address in `value[0]`, guest-physical in
     /// `value[1]`; or, where there is no RAM, false.
     pub(crate) resolve: unsafe fn(*mut FrameHead, addr: u64, size_log2: u8, write: bool) -> bool,
+    /// Checks that `1 << size_log2` bytes at any address can be written.
+    pub(crate) probe: unsafe fn(*mut FrameHead, addr: u64, size_log2: u8) -> bool,
     /// Tells that resolved memory of a page without write tag was written.
     pub(crate) wrote: unsafe fn(*mut FrameHead, phys: u64, bytes: u64),
     /// Calls helper number `op.aux` with [`FrameHead::args`].

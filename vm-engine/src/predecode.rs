@@ -64,7 +64,7 @@ struct Predecoder<'a> {
 }
 
 /// The scratch word that takes results nobody wants.
-const SINK: usize = SCRATCH_WORDS - 1;
+const SINK: usize = SCRATCH_WORDS - 2;
 
 /// Turns a block into code. `breakpoint` has the debugger asked before its first instruction.
 ///
@@ -414,9 +414,11 @@ impl<'a> Predecoder<'a> {
             && self.needs_two_steps(inst, mem, dst)
         {
             // The fault comes first, then the filling of the destination.
-            let ty = match inst.op {
-                Op::StoreConditional => Type::I8,
-                _ => inst.ty,
+            let (ty, ext) = match inst.op {
+                Op::StoreConditional => (Type::I8, Ext::Zero),
+                _ if inst.ty.bits() <= 64 => (inst.ty, inst.ext),
+                _ if mem.signed => (Type::I64, Ext::Sign),
+                _ => (Type::I64, Ext::Zero),
             };
             let held = Inst {
                 dst: Some(self.held),
@@ -428,6 +430,7 @@ impl<'a> Predecoder<'a> {
             let fill = Inst {
                 op: Op::Mov,
                 ty,
+                ext,
                 args: [
                     Operand::Slot(self.held),
                     Operand::None,
@@ -462,10 +465,10 @@ impl<'a> Predecoder<'a> {
             }
             Op::Store => {
                 let handler = memory::store_handler(mem.size_log2, index);
-                (handler, 0, self.operand(value))
+                (handler, 0, self.stored(value, mem.size_log2))
             }
             Op::ProbeWrite => (
-                memory::probe_write as Handler,
+                memory::probe_handler(mem.must_align),
                 u16::from(mem.size_log2),
                 ZERO_OFFSET,
             ),
@@ -486,8 +489,11 @@ impl<'a> Predecoder<'a> {
     fn needs_two_steps(&self, inst: &Inst, mem: MemAttr, dst: Slot) -> bool {
         let narrow_sign =
             mem.signed && is_extended(inst, mem) && inst.ty != Type::I64 && inst.ext == Ext::Zero;
-        let beyond = self.is_wide(dst) && inst.ty.bits() <= 64;
-        narrow_sign || beyond || matches!(inst.ext, Ext::Ones | Ext::Keep)
+        let narrow = inst.ty.bits() <= 64 || mem.size_log2 < 4;
+        let beyond = self.is_wide(dst) && (narrow || inst.op == Op::StoreConditional);
+        let partial = narrow_sign || matches!(inst.ext, Ext::Ones | Ext::Keep);
+        // Zero or one fills whatever it goes to.
+        beyond || partial && inst.op != Op::StoreConditional
     }
 
     fn fence(&mut self, set: FenceSet) {

@@ -21,6 +21,7 @@ impl<G: Guest> For<G> {
         load: load::<G>,
         store: store::<G>,
         resolve: resolve::<G>,
+        probe: probe::<G>,
         wrote: wrote::<G>,
         call: call::<G>,
         stops_at: stops_at::<G>,
@@ -73,6 +74,15 @@ unsafe fn resolve<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8, write: 
         let result = owner::<G>(f)
             .resolve(addr, size_log2, write)
             .map(|place| (*f).value = place);
+        outcome(f, result)
+    }
+}
+
+unsafe fn probe<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let addr = GuestVirtAddr(addr);
+        let result = owner::<G>(f).reach_all(addr, 1 << size_log2, Access::Write);
         outcome(f, result)
     }
 }

@@ -182,11 +182,52 @@ unsafe fn store_conditional<const SIZE: u8>(f: *mut FrameHead, op: *const MicroO
         let common = common(f);
         let reserved = std::mem::replace(&mut (*common).reservation_addr, NO_RESERVATION);
         let mut failed = 1;
-        if reserved == place.phys {
-            let old = (*common).reservation_value[0];
+        let old = (*common).reservation_value[0];
+        // What was reserved in another size does not match, unless it happens to.
+        if reserved == place.phys && old == unsigned::<SIZE>(old) {
             let held = access::compare_exchange(place.host, SIZE, old, *word(f, (*op).b));
             failed = u64::from(held != old);
             wrote::<SIZE>(f, &place);
+        }
+        *word(f, (*op).d) = failed;
+        next!(f, op)
+    }
+}
+
+/// Loads 16 bytes from the address in slot `a` and reserves them.
+unsafe fn load_reserved_16(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let Some(place) = place::<4>(f, *word(f, (*op).a), false) else {
+            return leave_faulted(f, op);
+        };
+        // Halves of different stores are as good as lost: the conditional store compares both.
+        let value = [access::load(place.host, 3), access::load(place.host + 8, 3)];
+        let common = common(f);
+        (*common).reservation_addr = place.phys;
+        (*common).reservation_value = value;
+        let to = word(f, (*op).d);
+        *to = value[0];
+        *to.add(1) = value[1];
+        next!(f, op)
+    }
+}
+
+/// [`store_conditional`] of 16 bytes.
+unsafe fn store_conditional_16(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let Some(place) = place::<4>(f, *word(f, (*op).a), true) else {
+            return leave_faulted(f, op);
+        };
+        let common = common(f);
+        let reserved = std::mem::replace(&mut (*common).reservation_addr, NO_RESERVATION);
+        let mut failed = 1;
+        if reserved == place.phys {
+            let (old, new) = ((*common).reservation_value, word(f, (*op).b));
+            let held = access::compare_exchange_16(place.host, old, [*new, *new.add(1)]);
+            failed = u64::from(held != old);
+            wrote::<4>(f, &place);
         }
         *word(f, (*op).d) = failed;
         next!(f, op)
@@ -222,11 +263,13 @@ pub(crate) fn atomic_handler(op: Op, size_log2: u8) -> Option<Handler> {
         (Op::LoadReserved, 0) => load_reserved::<0>,
         (Op::LoadReserved, 1) => load_reserved::<1>,
         (Op::LoadReserved, 2) => load_reserved::<2>,
-        (Op::LoadReserved, _) => load_reserved::<3>,
+        (Op::LoadReserved, 3) => load_reserved::<3>,
+        (Op::LoadReserved, _) => load_reserved_16,
         (Op::StoreConditional, 0) => store_conditional::<0>,
         (Op::StoreConditional, 1) => store_conditional::<1>,
         (Op::StoreConditional, 2) => store_conditional::<2>,
-        (Op::StoreConditional, _) => store_conditional::<3>,
+        (Op::StoreConditional, 3) => store_conditional::<3>,
+        (Op::StoreConditional, _) => store_conditional_16,
         _ => return None,
     })
 }

@@ -36,19 +36,8 @@ unsafe fn read(f: *mut FrameHead, offset: u16, words: usize) -> Value {
     value
 }
 
-/// Words of the destination: those of its slot where the layout tells, so that a scalar fills a whole vector register.
-fn destination_words<G: Guest>(inst: &Inst) -> usize {
-    match inst.dst {
-        None => 0,
-        Some(slot) if !slot.is_temp() => {
-            G::layout().slots[slot.index()].ty.slot_bytes() as usize / 8
-        }
-        Some(_) => eval::result_words(inst),
-    }
-}
-
 /// Runs the operation: `imm` is the exposed address of its [`Inst`], which lives as long as the code; slots are at `d`,
-/// `a`, `b`, `c` and `aux`.
+/// `a`, `b`, `c` and the low half of `aux`, whose high half is the words of the destination.
 pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
     // SAFETY: predecoding exposed the address of an instruction that the block's code owns, and took the offsets from
     // the slots of that instruction; the verifier holds operands to slots at least as large as the words read.
@@ -60,7 +49,8 @@ pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
             Operand::Imm(value) => eval::constant(value),
             Operand::Slot(_) => read(f, offsets[n], eval::operand_words(inst, n)),
         });
-        let words = destination_words::<G>(inst);
+        // Operations that come here from a handler of their own say nothing: they fill one word.
+        let words = ((*op).aux as usize >> 16).max(1);
         let dst_old = read(f, (*op).d, words);
         let common = common(f);
         let mut fp = FpControl {

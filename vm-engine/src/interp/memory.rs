@@ -172,14 +172,29 @@ unsafe fn store_16<const INDEX: bool>(f: *mut FrameHead, op: *const MicroOp) -> 
 }
 
 /// Checks that `1 << d` bytes at slot `a` plus slot `c` shifted plus constant can be written.
-pub(crate) unsafe fn probe_write(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+unsafe fn probe_write<const ALIGNED: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: the slow path checks everything.
     unsafe {
         let addr = base_index(f, op);
-        if !((*f).slow.resolve)(f, addr, (*op).d as u8, true) {
+        let size = (*op).d as u8;
+        let reached = if ALIGNED {
+            ((*f).slow.resolve)(f, addr, size, true)
+        } else {
+            ((*f).slow.probe)(f, addr, size)
+        };
+        if !reached {
             return leave_faulted(f, op);
         }
         next!(f, op)
+    }
+}
+
+/// Handler of a check for writing.
+pub(crate) fn probe_handler(must_align: bool) -> Handler {
+    if must_align {
+        probe_write::<true>
+    } else {
+        probe_write::<false>
     }
 }
 
