@@ -3,13 +3,13 @@
 #![allow(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use vm_core::{Alarm, GuestVirtAddr, VcpuId};
 use vm_frontend::{Access, Exception, FlushScope, Guest, Request, SysEnv};
 use vm_ir::HelperId;
 
 use super::Vcpu;
+use crate::shared::NO_DEADLINE;
 
 impl<G: Guest> Vcpu<G> {
     pub(crate) fn call_helper(
@@ -112,15 +112,10 @@ impl<G: Guest> SysEnv<G::State> for Env<'_, G> {
 impl<G: Guest> Vcpu<G> {
     /// Raises interrupt line `line` from `deadline` ticks on; until then, and when disarmed, it is low.
     pub fn set_timer(&mut self, line: u32, deadline: Option<u64>) {
-        let ticks = deadline.unwrap_or(u64::MAX);
-        let bit = 1_u64 << (line & 63);
-        let cell = &self.shared.deadlines[line as usize & 63];
-        cell.store(ticks, Ordering::SeqCst);
-        if ticks <= self.engine.time() {
-            self.shared.set_lines(bit, 0);
+        let ticks = deadline.unwrap_or(NO_DEADLINE);
+        if self.shared.set_deadline(line, ticks, self.engine.time()) {
             return;
         }
-        self.shared.set_lines(0, bit);
         let ns = ticks.checked_mul(self.engine.ns_per_tick);
         self.alarm(line).arm(ns);
     }
@@ -132,11 +127,7 @@ impl<G: Guest> Vcpu<G> {
         let (shared, clock) = (self.shared.clone(), self.engine.clock.clone());
         let ns_per_tick = self.engine.ns_per_tick;
         let fire = move || {
-            // The deadline may have moved on while this alarm was on its way.
-            let deadline = shared.deadlines[line as usize & 63].load(Ordering::SeqCst);
-            if deadline <= clock.now_ns() / ns_per_tick {
-                shared.set_lines(1 << (line & 63), 0);
-            }
+            shared.alarm_fired(line, clock.now_ns() / ns_per_tick);
         };
         let alarm = self.engine.alarms.alarm(Box::new(fire));
         self.alarms.push((line, alarm.clone()));

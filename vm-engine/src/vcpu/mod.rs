@@ -173,12 +173,13 @@ impl<G: Guest> Vcpu<G> {
     pub fn reset(&mut self, spec: InstanceSpec) {
         let state = G::new_state(&self.engine.config, spec);
         *self.state_mut() = state;
-        for (line, alarm) in &self.alarms {
+        for (_, alarm) in &self.alarms {
             alarm.arm(None);
-            self.shared.deadlines[*line as usize].store(u64::MAX, Ordering::SeqCst);
-            self.shared.set_lines(0, 1 << line);
         }
-        self.shared.set_lines(0, u64::MAX);
+        self.shared.clear_deadlines();
+        self.requests.clear();
+        self.watch_hit = None;
+        self.resume_at = None;
         self.flush(FlushScope {
             page: None,
             asid: None,
@@ -221,7 +222,8 @@ impl<G: Guest> Vcpu<G> {
 
     fn run_loop(&mut self) -> VmExit {
         loop {
-            if self.shared.exit_flag.load(Ordering::Relaxed) != 0 {
+            // After `set_running`: a broadcast that found this virtual CPU at rest has set the flag before.
+            if self.shared.exit_flag.load(Ordering::SeqCst) != 0 {
                 self.shared.exit_flag.store(0, Ordering::SeqCst);
                 self.serve_remote();
                 self.stale = true;

@@ -88,6 +88,7 @@ impl DebugTarget for Debugger {
     }
 
     fn resume(&self, how: &[Resume]) {
+        let how = &how[..how.len().min(self.vcpus.len())];
         // Others that are at a breakpoint have yet to stop there: only one stop is reported at a time.
         let reported = self.shared.lock().stop;
         if let Some(StopCause::Breakpoint(vcpu)) = reported
@@ -96,18 +97,21 @@ impl DebugTarget for Debugger {
             self.vcpu(vcpu).start_past_breakpoint();
         }
         let mut control = self.shared.lock();
-        if control.event.is_some_and(is_end) {
+        if control.event.is_some_and(is_end) || control.order == Order::Quit {
             return;
         }
         control.stop = None;
-        control.parked = 0;
-        for (number, how) in how.iter().enumerate().take(self.vcpus.len()) {
-            control.resume[number] = *how;
-            if *how == Resume::Stay {
-                control.parked |= 1 << number;
+        control.resume[..how.len()].copy_from_slice(how);
+        // While the machine resets, it goes on by itself when it has.
+        if control.event.is_none() {
+            control.parked = 0;
+            for (number, how) in how.iter().enumerate() {
+                if *how == Resume::Stay {
+                    control.parked |= 1 << number;
+                }
             }
+            control.order = Order::Run;
         }
-        control.order = Order::Run;
         drop(control);
         self.shared.notify();
     }

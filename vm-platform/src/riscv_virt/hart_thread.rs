@@ -33,28 +33,19 @@ pub(super) struct HartThread {
 impl HartThread {
     pub(super) fn new(shared: Arc<Shared>, vcpu: Arc<Mutex<Vcpu<Riscv>>>) -> Self {
         let hart = locked(&vcpu).id();
-        let mut thread = Self {
+        power_on(&shared, &vcpu);
+        let started = shared.starts(hart);
+        Self {
             shared,
             hart,
             vcpu,
             generation: 0,
-            started: false,
-        };
-        thread.power_on();
-        thread
+            started,
+        }
     }
 
     pub(super) fn id(&self) -> VcpuId {
         self.hart
-    }
-
-    fn power_on(&mut self) {
-        let spec = self.shared.spec(self.hart);
-        let mut vcpu = locked(&self.vcpu);
-        vcpu.reset(spec);
-        vcpu.shared().set_lines(0, 1 << line::SUPERVISOR_SOFTWARE);
-        self.shared.set_start(vcpu.state_mut(), self.hart);
-        self.started = self.shared.starts(self.hart);
     }
 
     /// Runs until the machine is taken apart.
@@ -134,7 +125,7 @@ impl HartThread {
         drop(control);
         if generation != self.generation {
             self.generation = generation;
-            self.power_on();
+            self.started = self.shared.starts(self.hart);
         }
         Some(how)
     }
@@ -219,6 +210,15 @@ impl HartThread {
             }),
         }
     }
+}
+
+/// Puts a hart that is halted into its state after power-on.
+pub(super) fn power_on(shared: &Shared, vcpu: &Mutex<Vcpu<Riscv>>) {
+    let mut vcpu = locked(vcpu);
+    let hart = vcpu.id();
+    vcpu.reset(shared.spec(hart));
+    vcpu.shared().set_lines(0, 1 << line::SUPERVISOR_SOFTWARE);
+    shared.set_start(vcpu.state_mut(), hart);
 }
 
 fn locked(vcpu: &Mutex<Vcpu<Riscv>>) -> MutexGuard<'_, Vcpu<Riscv>> {

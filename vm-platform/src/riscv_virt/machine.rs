@@ -36,7 +36,7 @@ use vm_osal::{HostClock, TimerThread};
 
 use super::debug::Debugger;
 use super::fdt::{self, FdtConfig, FdtError, MmuType};
-use super::hart_thread::HartThread;
+use super::hart_thread::{HartThread, power_on};
 use super::layout::{self, Region};
 use super::panic_watch::PanicWatch;
 
@@ -196,7 +196,7 @@ pub(super) struct Control {
     pub(super) resume: Vec<Resume>,
     /// Why a debugger stopped the machine, while it has.
     pub(super) stop: Option<StopCause>,
-    /// Counts resets; a hart thread that sees it change starts its hart anew.
+    /// Counts resets; a hart thread that sees it change knows that its hart is as after power-on.
     pub(super) generation: u64,
     /// Why the machine is to be reset or ended.
     pub(super) event: Option<Event>,
@@ -647,9 +647,6 @@ impl Machine {
                 while !self.shared.all_parked(&control) && control.order != Order::Run {
                     control = self.shared.wait(control);
                 }
-                if control.event == Some(Event::Reset) {
-                    control.event = None;
-                }
                 if control.event.is_none() && control.stop.is_none() {
                     control.parked = 0;
                     control.order = Order::Run;
@@ -694,7 +691,15 @@ impl Machine {
         self.shared.engine.memory().clear()?;
         self.load()?;
         self.shared.panic_watch.reset();
-        self.shared.lock().generation += 1;
+        // All before any runs: one that is late must not lose what the first ones send it.
+        for vcpu in &self.vcpus {
+            power_on(&self.shared, vcpu);
+        }
+        let mut control = self.shared.lock();
+        control.generation += 1;
+        if control.event == Some(Event::Reset) {
+            control.event = None;
+        }
         Ok(())
     }
 }
