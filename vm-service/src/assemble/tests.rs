@@ -3,7 +3,7 @@ use vm_core::config::{ByteSize, MacAddress};
 
 fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
     let null = SerialLine::open(&vm_core::config::SerialConfig::Null)?;
-    Assembly::of(config, &null, None, false)
+    Assembly::of(config, &null, None, false, None)
 }
 
 /// A program of one instruction that `--bios none` takes.
