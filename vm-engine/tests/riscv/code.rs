@@ -351,23 +351,22 @@ fn virtual_cpus_that_rewrite_one_page_run_their_own_functions() {
         words
     };
     let (first, second) = (program(OTHER), program(OTHER + 0x40));
-    let engine = engine(&[
-        (BASE, &first),
-        (BASE + 0x1000, &second),
-        (OTHER, &returning(0)),
-        (OTHER + 0x40, &returning(0)),
-    ]);
-    let mut a = machine::vcpu(&engine, 0, BASE, TRAP);
-    let mut b = machine::vcpu(&engine, 1, BASE + 0x1000, TRAP);
-    thread::scope(|scope| {
-        scope.spawn(|| machine::run_to_call(&mut b));
-        machine::run_to_call(&mut a);
-    });
-    assert_eq!(
-        (a.state().x[20], b.state().x[20]),
-        (0, 0),
-        "rounds that ran stale code"
-    );
+    for _ in 0..10 {
+        let engine = engine(&[
+            (BASE, &first),
+            (BASE + 0x1000, &second),
+            (OTHER, &returning(0)),
+            (OTHER + 0x40, &returning(0)),
+        ]);
+        let mut a = machine::vcpu(&engine, 0, BASE, TRAP);
+        let mut b = machine::vcpu(&engine, 1, BASE + 0x1000, TRAP);
+        thread::scope(|scope| {
+            scope.spawn(|| machine::run_to_call(&mut b));
+            machine::run_to_call(&mut a);
+        });
+        let stale = (a.state().x[20], b.state().x[20]);
+        assert_eq!(stale, (0, 0), "rounds that ran stale code");
+    }
 }
 
 /// Loads through the TLB see what another mapping of the page holds.
