@@ -128,4 +128,6 @@ pub trait DebugTarget: Send + Sync {
 pub trait ExecTrace: Send + Sync {
     /// The instruction at `pc` is about to be executed; `registers` are the general registers by number.
     fn instruction(&self, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]);
+    /// The machine has ended: what is buffered must reach its place now.
+    fn end(&self);
 }

@@ -61,6 +61,10 @@ impl ExecTrace for TextTrace {
             .unwrap_or_else(PoisonError::into_inner)
             .write_all(text.as_bytes());
     }
+
+    fn end(&self) {
+        let _ = self.out.lock().unwrap_or_else(PoisonError::into_inner).flush();
+    }
 }
 
 #[cfg(test)]
