@@ -57,6 +57,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             code_budget_bytes: 48 << 20,
             trace: None,
         })?;
+        if std::env::var("ACCEL").is_ok_and(|accel| accel == "jit") {
+            machine.translate()?;
+        }
         let stop = machine.stopper();
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_secs(4));

@@ -61,6 +61,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         code_budget_bytes: 48 << 20,
         trace: None,
     })?;
+    if std::env::var("ACCEL").is_ok_and(|accel| accel == "jit") {
+        machine.translate()?;
+    }
     println!("{:?}", machine.run()?);
     for (name, value) in machine.debugger().statistics(VcpuId(0)) {
         println!("{name:>28}: {value}");

@@ -27,10 +27,11 @@ use vm_device::virtio::net::VirtioNet;
 use vm_device::virtio::{EmptySlot, VirtioDevice, VirtioMmio, VirtioPci};
 use vm_device::{Bus, BusError};
 use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
-use vm_frontend::InstanceSpec;
+use vm_engine_jit::{Template, TemplateError};
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_frontend::riscv::state::HartState;
 use vm_frontend::riscv::sys::Riscv;
+use vm_frontend::{Guest, InstanceSpec};
 use vm_mem::{GuestMemory, MemoryError};
 use vm_osal::{HostClock, TimerThread};
 
@@ -214,6 +215,7 @@ pub(super) enum Event {
 /// What hart threads and devices share.
 pub(super) struct Shared {
     pub(super) engine: Arc<Engine<Riscv>>,
+    code_budget_bytes: usize,
     pub(super) sbi: Option<Sbi>,
     pub(super) plan: BootPlan,
     control: Mutex<Control>,
@@ -397,6 +399,7 @@ impl Machine {
         let panic_watch = Arc::new(PanicWatch::new(config.serial));
         let shared = Arc::new(Shared {
             engine: engine.clone(),
+            code_budget_bytes: config.code_budget_bytes,
             sbi: config.builtin_sbi.then(|| Sbi::new(config.cpus, VcpuId(0))),
             plan,
             control: Mutex::new(Control {
@@ -613,6 +616,17 @@ impl Machine {
     /// The device tree that the guest got.
     pub fn device_tree(&self) -> &[u8] {
         &self.device_tree
+    }
+
+    /// Has guest code translated to host code instead of interpreted. Call it before the first `run`.
+    ///
+    /// # Errors
+    /// When the host's processor or its rules for executable memory do not allow it; the machine interprets then.
+    pub fn translate(&self) -> Result<(), TemplateError> {
+        let bytes = self.shared.code_budget_bytes;
+        let template = Template::new(Riscv::layout(), bytes)?;
+        self.shared.engine.set_translator(Arc::new(template));
+        Ok(())
     }
 
     /// Ends the machine from another thread; `run` returns [`Outcome::Stopped`].
