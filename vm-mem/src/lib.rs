@@ -19,4 +19,6 @@ pub mod walk;
 pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
 pub use phys::PhysMemory;
 pub use ram::{GuestMemory, GuestRamMap, MemoryError, RamRange};
-pub use tlb::{MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill, TlbStats, tag_of};
+pub use tlb::{
+    LargePages, MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill, TlbStats, tag_of,
+};

@@ -77,8 +77,35 @@ struct Table {
     entries: Box<[TlbEntry]>,
     used: usize,
     sparse_flushes: u32,
-    /// Page numbers `lo..=hi` of each half of the address space that came from guest pages above 4 KiB.
-    large: [Option<(u64, u64)>; 2],
+    large: LargePages,
+}
+
+/// Page numbers `lo..=hi` of each half of the address space that came from guest pages above 4 KiB. A flush of one
+/// address in such a page is a flush of all of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LargePages([Option<(u64, u64)>; 2]);
+
+impl LargePages {
+    /// Notes the guest page of `page_bytes` bytes around an address, if it is above 4 KiB.
+    pub fn note(&mut self, addr: GuestVirtAddr, page_bytes: u64) {
+        if page_bytes <= PAGE_BYTES {
+            return;
+        }
+        let number = addr.page_number();
+        let first = number & !((page_bytes >> PAGE_SHIFT) - 1);
+        let last = first + (page_bytes >> PAGE_SHIFT) - 1;
+        let range = &mut self.0[half(number)];
+        *range = Some(match *range {
+            Some((lo, hi)) => (lo.min(first), hi.max(last)),
+            None => (first, last),
+        });
+    }
+
+    /// Whether the address may lie in one of those noted.
+    pub fn may_hold(&self, addr: GuestVirtAddr) -> bool {
+        let number = addr.page_number();
+        self.0[half(number)].is_some_and(|(lo, hi)| (lo..=hi).contains(&number))
+    }
 }
 
 impl Table {
@@ -89,7 +116,7 @@ impl Table {
                 .collect(),
             used: 0,
             sparse_flushes: 0,
-            large: [None; 2],
+            large: LargePages::default(),
         }
     }
 
@@ -107,7 +134,7 @@ impl Table {
         }
         let (used, size) = (self.used, self.entries.len());
         self.used = 0;
-        self.large = [None; 2];
+        self.large = LargePages::default();
         if used * 10 > size * 7 && size < MAX_ENTRIES {
             return Some(size * 2);
         }
@@ -303,16 +330,7 @@ impl Tlb {
         if fill.write && !still_writable() {
             entry.write.store(NO_TAG, Ordering::SeqCst);
         }
-        if fill.page_bytes > PAGE_BYTES {
-            let number = fill.addr.page_number();
-            let first = number & !((fill.page_bytes >> PAGE_SHIFT) - 1);
-            let last = first + (fill.page_bytes >> PAGE_SHIFT) - 1;
-            let range = &mut table.large[half(number)];
-            *range = Some(match *range {
-                Some((lo, hi)) => (lo.min(first), hi.max(last)),
-                None => (first, last),
-            });
-        }
+        table.large.note(fill.addr, fill.page_bytes);
         drop(spaces);
         self.count([1, 0, 0, 0, 0]);
     }
@@ -346,7 +364,6 @@ impl Tlb {
     /// that the generations must move on as well.
     pub fn flush_page(&self, addr: GuestVirtAddr, asid: Option<u32>, code: bool) {
         let mut spaces = self.lock();
-        let number = addr.page_number();
         for space in spaces
             .iter_mut()
             .filter(|space| asid.is_none_or(|asid| space.asid == asid))
@@ -355,8 +372,7 @@ impl Tlb {
                 space.generation = self.fresh_generation();
             }
             for table in space.tables.iter_mut().flatten() {
-                let large = table.large[half(number)];
-                if large.is_some_and(|(lo, hi)| (lo..=hi).contains(&number)) {
+                if table.large.may_hold(addr) {
                     let _ = table.flush();
                     continue;
                 }
@@ -500,6 +516,18 @@ mod tests {
         }
         tlb.flush_all(None);
         assert_eq!(tlb.enter(1, 0).table.mask, 2 * MIN_ENTRIES as u64 - 1);
+    }
+
+    #[test]
+    fn large_pages_hold_every_address_of_theirs() {
+        let mut large = LargePages::default();
+        large.note(GuestVirtAddr(0x1000), 0x1000);
+        assert!(!large.may_hold(GuestVirtAddr(0x1000)));
+        large.note(GuestVirtAddr(0x40_5000), 0x20_0000);
+        assert!(large.may_hold(GuestVirtAddr(0x40_0000)));
+        assert!(large.may_hold(GuestVirtAddr(0x5f_ffff)));
+        assert!(!large.may_hold(GuestVirtAddr(0x60_0000)));
+        assert!(!large.may_hold(GuestVirtAddr(0xffff_ffff_c040_0000)));
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl<G: Guest> Vcpu<G> {
         }
         let number = addr.page_number();
         self.fetched_pages[(number >> 6) as usize & 63] |= 1 << (number & 63);
+        self.fetched_large.note(addr, mapping.page_bytes);
         if mapping.cacheable {
             self.fetch[line] = FetchLine {
                 page,

@@ -75,6 +75,8 @@ pub struct Vcpu<G: Guest> {
     mode: Mode,
     /// Hashed page numbers that code was fetched from since the last whole flush.
     fetched_pages: [u64; 64],
+    /// Pages above 4 KiB that code was fetched from since then.
+    fetched_large: vm_mem::LargePages,
     /// The state may have changed in ways that the frame's copies do not show.
     stale: bool,
     requests: Vec<Request>,
@@ -131,6 +133,7 @@ impl<G: Guest> Vcpu<G> {
             next_context: 1,
             mode: Mode::default(),
             fetched_pages: [0; 64],
+            fetched_large: vm_mem::LargePages::default(),
             stale: true,
             requests: Vec::new(),
             alarms: Vec::new(),
@@ -488,12 +491,14 @@ impl<G: Guest> Vcpu<G> {
                 tlb.flush_all(scope.asid);
                 if scope.asid.is_none() {
                     self.fetched_pages = [0; 64];
+                    self.fetched_large = vm_mem::LargePages::default();
                 }
             }
             Some(page) => {
                 let number = page.page_number();
                 let fetched = self.fetched_pages[(number >> 6) as usize & 63] & 1 << (number & 63);
-                tlb.flush_page(page, scope.asid, fetched != 0);
+                let code = fetched != 0 || self.fetched_large.may_hold(page);
+                tlb.flush_page(page, scope.asid, code);
             }
         }
         self.stale = true;
