@@ -669,7 +669,12 @@ impl Machine {
             self.shared.notify();
             let event = self.wait_for_event();
             match event {
-                Event::End(outcome) => return Ok(outcome),
+                Event::End(outcome) => {
+                    if let Some(trace) = &self.shared.trace {
+                        trace.end();
+                    }
+                    return Ok(outcome);
+                }
                 Event::Reset => self.reset()?,
             }
         }
