@@ -63,7 +63,11 @@ impl ExecTrace for TextTrace {
     }
 
     fn end(&self) {
-        let _ = self.out.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        let _ = self
+            .out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .flush();
     }
 }
 
