@@ -230,7 +230,7 @@ fn unknown_names_suggest_the_nearest() {
         folder.refuses(&["run", "--kernel", kernel, option, value], USAGE, &[words]);
     }
     folder.refuses(&["run", "--kernal", kernel], USAGE, &["--kernel"]);
-    folder.refuses(&["rnu"], USAGE, &["run"]);
+    folder.refuses(&["runn"], USAGE, &["run"]);
 }
 
 #[test]
