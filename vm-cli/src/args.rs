@@ -206,7 +206,10 @@ pub(crate) struct MachineArgs {
     )]
     pub(crate) memory: Option<ByteSize>,
 
-    /// What runs the guest's instructions: auto (default) or interp
+    /// What runs the guest's instructions: auto (default), jit or interp
+    ///
+    /// jit translates guest code to host code; interp interprets it. auto translates where the host allows it, and says
+    /// why where it does not.
     #[arg(
         long,
         value_name = "ACCEL",
@@ -214,6 +217,17 @@ pub(crate) struct MachineArgs {
         help_heading = "Machine"
     )]
     pub(crate) accel: Option<Accel>,
+
+    /// Host memory for translated code, as 64M or 1G [default: 64M]
+    ///
+    /// When it is used up, all translated code is thrown away and made anew as it is run.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "VM_CLI_CODE_CACHE",
+        help_heading = "Machine"
+    )]
+    pub(crate) code_cache: Option<ByteSize>,
 
     /// Add a disk (may be repeated); the guest finds them as /dev/vda, /dev/vdb, ...
     ///
@@ -276,6 +290,14 @@ pub(crate) struct MachineArgs {
         help_heading = "Debugging"
     )]
     pub(crate) gdb: Option<String>,
+
+    /// When the machine ends, print what the engine did: instructions per tier, TLB, translation, helper calls
+    #[arg(long, help_heading = "Debugging")]
+    pub(crate) stats: bool,
+
+    /// Write /tmp/perf-PID.map, by which Linux's perf names translated guest code
+    #[arg(long, help_heading = "Debugging")]
+    pub(crate) perf_map: bool,
 
     /// When a bare program ends, write its test signature, a 32-bit hexadecimal word a line
     ///

@@ -30,6 +30,7 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let gdb = config.gdb.as_deref().map(GdbServer::bind).transpose()?;
     let kernel = config.kernel.clone();
     let trace = config.trace.clone();
+    let stats = config.stats;
     let mut builder = Vm::builder().start_paused(gdb.is_some()).config(config);
     if let Some(file) = trace {
         builder = builder.trace(trace_to(&file, kernel.clone())?);
@@ -74,12 +75,18 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
         }
     }
     let outcome = vm.run();
+    let statistics = stats.then(|| vm.statistics().to_vec());
     drop(vm);
     let failure = screen.and_then(|screen| {
         screen.finish();
         screen.failure()
     });
     drop(raw);
+    for (vcpu, counts) in statistics.iter().flatten().enumerate() {
+        for (name, count) in counts {
+            eprintln!("vm-cli: CPU {vcpu}: {name}: {count}");
+        }
+    }
     let outcome = outcome?;
     if let Some(signal) = *ended_by.lock().unwrap_or_else(PoisonError::into_inner) {
         return Ok(Exit::of_signal(signal));

@@ -38,6 +38,9 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.rng, &args.rng);
     set(&mut config.virtio, &args.virtio);
     set(&mut config.accel, &args.accel);
+    set(&mut config.code_cache, &args.code_cache);
+    config.stats |= args.stats;
+    config.perf_map |= args.perf_map;
     set_some(&mut config.gdb, &args.gdb);
     set_some(&mut config.dump_signature, &args.dump_signature);
     set_some(&mut config.trace, &args.trace);

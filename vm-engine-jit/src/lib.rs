@@ -12,6 +12,7 @@
 
 mod arena;
 pub mod asm;
+mod perf_map;
 mod template;
 
 pub use template::{Template, TemplateError};

@@ -15,19 +15,32 @@ pub struct AccelChoice {
 }
 
 impl AccelChoice {
-    /// Chooses for a guest on this host.
-    pub fn of(wanted: Accel, guest: GuestArch) -> Self {
+    /// Chooses for a guest on this host. `translate` makes the machine translate, or says why it cannot; then the
+    /// interpreter runs the guest.
+    pub fn of<E: fmt::Display>(
+        wanted: Accel,
+        guest: GuestArch,
+        translate: impl FnOnce() -> Result<(), E>,
+    ) -> Self {
         let host = std::env::consts::ARCH;
-        let reason = match wanted {
-            Accel::Interp => None,
-            Accel::Auto if host == guest.name() => {
-                Some("hardware acceleration is not built in".to_owned())
-            }
-            Accel::Auto => Some(format!("a {host} host has no hardware for {guest} guests")),
-        };
-        Self {
+        let interpreter = |reason| Self {
             engine: "interpreter",
             reason,
+        };
+        if wanted == Accel::Interp {
+            return interpreter(None);
+        }
+        if let Err(error) = translate() {
+            return interpreter(Some(format!("cannot translate to host code: {error}")));
+        }
+        let reason = match wanted {
+            Accel::Auto if host == guest.name() => "hardware acceleration is not built in".into(),
+            Accel::Auto => format!("a {host} host has no hardware for {guest} guests"),
+            Accel::Jit | Accel::Interp => String::new(),
+        };
+        Self {
+            engine: "translator",
+            reason: Some(reason).filter(|reason| !reason.is_empty()),
         }
     }
 }
@@ -46,11 +59,28 @@ impl fmt::Display for AccelChoice {
 mod tests {
     use super::*;
 
+    fn choice(wanted: Accel, host_refuses: bool) -> String {
+        let translate = || match host_refuses {
+            true => Err("no executable memory"),
+            false => Ok(()),
+        };
+        AccelChoice::of(wanted, GuestArch::Riscv64, translate).to_string()
+    }
+
     #[test]
-    fn choice_auto_gives_a_reason_and_interp_none() {
-        let auto = AccelChoice::of(Accel::Auto, GuestArch::Riscv64).to_string();
-        assert!(auto.starts_with("interpreter ("), "{auto}");
-        let asked = AccelChoice::of(Accel::Interp, GuestArch::Riscv64).to_string();
-        assert_eq!(asked, "interpreter");
+    fn choice_auto_gives_a_reason_and_others_none() {
+        let auto = choice(Accel::Auto, false);
+        assert!(auto.starts_with("translator ("), "{auto}");
+        assert_eq!(choice(Accel::Jit, false), "translator");
+        assert_eq!(choice(Accel::Interp, true), "interpreter");
+    }
+
+    #[test]
+    fn choice_falls_back_to_the_interpreter_and_says_why() {
+        for wanted in [Accel::Auto, Accel::Jit] {
+            let said = choice(wanted, true);
+            assert!(said.starts_with("interpreter ("), "{said}");
+            assert!(said.contains("no executable memory"), "{said}");
+        }
     }
 }

@@ -18,8 +18,6 @@ use crate::VmError;
 use crate::serial::SerialLine;
 use crate::signature::Signature;
 
-/// Host bytes that translated code may take.
-const CODE_BUDGET_BYTES: usize = 48 << 20;
 /// CPUs that the machine has room for.
 const MOST_CPUS: u32 = 8;
 /// The first card's hardware address; further ones count up. The prefix is the one that virtual cards use.
@@ -74,7 +72,7 @@ impl Assembly {
             },
             no_reboot: config.no_reboot,
             start_paused,
-            code_budget_bytes: CODE_BUDGET_BYTES,
+            code_budget_bytes: config.code_cache.bytes() as usize,
             trace,
         };
         Ok(Self {

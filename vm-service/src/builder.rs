@@ -54,6 +54,8 @@ settings! {
     no_reboot: no_reboot, bool;
     /// What runs the guest's instructions.
     accel: accel, Accel;
+    /// Host memory for translated code.
+    code_cache: code_cache, ByteSize;
 }
 
 impl VmBuilder {

@@ -146,7 +146,7 @@ hostname = "g"
             ("cpus = \"two\"", "1:8: ", "invalid type"),
             ("\n\nmemroy = \"1G\"", "3:1: ", "did you mean `memory`?"),
             ("memory = \"1X\"", "1:10: ", "needs a unit"),
-            ("accel = \"kvm\"", "1:9: ", "use auto or interp"),
+            ("accel = \"kvm\"", "1:9: ", "use auto, jit or interp"),
             ("arch = \"riscv\"", "1:8: ", "did you mean `riscv64`?"),
             (
                 "[[disk]]\nfile = \"d\"\nsnapshto = true",

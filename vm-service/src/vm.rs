@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use vm_core::DebugTarget;
 use vm_core::config::SerialConfig;
+use vm_core::{DebugTarget, VcpuId};
 use vm_device::net::nat::Nat;
 use vm_platform::riscv_virt::machine::{Machine, Outcome};
 
@@ -21,6 +21,7 @@ pub struct Vm {
     nats: Vec<Arc<Nat>>,
     signature: Option<Signature>,
     accel: AccelChoice,
+    statistics: Vec<Vec<(&'static str, u64)>>,
     handle: VmHandle,
 }
 
@@ -97,6 +98,9 @@ impl Vm {
             builder.trace.clone(),
         )?;
         let machine = Machine::new(assembly.machine)?;
+        let accel = AccelChoice::of(config.accel, config.arch, || {
+            machine.translate(config.perf_map)
+        });
         let serial_input = SerialInput::new(machine.serial_input());
         let console_input = machine.console_input().map(SerialInput::new);
         serial.start_input(serial_input.clone());
@@ -118,7 +122,8 @@ impl Vm {
             lines,
             nats: assembly.nats,
             signature: assembly.signature,
-            accel: AccelChoice::of(config.accel, config.arch),
+            accel,
+            statistics: Vec::new(),
             handle,
         })
     }
@@ -126,6 +131,11 @@ impl Vm {
     /// What other threads act on the machine through.
     pub fn handle(&self) -> VmHandle {
         self.handle.clone()
+    }
+
+    /// What the engine did for each virtual CPU until the guest ended, as names and counts.
+    pub fn statistics(&self) -> &[Vec<(&'static str, u64)>] {
+        &self.statistics
     }
 
     /// What runs the guest, and why.
@@ -148,6 +158,10 @@ impl Vm {
         }
         let machine = self.machine.as_mut().ok_or(VmError::AlreadyRan)?;
         let outcome = machine.run();
+        let debugger = machine.debugger();
+        self.statistics = (0..debugger.vcpus())
+            .map(|vcpu| debugger.statistics(VcpuId(vcpu)))
+            .collect();
         let ended = self.handle.lifecycle.advance(State::Running, State::Ended);
         debug_assert!(ended, "invariant: only run ends a machine");
         let signature = match (&outcome, &self.signature) {

@@ -57,6 +57,11 @@ fn every_option_wins_over_the_file() {
         (&["--rng", "off"], |c| c.rng = false),
         (&["--virtio", "mmio"], |c| c.virtio = VirtioTransport::Mmio),
         (&["--accel", "interp"], |c| c.accel = Accel::Interp),
+        (&["--code-cache", "32M"], |c| {
+            c.code_cache = ByteSize::mib(32)
+        }),
+        (&["--stats"], |c| c.stats = true),
+        (&["--perf-map"], |c| c.perf_map = true),
         (&["--gdb", "[::1]:9"], |c| c.gdb = Some("[::1]:9".into())),
         (&["--gdb"], |c| c.gdb = Some("127.0.0.1:1234".into())),
         (&["--no-reboot"], |c| c.no_reboot = true),

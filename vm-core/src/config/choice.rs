@@ -36,6 +36,8 @@ pub enum Accel {
     Auto,
     /// The interpreter.
     Interp,
+    /// Guest code translated to host code.
+    Jit,
 }
 
 impl FromStr for Accel {
@@ -45,13 +47,14 @@ impl FromStr for Accel {
         match text {
             "auto" => Ok(Self::Auto),
             "interp" => Ok(Self::Interp),
-            "jit" | "kvm" | "hvf" | "whp" | "tcg" => Err(ConfigError::NotBuilt(format!(
-                "this program has no accelerator '{text}': use auto or interp"
+            "jit" => Ok(Self::Jit),
+            "kvm" | "hvf" | "whp" | "tcg" => Err(ConfigError::NotBuilt(format!(
+                "this program has no accelerator '{text}': use auto, jit or interp"
             ))),
             other => Err(ConfigError::unknown(
                 "accelerator",
                 other,
-                &["auto", "interp"],
+                &["auto", "jit", "interp"],
             )),
         }
     }
@@ -62,6 +65,7 @@ impl fmt::Display for Accel {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Interp => "interp",
+            Self::Jit => "jit",
         })
     }
 }

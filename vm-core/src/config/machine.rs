@@ -47,6 +47,12 @@ pub struct VmConfig {
     pub no_reboot: bool,
     /// What runs the guest's instructions.
     pub accel: Accel,
+    /// Host memory for translated code.
+    pub code_cache: ByteSize,
+    /// Whether what the engine did is reported at the end.
+    pub stats: bool,
+    /// Whether translated code is listed for Linux's `perf`.
+    pub perf_map: bool,
     /// Where to wait for a debugger, as `ADDRESS:PORT`; the guest starts when it says so.
     pub gdb: Option<String>,
     /// File that gets the test signature of a bare program when it ends.
@@ -74,6 +80,9 @@ impl Default for VmConfig {
             virtio: VirtioTransport::default(),
             no_reboot: false,
             accel: Accel::default(),
+            code_cache: ByteSize::mib(64),
+            stats: false,
+            perf_map: false,
             gdb: None,
             dump_signature: None,
             trace: None,

@@ -93,7 +93,7 @@ fn words_round_trip() {
     for text in ["pci", "mmio"] {
         assert_eq!(text.parse::<VirtioTransport>().unwrap().to_string(), text);
     }
-    for text in ["auto", "interp"] {
+    for text in ["auto", "interp", "jit"] {
         assert_eq!(text.parse::<Accel>().unwrap().to_string(), text);
     }
 }
@@ -103,7 +103,7 @@ fn words_unknown_name_the_nearest() {
     assert!(message::<SerialConfig>("stdoi").contains("did you mean 'stdio'?"));
     assert!(message::<SerialConfig>("file:").contains("no path"));
     assert!(message::<VirtioTransport>("pcie").contains("did you mean 'pci'?"));
-    assert!(message::<Accel>("kvm").contains("use auto or interp"));
+    assert!(message::<Accel>("kvm").contains("use auto, jit or interp"));
     assert!(message::<Accel>("intrep").contains("did you mean 'interp'?"));
 }
 

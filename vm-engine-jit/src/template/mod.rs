@@ -14,6 +14,7 @@ use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
 use crate::asm::{Assembler, Reg};
+use crate::perf_map::PerfMap;
 use stubs::Stubs;
 
 /// The frame's register; it points [`Pins::bias`] bytes into the frame.
@@ -40,6 +41,8 @@ pub enum TemplateError {
     Memory(ExecutableMemoryError),
     /// The host's processor lacks instructions that the code uses: run the interpreter.
     Host(&'static str),
+    /// The list for `perf` cannot be written.
+    PerfMap(std::io::Error),
 }
 
 impl std::fmt::Display for TemplateError {
@@ -47,8 +50,9 @@ impl std::fmt::Display for TemplateError {
         match self {
             Self::Memory(error) => error.fmt(f),
             Self::Host(missing) => {
-                write!(f, "this processor lacks {missing}: run the interpreter")
+                write!(f, "this processor lacks {missing}")
             }
+            Self::PerfMap(error) => write!(f, "cannot write the list for perf: {error}"),
         }
     }
 }
@@ -95,8 +99,9 @@ pub struct Template {
     pins: Pins,
     stubs: Stubs,
     /// Code that all blocks share.
-    _shared: Piece,
+    shared: Piece,
     assemblers: Mutex<Vec<Assembler>>,
+    perf_map: Option<PerfMap>,
 }
 
 impl Template {
@@ -129,9 +134,22 @@ impl Template {
             arena,
             pins,
             stubs,
-            _shared: shared,
+            shared,
             assemblers: Mutex::default(),
+            perf_map: None,
         })
+    }
+
+    /// Lists all code translated from now on where Linux's `perf` looks for it: blocks are named by the
+    /// guest-physical address that they were made from.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn write_perf_map(&mut self) -> Result<(), TemplateError> {
+        let map = PerfMap::create().map_err(TemplateError::PerfMap)?;
+        map.note(self.shared.address(), self.shared.bytes(), "shared");
+        self.perf_map = Some(map);
+        Ok(())
     }
 }
 
@@ -153,6 +171,11 @@ impl Translator for Template {
                 let mut piece = self.arena.allocate(asm.len())?;
                 let base = piece.address();
                 piece.fill(asm.finish(base)?);
+                if let Some(map) = &self.perf_map {
+                    let key = translation.block.key;
+                    let name = format!("guest_{:x}_{:x}", key.phys_pc.raw(), key.mode.0);
+                    map.note(base, piece.bytes(), &name);
+                }
                 Some(HostCode {
                     entry: base + entry as u64,
                     chained: base,

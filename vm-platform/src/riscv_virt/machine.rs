@@ -618,13 +618,17 @@ impl Machine {
         &self.device_tree
     }
 
-    /// Has guest code translated to host code instead of interpreted. Call it before the first `run`.
+    /// Has guest code translated to host code instead of interpreted, and with `perf_map` listed for Linux's `perf`.
+    /// Call it before the first `run`.
     ///
     /// # Errors
     /// When the host's processor or its rules for executable memory do not allow it; the machine interprets then.
-    pub fn translate(&self) -> Result<(), TemplateError> {
+    pub fn translate(&self, perf_map: bool) -> Result<(), TemplateError> {
         let bytes = self.shared.code_budget_bytes;
-        let template = Template::new(Riscv::layout(), bytes)?;
+        let mut template = Template::new(Riscv::layout(), bytes)?;
+        if perf_map {
+            template.write_perf_map()?;
+        }
         self.shared.engine.set_translator(Arc::new(template));
         Ok(())
     }
