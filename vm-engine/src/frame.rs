@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 use vm_frontend::{CommonState, Exception};
 use vm_ir::ExceptionCode;
-use vm_mem::TlbEntry;
+use vm_mem::{NO_TAG, TlbEntry};
 
 use crate::microop::MicroOp;
 
@@ -80,8 +80,8 @@ pub(crate) struct FrameHead {
     pub(crate) jump_cache: *mut JumpEntry,
     /// What current code addresses mean: address space generation and mode.
     pub(crate) context: u64,
-    /// Blocks until the run loop gets a turn.
-    pub(crate) budget: i64,
+    /// Instructions retired from which on the run loop must get a turn.
+    pub(crate) limit: u64,
     /// The link cell that a block left through, to be filled.
     pub(crate) link_site: *const MicroOp,
     /// Slow paths of the guest ISA.
@@ -100,6 +100,38 @@ pub(crate) struct FrameHead {
     pub(crate) scratch: [u64; SCRATCH_WORDS],
     /// Counters for statistics.
     pub(crate) counters: Counters,
+    /// Recent translations of host code.
+    pub(crate) recent: Recent,
+}
+
+/// Lines of [`Recent`].
+pub(crate) const RECENT: usize = 32;
+
+/// Copies of TLB entries, each of the page that host code last reached by some base register. They save host code the
+/// way through the TLB's index, on which the address of an access would have to wait. A copy does not follow what
+/// other threads do to the entry, so all are dropped whenever the run loop gets a turn or the TLB changes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Recent {
+    pub(crate) read: [u64; RECENT],
+    pub(crate) write: [u64; RECENT],
+    pub(crate) addend: [u64; RECENT],
+}
+
+impl Recent {
+    /// Knows nothing.
+    pub(crate) const EMPTY: Self = Self {
+        read: [NO_TAG; RECENT],
+        write: [NO_TAG; RECENT],
+        addend: [0; RECENT],
+    };
+
+    /// Forgets all.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        self.read = [NO_TAG; RECENT];
+        self.write = [NO_TAG; RECENT];
+    }
 }
 
 /// Slow-path counters of one virtual CPU.
@@ -159,7 +191,7 @@ impl<S> Frame<S> {
                 tlb_byte_mask: 0,
                 jump_cache,
                 context: 0,
-                budget: 0,
+                limit: 0,
                 link_site: std::ptr::null(),
                 slow,
                 owner: std::ptr::null_mut(),
@@ -172,6 +204,7 @@ impl<S> Frame<S> {
                 zero: 0,
                 scratch: [0; SCRATCH_WORDS],
                 counters: Counters::default(),
+                recent: Recent::EMPTY,
             },
             state,
             temps: [0; TEMP_WORDS],

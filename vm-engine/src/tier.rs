@@ -17,7 +17,7 @@ use vm_frontend::CommonState;
 use vm_ir::{Block, Inst, StateLayout};
 use vm_mem::TlbEntry;
 
-use crate::frame::{FrameHead, JUMP_LINES, JumpEntry, STATE_OFFSET};
+use crate::frame::{FrameHead, JUMP_LINES, JumpEntry, RECENT, Recent, STATE_OFFSET};
 use crate::microop::{Leave, MicroOp};
 
 /// Makes host code.
@@ -102,14 +102,24 @@ impl FrameOffsets {
     pub const JUMP_CACHE: i32 = offset_of!(FrameHead, jump_cache) as i32;
     /// What jump cache lines must say.
     pub const CONTEXT: i32 = offset_of!(FrameHead, context) as i32;
-    /// Signed count of backward jumps left.
-    pub const BUDGET: i32 = offset_of!(FrameHead, budget) as i32;
+    /// Above so many instructions retired the run loop must get a turn.
+    pub const LIMIT: i32 = offset_of!(FrameHead, limit) as i32;
+    /// Tags for reading and writing, and addends, of recent translations: 64-bit words, [`RECENT_LINES`] each. Host
+    /// code may copy entries of the TLB here; the engine drops them when they may no longer hold.
+    pub const RECENT_READ: i32 = (offset_of!(FrameHead, recent) + offset_of!(Recent, read)) as i32;
+    pub const RECENT_WRITE: i32 =
+        (offset_of!(FrameHead, recent) + offset_of!(Recent, write)) as i32;
+    pub const RECENT_ADDEND: i32 =
+        (offset_of!(FrameHead, recent) + offset_of!(Recent, addend)) as i32;
     /// The guest's state.
     pub const STATE: i32 = STATE_OFFSET as i32;
     pub const PAGE_BASE: i32 = (STATE_OFFSET + offset_of!(CommonState, page_base)) as i32;
     pub const PC: i32 = (STATE_OFFSET + offset_of!(CommonState, pc)) as i32;
     pub const RETIRED: i32 = (STATE_OFFSET + offset_of!(CommonState, retired)) as i32;
 }
+
+/// Recent translations that a frame has room for.
+pub const RECENT_LINES: usize = RECENT;
 
 /// Layout of TLB entries.
 #[derive(Clone, Copy, Debug)]

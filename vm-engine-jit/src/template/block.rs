@@ -4,19 +4,29 @@ use vm_engine::tier::{FrameOffsets, Step, Translation};
 use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Type};
 
 use super::stubs::Stubs;
-use super::{FRAME, Pins};
+use super::{FRAME, Pins, RETIRED};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
 
 /// Code out of the way, emitted behind the block.
 pub(crate) enum Cold {
     /// Leaves for a micro-operation.
     Leave { from: Label, op: u64 },
+    /// Looks in the TLB and goes back to `hit`; without translation there, runs a step and goes on.
+    Refill {
+        from: Label,
+        refill: u64,
+        hit: Label,
+        op: u64,
+        back: Label,
+    },
     /// Runs a step and goes on.
     Step { from: Label, op: u64, back: Label },
 }
 
 /// A block being translated.
 pub(crate) struct Emitter<'a> {
+    /// Where other host code enters the block.
+    pub(crate) start: Label,
     pub(crate) asm: &'a mut Assembler,
     pub(crate) pins: &'a Pins,
     pub(crate) stubs: &'a Stubs,
@@ -92,16 +102,17 @@ pub(crate) fn translate(
     pins: &Pins,
     stubs: &Stubs,
 ) -> Option<usize> {
+    let start = asm.here();
     let mut emitter = Emitter {
+        start,
         asm,
         pins,
         stubs,
         of,
         cold: Vec::with_capacity(32),
     };
-    let retired = emitter.frame(FrameOffsets::RETIRED);
     let insns = i32::try_from(of.block.guest_insns).ok()?;
-    emitter.asm.alu_imm(Alu::Add, Width::Q, retired, insns);
+    emitter.asm.alu_imm(Alu::Add, Width::Q, RETIRED, insns);
     let entry = emitter.asm.len();
     for (inst, step) in of.block.insts.iter().zip(of.steps) {
         emitter.inst(inst, step)?;
@@ -300,6 +311,20 @@ impl Emitter<'_> {
                 Cold::Leave { from, op } => {
                     self.asm.bind(from);
                     self.leave(op);
+                }
+                Cold::Refill {
+                    from,
+                    refill,
+                    hit,
+                    op,
+                    back,
+                } => {
+                    self.asm.bind(from);
+                    self.asm.call_to(refill);
+                    self.asm.jcc(Cc::E, hit);
+                    self.asm.mov_imm(Reg::Rax, op);
+                    self.asm.call_to(self.stubs.step);
+                    self.asm.jmp(back);
                 }
                 Cold::Step { from, op, back } => {
                     self.asm.bind(from);

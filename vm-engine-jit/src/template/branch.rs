@@ -3,6 +3,7 @@
 use vm_engine::tier::{FrameOffsets, HEAD_HOST, LINK, MICRO_OP_BYTES, Step};
 use vm_ir::{Attr, Inst, Terminator};
 
+use super::RETIRED;
 use super::block::{Emitter, width};
 use super::stubs::turn;
 use crate::asm::{Alu, Cc, Mem, Reg, Width};
@@ -16,12 +17,11 @@ impl Emitter<'_> {
     /// Goes to an offset from the page base: through the link cell within the page, else through the jump cache.
     /// `otherwise` is the micro-operation to leave for; `undo` instructions of the block have not run.
     fn go_to(&mut self, offset: i64, cell: u64, otherwise: u64, undo: u16) -> Option<()> {
-        let retired = self.frame(FrameOffsets::RETIRED);
         let undo = i32::from(undo);
         if is_far(offset) {
             let offset = i32::try_from(offset).ok()?;
             if undo != 0 {
-                self.asm.alu_imm(Alu::Sub, Width::Q, retired, undo);
+                self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
             }
             let base = self.frame(FrameOffsets::PAGE_BASE);
             self.asm.mov(Width::Q, Reg::Rax, base);
@@ -30,14 +30,22 @@ impl Emitter<'_> {
             return Some(());
         }
         let away = self.leave_cold(otherwise);
-        if offset <= self.of.block.key.phys_pc.page_offset() as i64 {
+        let start = self.of.block.key.phys_pc.page_offset() as i64;
+        if offset <= start {
             turn(self.asm, self.pins, away);
+        }
+        if offset == start && self.of.block.second_page.is_none() {
+            if undo != 0 {
+                self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
+            }
+            self.asm.jmp(self.start);
+            return Some(());
         }
         self.asm.mov_rax_from(cell + LINK);
         self.asm.test(Width::Q, Reg::Rax, Reg::Rax);
         self.asm.jcc(Cc::E, away);
         if undo != 0 {
-            self.asm.alu_imm(Alu::Sub, Width::Q, retired, undo);
+            self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
         }
         self.asm.jmp_rm(Mem::new(Reg::Rax, HEAD_HOST));
         Some(())

@@ -1,13 +1,20 @@
 //! Loads, stores, fences.
 
-use vm_engine::tier::{FrameOffsets, Step, TlbOffsets};
+use vm_engine::tier::{FrameOffsets, RECENT_LINES, Step};
 use vm_ir::{Attr, Ext, Inst, MemAttr, MemOrder, Operand};
 
 use super::block::{Cold, Emitter};
-use crate::asm::{Alu, Label, Mem, Reg, Shift, Width};
+use super::stubs::recent;
+use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
 fn access_width(mem: MemAttr) -> Width {
     [Width::B, Width::W, Width::D, Width::Q][usize::from(mem.size_log2 & 3)]
+}
+
+/// The recent translation to try for an address that is off this operand: what is reached by one register mostly lies
+/// in one page for a while.
+fn line_of(base: Operand) -> usize {
+    base.slot().map_or(0, |slot| slot.index() % RECENT_LINES)
 }
 
 impl Emitter<'_> {
@@ -33,43 +40,41 @@ impl Emitter<'_> {
         Some(())
     }
 
-    /// The host address to RAX; RCX and RDX are used. Without translation at hand the step runs instead, and goes on
-    /// at the label given back.
-    fn probe(&mut self, mem: MemAttr, tag: i32, step: &Step) -> Option<Label> {
+    /// The host address of the guest's in RAX, as a sum of two registers; RDX is used. Without translation at hand the
+    /// step runs instead, and goes on at the label given back. `line` is the recent translation to try first.
+    fn probe(
+        &mut self,
+        mem: MemAttr,
+        write: bool,
+        line: usize,
+        step: &Step,
+    ) -> Option<(Mem, Label)> {
         if step.first == 0 {
             return None;
         }
-        let (slow, back) = (self.asm.label(), self.asm.label());
-        let mask = self.frame(FrameOffsets::TLB_BYTE_MASK);
-        let table = self.frame(FrameOffsets::TLB);
-        let asm = &mut *self.asm;
-        asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
-        let shift = 12 - TlbOffsets::BYTES.trailing_zeros() as u8;
-        asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
-        asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
-        asm.alu(Alu::And, Width::Q, Reg::Rcx, mask);
+        let (miss, hit, back) = (self.asm.label(), self.asm.label(), self.asm.label());
+        let tag = match write {
+            false => FrameOffsets::RECENT_READ,
+            true => FrameOffsets::RECENT_WRITE,
+        };
         // The page, and the bits that tell a misaligned address.
-        asm.alu_imm(
-            Alu::And,
-            Width::Q,
-            Reg::Rdx,
-            -4096 | (mem.bytes() as i32 - 1),
-        );
-        asm.alu(Alu::Add, Width::Q, Reg::Rcx, table);
-        asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
-        asm.jcc(crate::asm::Cc::Ne, slow);
-        asm.alu(
-            Alu::Add,
-            Width::Q,
-            Reg::Rax,
-            Mem::new(Reg::Rcx, TlbOffsets::ADDEND),
-        );
-        self.cold.push(Cold::Step {
-            from: slow,
+        let bits = -4096 | (mem.bytes() as i32 - 1);
+        self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+        self.asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, bits);
+        let tag = recent(self.pins, tag, line);
+        self.asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, tag);
+        self.asm.jcc(Cc::Ne, miss);
+        let addend = recent(self.pins, FrameOffsets::RECENT_ADDEND, line);
+        self.asm.mov(Width::Q, Reg::Rcx, addend);
+        self.asm.bind(hit);
+        self.cold.push(Cold::Refill {
+            from: miss,
+            refill: self.stubs.refill[line][usize::from(write)],
+            hit,
             op: step.first,
             back,
         });
-        Some(back)
+        Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
     }
 
     pub(crate) fn memory_load(&mut self, inst: &Inst, step: &Step) -> Option<()> {
@@ -77,8 +82,7 @@ impl Emitter<'_> {
             return None;
         };
         self.address(inst, mem)?;
-        let back = self.probe(mem, TlbOffsets::READ, step)?;
-        let from = Mem::new(Reg::Rax, 0);
+        let (from, back) = self.probe(mem, false, line_of(inst.args[0]), step)?;
         let to = inst.dst.and_then(|dst| self.pin(dst)).unwrap_or(Reg::Rax);
         let (held, wanted) = (8 << mem.size_log2, inst.ty.bits());
         let narrow = access_width(mem);
@@ -115,10 +119,9 @@ impl Emitter<'_> {
             return None;
         };
         self.address(inst, mem)?;
-        let back = self.probe(mem, TlbOffsets::WRITE, step)?;
+        let (to, back) = self.probe(mem, true, line_of(inst.args[0]), step)?;
         let value = self.in_reg(inst.args[3], Reg::Rdx);
-        self.asm
-            .store(access_width(mem), Mem::new(Reg::Rax, 0), value);
+        self.asm.store(access_width(mem), to, value);
         if mem.order == MemOrder::SeqCst {
             self.asm.mfence();
         }

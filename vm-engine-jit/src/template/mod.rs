@@ -19,8 +19,10 @@ use stubs::Stubs;
 
 /// The frame's register; it points [`Pins::bias`] bytes into the frame.
 pub(crate) const FRAME: Reg = Reg::Rbp;
+/// Counts the instructions retired, while host code runs.
+pub(crate) const RETIRED: Reg = Reg::R11;
 /// Registers that guest state stays in while host code runs, by rank. RAX, RCX and RDX are for single operations.
-pub(crate) const PINNED: [Reg; 11] = [
+pub(crate) const PINNED: [Reg; 10] = [
     Reg::Rbx,
     Reg::R12,
     Reg::R13,
@@ -31,7 +33,6 @@ pub(crate) const PINNED: [Reg; 11] = [
     Reg::R8,
     Reg::R9,
     Reg::R10,
-    Reg::R11,
 ];
 
 /// Why there is no template tier.
@@ -75,7 +76,7 @@ impl Pins {
         let first = layout.slots.iter().map(|slot| slot.offset).min();
         let bias = FrameOffsets::STATE + first.unwrap_or(0) as i32 + 128;
         let mut of_slot = vec![None; layout.slots.len()];
-        let mut all = Vec::new();
+        let mut all = vec![(RETIRED, FrameOffsets::RETIRED)];
         for (rank, reg) in PINNED.into_iter().enumerate() {
             let pinned =
                 |slot: &vm_ir::SlotDecl| usize::from(slot.pin_rank) == rank && slot.ty == Type::I64;

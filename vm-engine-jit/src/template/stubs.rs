@@ -1,11 +1,11 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    FrameOffsets, HEAD_HOST, JumpOffsets, LEAVE_LOOKUP, LINK, MICRO_OP_BYTES, STEP_DONE,
-    run_step_address,
+    FrameOffsets, HEAD_HOST, JumpOffsets, LEAVE_LOOKUP, LINK, MICRO_OP_BYTES, RECENT_LINES,
+    STEP_DONE, TlbOffsets, run_step_address,
 };
 
-use super::{FRAME, Pins};
+use super::{FRAME, Pins, RETIRED};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Shift, Width};
 
 /// Addresses of the shared code.
@@ -21,20 +21,28 @@ pub(crate) struct Stubs {
     pub(crate) go: u64,
     /// Goes on in the interpreter with the block whose head is in RAX.
     pub(crate) interpret: u64,
+    /// Called: for each line of recent translations, looks in the TLB for the tag in RDX (that of the address in RAX)
+    /// for reading and for writing. Comes back with ZF set and the addend in RCX, which the line has now, or with ZF
+    /// clear. Changes RCX and RDX.
+    pub(crate) refill: [[u64; 2]; RECENT_LINES],
 }
 
-pub(crate) struct Labels([Label; 5]);
+pub(crate) struct Labels {
+    ways: [Label; 5],
+    refill: [[Label; 2]; RECENT_LINES],
+}
 
 impl Labels {
     pub(crate) fn at(&self, asm: &Assembler, base: u64) -> Stubs {
-        let [enter, leave, step, go, interpret] =
-            self.0.map(|label| base + asm.offset_of(label) as u64);
+        let address = |label| base + asm.offset_of(label) as u64;
+        let [enter, leave, step, go, interpret] = self.ways.map(address);
         Stubs {
             enter,
             leave,
             step,
             go,
             interpret,
+            refill: self.refill.map(|tags| tags.map(address)),
         }
     }
 }
@@ -133,18 +141,56 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
 
     let interpret = asm.here();
     asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rax, LINK as i32));
-    asm.alu_to_mem(Alu::Add, Width::Q, frame(FrameOffsets::RETIRED), Reg::Rcx);
+    asm.alu(Alu::Add, Width::Q, RETIRED, Reg::Rcx);
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, MICRO_OP_BYTES as i32);
     asm.jmp(leave);
 
-    Labels([enter, leave, step, go, interpret])
+    let tags = [TlbOffsets::READ, TlbOffsets::WRITE];
+    let refill = std::array::from_fn(|line| tags.map(|tag| refill(asm, pins, line, tag)));
+    Labels {
+        ways: [enter, leave, step, go, interpret],
+        refill,
+    }
+}
+
+/// Place of a line of recent translations; `of` is the offset of the first.
+pub(crate) fn recent(pins: &Pins, of: i32, line: usize) -> Mem {
+    Mem::new(FRAME, of + 8 * line as i32 - pins.bias)
+}
+
+fn refill(asm: &mut Assembler, pins: &Pins, line: usize, tag: i32) -> Label {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let start = asm.here();
+    let missing = asm.label();
+    asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
+    let shift = 12 - TlbOffsets::BYTES.trailing_zeros() as u8;
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
+    let mask = frame(FrameOffsets::TLB_BYTE_MASK);
+    asm.alu(Alu::And, Width::Q, Reg::Rcx, mask);
+    asm.alu(Alu::Add, Width::Q, Reg::Rcx, frame(FrameOffsets::TLB));
+    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
+    asm.jcc(Cc::Ne, missing);
+    for (from, to) in [
+        (TlbOffsets::READ, FrameOffsets::RECENT_READ),
+        (TlbOffsets::WRITE, FrameOffsets::RECENT_WRITE),
+    ] {
+        asm.mov(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, from));
+        asm.store(Width::Q, recent(pins, to, line), Reg::Rdx);
+    }
+    asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rcx, TlbOffsets::ADDEND));
+    let addend = recent(pins, FrameOffsets::RECENT_ADDEND, line);
+    asm.store(Width::Q, addend, Reg::Rcx);
+    // Moves have kept the comparison's flags.
+    asm.bind(missing);
+    asm.ret();
+    start
 }
 
 /// Goes to `away` when the run loop must get a turn. Changes RDX.
 pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
-    asm.dec(Width::Q, frame(FrameOffsets::BUDGET));
-    asm.jcc(Cc::S, away);
+    asm.alu(Alu::Cmp, Width::Q, RETIRED, frame(FrameOffsets::LIMIT));
+    asm.jcc(Cc::A, away);
     asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::EXIT_FLAG));
     asm.alu_imm(Alu::Cmp, Width::D, Mem::new(Reg::Rdx, 0), 0);
     asm.jcc(Cc::Ne, away);

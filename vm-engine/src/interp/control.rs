@@ -26,10 +26,7 @@ unsafe fn enter(f: *mut FrameHead, head: *const MicroOp) -> Leave {
 #[inline(always)]
 unsafe fn wanted(f: *mut FrameHead) -> bool {
     // SAFETY: the flag lives as long as the frame's owner.
-    unsafe {
-        (*f).budget -= 1;
-        (*f).budget < 0 || (*(*f).exit_flag).load(Ordering::Relaxed) != 0
-    }
+    unsafe { (*common(f)).retired > (*f).limit || (*(*f).exit_flag).load(Ordering::Relaxed) != 0 }
 }
 
 /// Goes to the block linked behind `site`, whose `aux` is the target's offset from the page.

@@ -67,7 +67,7 @@ impl<G: Guest> Vcpu<G> {
         let code = self
             .predecode(&block, false)
             .expect("invariant: one instruction's temporaries fit");
-        // The budget of no block at all makes the end of this one come back here.
+        // A budget of no instruction at all makes the end of this one come back here.
         let leave = self.execute_with(code.head(), 0);
         match leave {
             Leave::Link => None,

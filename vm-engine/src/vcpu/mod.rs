@@ -24,8 +24,8 @@ use crate::slow::For;
 
 /// Guest instructions in a block at most.
 const MAX_INSNS: u32 = 64;
-/// Blocks between two turns of the run loop.
-const BUDGET: i64 = 1024;
+/// Instructions between two turns of the run loop, about.
+const BUDGET: u64 = 32 << 10;
 /// Lines of the instruction TLB.
 const FETCH_LINES: usize = 256;
 /// Retired things dropped in one turn of the run loop.
@@ -263,7 +263,7 @@ impl<G: Guest> Vcpu<G> {
         self.execute_with(head, BUDGET)
     }
 
-    fn execute_with(&mut self, head: *const MicroOp, budget: i64) -> Leave {
+    fn execute_with(&mut self, head: *const MicroOp, budget: u64) -> Leave {
         let this: *mut Self = self;
         // SAFETY: from here until the handlers return, this virtual CPU is used only through `this` (slow paths get
         // at it by the frame's owner pointer). The head is of a block that is not dropped before this virtual CPU's
@@ -271,8 +271,9 @@ impl<G: Guest> Vcpu<G> {
         unsafe {
             let frame = (*this).frame.as_ptr();
             (*frame).head.owner = this.cast();
-            (*frame).head.budget = budget;
+            (*frame).head.recent.clear();
             let common = G::common(&mut (*frame).state);
+            (*frame).head.limit = common.retired.wrapping_add(budget);
             common.page_base = common.pc & !(PAGE_BYTES - 1);
             common.retired = common.retired.wrapping_add((*head).imm());
             let first = head.add(1);
@@ -442,6 +443,7 @@ impl<G: Guest> Vcpu<G> {
         head.tlb = space.table.entries;
         head.tlb_mask = space.table.mask;
         head.tlb_byte_mask = space.table.mask * size_of::<TlbEntry>() as u64;
+        head.recent.clear();
         space.generation
     }
 
