@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, DiskConfig, Dump, NetConfig, PcRange, SerialConfig, VirtioTransport,
 };
 
 use crate::exit::Exit;
@@ -294,6 +294,14 @@ pub(crate) struct MachineArgs {
     /// When the machine ends, print what the engine did: instructions per tier, TLB, translation, helper calls
     #[arg(long, help_heading = "Debugging")]
     pub(crate) stats: bool,
+
+    /// Show code as it is translated, on standard error: ir is what guest code was lifted to, asm the host code
+    #[arg(long, value_name = "ir,asm", help_heading = "Debugging")]
+    pub(crate) dump: Option<Dump>,
+
+    /// Show only the blocks of --dump that begin at these guest addresses
+    #[arg(long, value_name = "PC|FIRST-LAST", help_heading = "Debugging")]
+    pub(crate) filter: Option<PcRange>,
 
     /// Write /tmp/perf-PID.map, by which Linux's perf names translated guest code
     #[arg(long, help_heading = "Debugging")]

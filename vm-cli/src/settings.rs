@@ -41,6 +41,8 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.code_cache, &args.code_cache);
     config.stats |= args.stats;
     config.perf_map |= args.perf_map;
+    set_some(&mut config.dump, &args.dump);
+    set_some(&mut config.filter, &args.filter);
     set_some(&mut config.gdb, &args.gdb);
     set_some(&mut config.dump_signature, &args.dump_signature);
     set_some(&mut config.trace, &args.trace);

@@ -12,7 +12,9 @@
 
 mod arena;
 pub mod asm;
+mod dump;
 mod perf_map;
 mod template;
 
+pub use dump::Dump;
 pub use template::{Template, TemplateError};

@@ -90,7 +90,7 @@ pub(crate) fn predecode(
 
 /// Has a block translated to host code. Its micro-ops are those that the host code falls back to.
 pub(crate) fn translate(
-    block: &Block,
+    (block, pc): (&Block, u64),
     layout: &'static StateLayout,
     temps_offset: usize,
     host_float: bool,
@@ -133,6 +133,7 @@ pub(crate) fn translate(
     let terminator = steps.pop()?;
     let host = translator.translate(&Translation {
         block,
+        pc,
         layout,
         temp_offsets: &temp_offsets,
         steps: &steps,

@@ -41,6 +41,8 @@ pub trait Translator: Send + Sync {
 pub struct Translation<'a> {
     /// The block.
     pub block: &'a Block,
+    /// Virtual address of its first instruction where it is about to run. Others may run it at other addresses.
+    pub pc: u64,
     /// Layout of the guest's state.
     pub layout: &'static StateLayout,
     /// Bytes from the frame to each temporary.

@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             trace: None,
         })?;
         if std::env::var("ACCEL").is_ok_and(|accel| accel == "jit") {
-            machine.translate(std::env::var_os("PERF_MAP").is_some())?;
+            machine.translate(false, Default::default())?;
         }
         let stop = machine.stopper();
         std::thread::spawn(move || {

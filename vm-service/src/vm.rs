@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vm_core::config::SerialConfig;
 use vm_core::{DebugTarget, VcpuId};
 use vm_device::net::nat::Nat;
+use vm_engine_jit::Dump;
 use vm_platform::riscv_virt::machine::{Machine, Outcome};
 
 use crate::assemble::{self, Assembly};
@@ -99,7 +100,13 @@ impl Vm {
         )?;
         let machine = Machine::new(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, config.arch, || {
-            machine.translate(config.perf_map)
+            let dump = config.dump.unwrap_or_default();
+            let dump = Dump {
+                ir: dump.ir,
+                asm: dump.asm,
+                filter: config.filter.map(|range| (range.first, range.last)),
+            };
+            machine.translate(config.perf_map, dump)
         });
         let serial_input = SerialInput::new(machine.serial_input());
         let console_input = machine.console_input().map(SerialInput::new);

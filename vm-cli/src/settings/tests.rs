@@ -3,7 +3,7 @@ use crate::args::{Cli, Command};
 use clap::Parser as _;
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, DiskConfig, Dump, NetConfig, PcRange, SerialConfig, VirtioTransport,
 };
 
 fn args(words: &[&str]) -> MachineArgs {
@@ -61,6 +61,18 @@ fn every_option_wins_over_the_file() {
             c.code_cache = ByteSize::mib(32)
         }),
         (&["--stats"], |c| c.stats = true),
+        (&["--dump", "ir"], |c| {
+            c.dump = Some(Dump {
+                ir: true,
+                asm: false,
+            })
+        }),
+        (&["--filter", "80-8f"], |c| {
+            c.filter = Some(PcRange {
+                first: 0x80,
+                last: 0x8f,
+            })
+        }),
         (&["--perf-map"], |c| c.perf_map = true),
         (&["--gdb", "[::1]:9"], |c| c.gdb = Some("[::1]:9".into())),
         (&["--gdb"], |c| c.gdb = Some("127.0.0.1:1234".into())),

@@ -144,4 +144,80 @@ impl fmt::Display for VirtioTransport {
     }
 }
 
-written_as_text!(Accel Bios VirtioTransport);
+/// What is shown of translated code: `ir`, `asm` or both with a comma between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Dump {
+    /// The intermediate representation.
+    pub ir: bool,
+    /// The host's instructions.
+    pub asm: bool,
+}
+
+impl FromStr for Dump {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let mut dump = Self::default();
+        for word in text.split(',') {
+            match word {
+                "ir" => dump.ir = true,
+                "asm" => dump.asm = true,
+                other => return Err(ConfigError::unknown("dump", other, &["ir", "asm"])),
+            }
+        }
+        Ok(dump)
+    }
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.ir, self.asm) {
+            (true, true) => "ir,asm",
+            (true, false) => "ir",
+            _ => "asm",
+        })
+    }
+}
+
+/// Guest-virtual addresses of code, in hexadecimal: `PC`, or `FIRST-LAST`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PcRange {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+impl FromStr for PcRange {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let number = |word: &str| {
+            u64::from_str_radix(word.trim_start_matches("0x"), 16).map_err(|_| {
+                ConfigError::malformed(
+                    "code address",
+                    text,
+                    "is not hexadecimal: write it as 80200000, or 80200000-80201fff",
+                )
+            })
+        };
+        let (first, last) = match text.split_once('-') {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(text)?, number(text)?),
+        };
+        Ok(Self { first, last })
+    }
+}
+
+impl fmt::Display for PcRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return write!(f, "{:x}", self.first);
+        }
+        write!(f, "{:x}-{:x}", self.first, self.last)
+    }
+}
+
+written_as_text!(Accel Bios Dump PcRange VirtioTransport);

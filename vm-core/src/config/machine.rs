@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Accel, Bios, ByteSize, ConfigError, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, ConfigError, DiskConfig, Dump, NetConfig, PcRange, SerialConfig,
+    VirtioTransport,
 };
 use crate::GuestArch;
 
@@ -51,6 +52,10 @@ pub struct VmConfig {
     pub code_cache: ByteSize,
     /// Whether what the engine did is reported at the end.
     pub stats: bool,
+    /// What is shown of translated code on standard error.
+    pub dump: Option<Dump>,
+    /// The code that this is shown of, when not of all.
+    pub filter: Option<PcRange>,
     /// Whether translated code is listed for Linux's `perf`.
     pub perf_map: bool,
     /// Where to wait for a debugger, as `ADDRESS:PORT`; the guest starts when it says so.
@@ -83,6 +88,8 @@ impl Default for VmConfig {
             code_cache: ByteSize::mib(64),
             stats: false,
             perf_map: false,
+            dump: None,
+            filter: None,
             gdb: None,
             dump_signature: None,
             trace: None,

@@ -12,7 +12,7 @@ mod options;
 mod serial;
 mod size;
 
-pub use choice::{Accel, Bios, VirtioTransport};
+pub use choice::{Accel, Bios, Dump, PcRange, VirtioTransport};
 pub use disk::{DiskConfig, DiskFormat};
 pub use error::{ConfigError, nearest};
 pub use machine::VmConfig;

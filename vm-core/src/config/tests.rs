@@ -93,6 +93,12 @@ fn words_round_trip() {
     for text in ["pci", "mmio"] {
         assert_eq!(text.parse::<VirtioTransport>().unwrap().to_string(), text);
     }
+    for text in ["ir", "asm", "ir,asm"] {
+        assert_eq!(text.parse::<Dump>().unwrap().to_string(), text);
+    }
+    for text in ["80200000", "0-ffffffff80000000"] {
+        assert_eq!(text.parse::<PcRange>().unwrap().to_string(), text);
+    }
     for text in ["auto", "interp", "jit"] {
         assert_eq!(text.parse::<Accel>().unwrap().to_string(), text);
     }
@@ -104,6 +110,8 @@ fn words_unknown_name_the_nearest() {
     assert!(message::<SerialConfig>("file:").contains("no path"));
     assert!(message::<VirtioTransport>("pcie").contains("did you mean 'pci'?"));
     assert!(message::<Accel>("kvm").contains("use auto, jit or interp"));
+    assert!(message::<Dump>("ir,asn").contains("did you mean 'asm'?"));
+    assert!(message::<PcRange>("main").contains("is not hexadecimal"));
     assert!(message::<Accel>("intrep").contains("did you mean 'interp'?"));
 }
 

@@ -14,6 +14,7 @@ use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
 use crate::asm::{Assembler, Reg};
+use crate::dump::Dump;
 use crate::perf_map::PerfMap;
 use stubs::Stubs;
 
@@ -103,6 +104,7 @@ pub struct Template {
     shared: Piece,
     assemblers: Mutex<Vec<Assembler>>,
     perf_map: Option<PerfMap>,
+    dump: Dump,
 }
 
 impl Template {
@@ -138,7 +140,13 @@ impl Template {
             shared,
             assemblers: Mutex::default(),
             perf_map: None,
+            dump: Dump::default(),
         })
+    }
+
+    /// Shows code translated from now on, on standard error.
+    pub fn show(&mut self, what: Dump) {
+        self.dump = what;
     }
 
     /// Lists all code translated from now on where Linux's `perf` looks for it: blocks are named by the
@@ -171,7 +179,14 @@ impl Translator for Template {
             block::translate(&mut asm, translation, &self.pins, &self.stubs).and_then(|entry| {
                 let mut piece = self.arena.allocate(asm.len())?;
                 let base = piece.address();
-                piece.fill(asm.finish(base)?);
+                let code = asm.finish(base)?;
+                piece.fill(code);
+                if self.dump.ir || self.dump.asm {
+                    eprint!(
+                        "{}",
+                        self.dump.text(translation, base, code).unwrap_or_default()
+                    );
+                }
                 if let Some(map) = &self.perf_map {
                     let key = translation.block.key;
                     let name = format!("guest_{:x}_{:x}", key.phys_pc.raw(), key.mode.0);

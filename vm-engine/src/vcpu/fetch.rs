@@ -111,7 +111,11 @@ impl<G: Guest> Vcpu<G> {
             let block = self.lift(key, pc, max_insns, &stops.page_offsets)?;
             // A debugger's stops want a turn of the run loop after every block.
             let plain = breakpoint || !stops.watchpoints.is_empty();
-            let translated = if plain { None } else { self.translate(&block) };
+            let translated = if plain {
+                None
+            } else {
+                self.translate(&block, pc)
+            };
             let code = match translated {
                 Some(code) => Ok(code),
                 None => self.predecode(&block, breakpoint),
@@ -133,12 +137,13 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Host code for the block, if there is a translator and it can.
-    fn translate(&self, block: &Block) -> Option<Code> {
+    fn translate(&self, block: &Block, pc: u64) -> Option<Code> {
         let translator = self.engine.translator.get()?;
         let rules = G::fp_rules();
         let host_float = rules.nan == NanRule::Canonical && !rules.tiny_before_rounding;
         let temps = Frame::<G::State>::TEMPS_OFFSET;
-        translate(block, G::layout(), temps, host_float, translator.as_ref())
+        let translator = translator.as_ref();
+        translate((block, pc), G::layout(), temps, host_float, translator)
     }
 
     pub(super) fn predecode(&self, block: &Block, breakpoint: bool) -> Result<Code, TooManyTemps> {

@@ -27,7 +27,7 @@ use vm_device::virtio::net::VirtioNet;
 use vm_device::virtio::{EmptySlot, VirtioDevice, VirtioMmio, VirtioPci};
 use vm_device::{Bus, BusError};
 use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
-use vm_engine_jit::{Template, TemplateError};
+use vm_engine_jit::{Dump, Template, TemplateError};
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_frontend::riscv::state::HartState;
 use vm_frontend::riscv::sys::Riscv;
@@ -618,14 +618,15 @@ impl Machine {
         &self.device_tree
     }
 
-    /// Has guest code translated to host code instead of interpreted, and with `perf_map` listed for Linux's `perf`.
-    /// Call it before the first `run`.
+    /// Has guest code translated to host code instead of interpreted; with `perf_map` it is listed for Linux's
+    /// `perf`. Call it before the first `run`.
     ///
     /// # Errors
     /// When the host's processor or its rules for executable memory do not allow it; the machine interprets then.
-    pub fn translate(&self, perf_map: bool) -> Result<(), TemplateError> {
+    pub fn translate(&self, perf_map: bool, dump: Dump) -> Result<(), TemplateError> {
         let bytes = self.shared.code_budget_bytes;
         let mut template = Template::new(Riscv::layout(), bytes)?;
+        template.show(dump);
         if perf_map {
             template.write_perf_map()?;
         }
