@@ -33,7 +33,10 @@ pub(super) const TABLE: &[(Op, Rule)] = &[
 
 pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
     Flow::End(match rule {
-        If(cond) => branch(c, cond, insn),
+        If(cond) => match branch(c, cond, insn) {
+            Some(terminator) => terminator,
+            None => return Flow::Next,
+        },
         Jump => {
             let target = c.here() + i64::from(insn.imm);
             jump_to(c, insn, target)
@@ -66,27 +69,40 @@ fn plain(offset: i64) -> Terminator {
     }
 }
 
-fn branch(c: &mut Context, cond: Cond, insn: &Insn) -> Terminator {
+/// A forward branch leaves the block on its way when it is taken; `None` then: the block goes on behind it.
+fn branch(c: &mut Context, cond: Cond, insn: &Insn) -> Option<Terminator> {
     let (taken, fallthrough) = (c.here() + i64::from(insn.imm), c.next());
     let (a, b) = (c.x(insn.rs1), c.x(insn.rs2));
     if misaligned(c, taken) {
         let target = c.b.temp64();
         c.b.pc_rel(target, taken);
         raise_if(c, cond, [a, b], target.into());
-        return plain(fallthrough);
+        return Some(plain(fallthrough));
     }
     if insn.rs1 == insn.rs2 {
         let holds = matches!(cond, Cond::Eq | Cond::GeS | Cond::GeU);
-        return plain(if holds { taken } else { fallthrough });
+        return Some(plain(if holds { taken } else { fallthrough }));
     }
-    Terminator::Branch {
+    if insn.imm > 0 && c.extend() {
+        let operands = [a, b, Operand::Imm(taken), Operand::None];
+        c.b.op_with(
+            Ir::ExitIf,
+            Type::I64,
+            Ext::Zero,
+            None,
+            operands,
+            Attr::Cond(cond),
+        );
+        return None;
+    }
+    Some(Terminator::Branch {
         cond,
         ty: Type::I64,
         a,
         b,
         taken,
         fallthrough,
-    }
+    })
 }
 
 /// Raises "instruction address misaligned" with `target` when the comparison holds.

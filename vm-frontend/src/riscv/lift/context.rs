@@ -33,7 +33,12 @@ pub(super) struct Context {
     /// put it there boxed, in a temporary when it has been unboxed before.
     single: [Option<Slot>; 32],
     fs_dirty: bool,
+    /// Branches that the block may still go on behind.
+    branches_left: u8,
 }
+
+/// Branches that a block goes on behind at most: what follows them is translated again where they lead.
+const MOST_BRANCHES: u8 = 4;
 
 impl Context {
     pub(super) fn new(key: BlockKey, config: &IsaConfig) -> Self {
@@ -49,7 +54,15 @@ impl Context {
             known,
             single: [None; 32],
             fs_dirty: mode::fp(key.mode) == FpState::Dirty,
+            branches_left: MOST_BRANCHES,
         }
+    }
+
+    /// Whether the block goes on behind one more branch.
+    pub(super) fn extend(&mut self) -> bool {
+        let more = self.branches_left > 0;
+        self.branches_left = self.branches_left.saturating_sub(1);
+        more
     }
 
     /// Begins an instruction.
