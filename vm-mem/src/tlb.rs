@@ -203,6 +203,8 @@ pub struct Tlb {
     /// Source of generations; a space's generation never comes back after a flush.
     next_generation: AtomicU64,
     clock: AtomicU64,
+    /// Counts what makes a [`SpaceRef`] invalid.
+    version: AtomicU64,
     stats: [AtomicU64; 5],
 }
 
@@ -228,6 +230,7 @@ impl Tlb {
             spaces: Mutex::new(Vec::new()),
             next_generation: AtomicU64::new(1),
             clock: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             stats: [const { AtomicU64::new(0) }; 5],
         }
     }
@@ -253,14 +256,24 @@ impl Tlb {
         self.next_generation.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The table for an address space and data mode, made or evicted as needed. Valid until the next call of
-    /// `enter`, `flush_*` by the owner.
+    /// Changes whenever what [`Tlb::enter`] gave before is no longer valid. For the owner, and for others while it
+    /// does not run.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    fn change_version(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The table for an address space and data mode, made or evicted as needed. Valid while [`Tlb::version`] stays.
     pub fn enter(&self, asid: u32, mode: u8) -> SpaceRef {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         let mut spaces = self.lock();
         let at = match spaces.iter().position(|space| space.asid == asid) {
             Some(at) => at,
             None => {
+                self.change_version();
                 let fresh = Space {
                     asid,
                     generation: self.fresh_generation(),
@@ -337,6 +350,7 @@ impl Tlb {
 
     /// Forgets everything of one address space, or of all. Entries of the space used on get a new generation.
     pub fn flush_all(&self, asid: Option<u32>) {
+        self.change_version();
         let mut spaces = self.lock();
         let (mut full, mut elided, mut resized) = (0, 0, 0);
         for space in spaces
@@ -369,6 +383,7 @@ impl Tlb {
             .filter(|space| asid.is_none_or(|asid| space.asid == asid))
         {
             if code {
+                self.change_version();
                 space.generation = self.fresh_generation();
             }
             for table in space.tables.iter_mut().flatten() {

@@ -19,7 +19,8 @@ impl<G: Guest> Vcpu<G> {
         left: u64,
     ) -> Result<u64, Exception> {
         self.head().counters.helper_calls += 1;
-        let engine = self.engine.clone();
+        // SAFETY: this virtual CPU keeps its engine, and nobody replaces it while a helper runs.
+        let engine = unsafe { &*Arc::as_ptr(&self.engine) };
         let retired = self.common().retired.wrapping_sub(left);
         let state = self.frame.as_ptr();
         let mut env = Env {

@@ -14,7 +14,7 @@ use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
 use vm_ir::Mode;
-use vm_mem::{TlbEntry, TlbStats};
+use vm_mem::{MAX_MODES, SpaceRef, TlbEntry, TlbStats};
 
 use crate::engine::Engine;
 use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry};
@@ -60,6 +60,14 @@ pub struct VcpuStats {
     pub tlb: TlbStats,
 }
 
+/// Tables of one address space that have been looked up, by data mode.
+#[derive(Clone, Copy, Default)]
+struct Entered {
+    version: u64,
+    asid: u32,
+    tables: [Option<SpaceRef>; MAX_MODES],
+}
+
 /// One virtual CPU. Not shared: its thread owns it; others use its [`VcpuShared`].
 pub struct Vcpu<G: Guest> {
     pub(crate) engine: Arc<Engine<G>>,
@@ -67,6 +75,7 @@ pub struct Vcpu<G: Guest> {
     pub(crate) frame: NonNull<Frame<G::State>>,
     /// Where the TLB tables of the frame came from.
     pub(crate) space: AddressSpace,
+    entered: Entered,
     participant: Participant,
     jump_cache: Box<[JumpEntry]>,
     fetch: Box<[FetchLine]>,
@@ -118,6 +127,7 @@ impl<G: Guest> Vcpu<G> {
             shared,
             frame,
             space: AddressSpace::default(),
+            entered: Entered::default(),
             participant: engine.collector.register(),
             jump_cache,
             fetch: vec![
@@ -436,9 +446,31 @@ impl<G: Guest> Vcpu<G> {
         self.head().context = self.context(generation);
     }
 
+    /// The TLB table of the current space, from memory as long as it is valid: spaces change with every system call.
+    fn table_of_space(&mut self) -> SpaceRef {
+        let (tlb, space) = (&self.shared.tlb, self.space);
+        let version = tlb.version();
+        if self.entered.version != version || self.entered.asid != space.asid {
+            self.entered = Entered {
+                version,
+                asid: space.asid,
+                ..Entered::default()
+            };
+        }
+        let mode = usize::from(space.data_mode);
+        if let Some(known) = self.entered.tables[mode] {
+            return known;
+        }
+        let entered = tlb.enter(space.asid, space.data_mode);
+        // Entering may have evicted another space.
+        self.entered.version = tlb.version();
+        self.entered.tables[mode] = Some(entered);
+        entered
+    }
+
     /// Makes the frame use the TLB table of the current space; gives the space's generation.
     fn enter_table(&mut self) -> u64 {
-        let space = self.shared.tlb.enter(self.space.asid, self.space.data_mode);
+        let space = self.table_of_space();
         let head = self.head();
         head.tlb = space.table.entries;
         head.tlb_mask = space.table.mask;

@@ -229,12 +229,26 @@ impl From<u64> for Request {
     }
 }
 
+/// For each number one more than its row in the table, or zero.
+static ROW_OF: [u8; 4096] = {
+    let mut of = [0; 4096];
+    let mut at = 0;
+    while at < table::ROWS.len() {
+        let row = &table::ROWS[at];
+        let mut number = row.first as usize;
+        while number < (row.first + row.count) as usize {
+            of[number] = at as u8 + 1;
+            number += 1;
+        }
+        at += 1;
+    }
+    assert!(at < 256, "rows are numbered in a byte");
+    of
+};
+
 fn row(number: u16) -> Option<&'static Row> {
-    let last = table::ROWS
-        .partition_point(|row| row.first <= number)
-        .checked_sub(1)?;
-    let row = &table::ROWS[last];
-    (number - row.first < row.count).then_some(row)
+    let at = usize::from(ROW_OF[usize::from(number & 0xfff)]).checked_sub(1)?;
+    Some(&table::ROWS[at])
 }
 
 /// The registers that a hart has, by number and name, lowest number first.

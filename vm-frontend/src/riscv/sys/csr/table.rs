@@ -17,7 +17,7 @@ fn ignore(_: &mut Hart<'_>, _: u16, _: Update) {}
 macro_rules! rows {
     ($($first:literal $name:literal $([$index:literal; $count:literal])?: $gate:expr, $read:expr, $write:expr;)*) => {
         /// Every register, lowest number first.
-        pub(super) static ROWS: &[Row] = &[$(rows!(@row $first, $name, [$($index; $count)?], $gate, $read, $write)),*];
+        pub(super) const ROWS: &[Row] = &[$(rows!(@row $first, $name, [$($index; $count)?], $gate, $read, $write)),*];
     };
     (@row $first:literal, $name:literal, [], $gate:expr, $read:expr, $write:expr) => {
         rows!(@row $first, $name, [0; 1], $gate, $read, $write)
