@@ -57,8 +57,9 @@ pub(crate) struct SlowPaths {
     pub(crate) probe: unsafe fn(*mut FrameHead, addr: u64, size_log2: u8) -> bool,
     /// Tells that resolved memory of a page without write tag was written.
     pub(crate) wrote: unsafe fn(*mut FrameHead, phys: u64, bytes: u64),
-    /// Calls helper number `op.aux` with [`FrameHead::args`].
-    pub(crate) call: unsafe fn(*mut FrameHead, op: *const MicroOp) -> bool,
+    /// Calls helper number `op.aux` with three arguments, by value: through memory they would be written as words and
+    /// read as vectors, which processors wait for.
+    pub(crate) call: unsafe fn(*mut FrameHead, op: *const MicroOp, u64, u64, u64) -> bool,
     /// Whether a debugger wants a stop at this virtual address.
     pub(crate) stops_at: unsafe fn(*mut FrameHead, pc: u64) -> bool,
     /// Runs an operation that has no handler of its own by its definition.
@@ -92,8 +93,6 @@ pub(crate) struct FrameHead {
     pub(crate) fault: Exception,
     /// Values to and from slow paths.
     pub(crate) value: [u64; 2],
-    /// Arguments to helpers.
-    pub(crate) args: [u64; 3],
     /// Always zero.
     pub(crate) zero: u64,
     /// Constants of the running block's operations.
@@ -200,7 +199,6 @@ impl<S> Frame<S> {
                     value: 0,
                 },
                 value: [0; 2],
-                args: [0; 3],
                 zero: 0,
                 scratch: [0; SCRATCH_WORDS],
                 counters: Counters::default(),

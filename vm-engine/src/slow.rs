@@ -96,11 +96,17 @@ unsafe fn wrote<G: Guest>(f: *mut FrameHead, phys: u64, bytes: u64) {
     }
 }
 
-unsafe fn call<G: Guest>(f: *mut FrameHead, op: *const MicroOp) -> bool {
+unsafe fn call<G: Guest>(
+    f: *mut FrameHead,
+    op: *const MicroOp,
+    a: u64,
+    b: u64,
+    c: u64,
+) -> bool {
     // SAFETY: as above.
     unsafe {
-        let (args, helper, left) = ((*f).args, (*op).aux as u16, u64::from((*op).left));
-        let result = owner::<G>(f).call_helper(helper, args, left);
+        let (helper, left) = ((*op).aux as u16, u64::from((*op).left));
+        let result = owner::<G>(f).call_helper(helper, [a, b, c], left);
         let result = result.map(|value| (*f).value[0] = value);
         outcome(f, result)
     }

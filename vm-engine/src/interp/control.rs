@@ -297,10 +297,10 @@ pub(crate) unsafe fn dispatch(_: *mut FrameHead, _: *const MicroOp) -> Leave {
 pub(crate) unsafe fn call(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: offsets come from predecoding; the slow path is of the frame's guest.
     unsafe {
-        (*f).args = [*word(f, (*op).a), *word(f, (*op).b), *word(f, (*op).c)];
+        let (a, b, c) = (*word(f, (*op).a), *word(f, (*op).b), *word(f, (*op).c));
         let common = common(f);
         (*common).pc = (*common).page_base.wrapping_add(u64::from((*op).pc_offset));
-        if !((*f).slow.call)(f, op) {
+        if !((*f).slow.call)(f, op, a, b, c) {
             return leave_faulted(f, op);
         }
         *word(f, (*op).d) = (*f).value[0];
