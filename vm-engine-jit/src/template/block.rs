@@ -3,6 +3,7 @@
 use vm_engine::tier::{FrameOffsets, Step, Translation};
 use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Type};
 
+use super::float::{self, Border};
 use super::stubs::Stubs;
 use super::{FRAME, Pins};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
@@ -13,6 +14,13 @@ pub(crate) enum Cold {
     Leave { from: Label, op: u64 },
     /// Runs a step and goes on.
     Step { from: Label, op: u64, back: Label },
+    /// Loads the guest's MXCSR; where that fails, and from `failed` on, runs a step.
+    Float {
+        enter: Option<Border>,
+        failed: Label,
+        op: u64,
+        back: Label,
+    },
 }
 
 /// A block being translated.
@@ -46,6 +54,9 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
         }
         _ => {}
     }
+    if float::is_native(inst) {
+        return true;
+    }
     if inst.ext == Ext::Keep || inst.ext == Ext::Ones {
         return false;
     }
@@ -59,7 +70,7 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
 
 /// Whether the translation has a slow path that is a step, or leaves for the operation's micro-operations.
 pub(crate) fn has_slow_path(inst: &Inst) -> bool {
-    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf)
+    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf) || float::has_step(inst)
 }
 
 /// The host's condition.
@@ -222,6 +233,9 @@ impl Emitter<'_> {
         if !is_native(inst) {
             return self.step(step);
         }
+        if float::is_native(inst) {
+            return self.float(inst, step);
+        }
         match inst.op {
             Op::Load => self.memory_load(inst, step),
             Op::Store => self.memory_store(inst, step),
@@ -236,7 +250,7 @@ impl Emitter<'_> {
     }
 
     /// Runs the operation as a step.
-    fn step(&mut self, step: &Step) -> Option<()> {
+    pub(crate) fn step(&mut self, step: &Step) -> Option<()> {
         if step.first == 0 {
             return None;
         }
@@ -301,6 +315,12 @@ impl Emitter<'_> {
                     self.asm.bind(from);
                     self.leave(op);
                 }
+                Cold::Float {
+                    enter,
+                    failed,
+                    op,
+                    back,
+                } => self.float_cold(enter, failed, op, back),
                 Cold::Step { from, op, back } => {
                     self.asm.bind(from);
                     self.asm.mov_imm(Reg::Rax, op);

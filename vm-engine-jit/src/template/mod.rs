@@ -2,6 +2,7 @@
 
 mod block;
 mod branch;
+mod float;
 mod integer;
 mod memory;
 mod stubs;

@@ -21,13 +21,15 @@ pub(crate) struct Stubs {
     pub(crate) go: u64,
     /// Goes on in the interpreter with the block whose head is in RAX.
     pub(crate) interpret: u64,
+    /// Called: makes MXCSR the guest's, unless it is already or has no such rounding. Keeps pinned registers.
+    pub(crate) fp_enter: u64,
 }
 
-pub(crate) struct Labels([Label; 5]);
+pub(crate) struct Labels([Label; 6]);
 
 impl Labels {
     pub(crate) fn at(&self, asm: &Assembler, base: u64) -> Stubs {
-        let [enter, leave, step, go, interpret] =
+        let [enter, leave, step, go, interpret, fp_enter] =
             self.0.map(|label| base + asm.offset_of(label) as u64);
         Stubs {
             enter,
@@ -35,6 +37,7 @@ impl Labels {
             step,
             go,
             interpret,
+            fp_enter,
         }
     }
 }
@@ -68,18 +71,33 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     reload(asm, pins);
     asm.jmp_rm(Reg::Rax);
 
+    // Out of the way, because only floating point comes there.
+    let fp_leave = asm.label();
+    let (live_at_leave, live_at_step) = (asm.label(), asm.label());
     let leave = asm.here();
     spill(asm, pins);
+    asm.alu_imm(Alu::Cmp, Width::D, frame(FrameOffsets::FP_LIVE), 0);
+    asm.jcc(Cc::Ne, live_at_leave);
     let out = asm.here();
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
     for reg in SAVED.into_iter().rev() {
         asm.pop(reg);
     }
     asm.ret();
+    asm.bind(live_at_leave);
+    asm.call(fp_leave);
+    asm.jmp(out);
 
+    asm.bind(live_at_step);
+    asm.call(fp_leave);
+    let not_live = asm.label();
+    asm.jmp(not_live);
     let step = asm.here();
     let not_done = asm.label();
     spill(asm, pins);
+    asm.alu_imm(Alu::Cmp, Width::D, frame(FrameOffsets::FP_LIVE), 0);
+    asm.jcc(Cc::Ne, live_at_step);
+    asm.bind(not_live);
     asm.lea(Width::Q, Reg::Rdi, Mem::new(FRAME, -pins.bias));
     asm.mov(Width::Q, Reg::Rsi, Reg::Rax);
     asm.alu_imm(Alu::Sub, Width::Q, Reg::Rsp, 8);
@@ -137,7 +155,11 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, MICRO_OP_BYTES as i32);
     asm.jmp(leave);
 
-    Labels([enter, leave, step, go, interpret])
+    let fp_enter = fp_enter(asm, pins);
+    asm.bind(fp_leave);
+    fp_leave_body(asm, pins);
+
+    Labels([enter, leave, step, go, interpret, fp_enter])
 }
 
 /// Goes to `away` when the run loop must get a turn. Changes RDX.
@@ -148,4 +170,65 @@ pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
     asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::EXIT_FLAG));
     asm.alu_imm(Alu::Cmp, Width::D, Mem::new(Reg::Rdx, 0), 0);
     asm.jcc(Cc::Ne, away);
+}
+
+/// MXCSR as Rust expects it: all exceptions masked, to nearest even (Intel SDM 1, 10.2.3).
+const RUST_MXCSR: i32 = 0x1f80;
+/// Exception flags of MXCSR that guests know.
+const MXCSR_FLAGS: i32 = 0x3d;
+/// MXCSR's rounding control by the guest's rounding, two bits each.
+const ROUNDING_CONTROL: u64 = 0b10_01_11_00;
+
+fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
+    let start = asm.here();
+    let end = asm.label();
+    asm.alu_imm(Alu::Cmp, Width::D, live, 0);
+    asm.jcc(Cc::Ne, end);
+    asm.mov(Width::D, Reg::Rcx, frame(FrameOffsets::FP_ROUNDING));
+    asm.alu_imm(Alu::Cmp, Width::D, Reg::Rcx, 4);
+    asm.jcc(Cc::Ae, end);
+    asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, 1));
+    asm.store(Width::D, live, Reg::Rdx);
+    asm.alu(Alu::Add, Width::D, Reg::Rcx, Reg::Rcx);
+    asm.mov_imm(Reg::Rax, ROUNDING_CONTROL);
+    asm.shift_cl(Shift::Shr, Width::D, Reg::Rax);
+    asm.alu_imm(Alu::And, Width::D, Reg::Rax, 3);
+    asm.shift_imm(Shift::Shl, Width::D, Reg::Rax, 13);
+    asm.alu_imm(Alu::Or, Width::D, Reg::Rax, RUST_MXCSR);
+    asm.store(Width::D, mxcsr, Reg::Rax);
+    asm.ldmxcsr(mxcsr);
+    asm.bind(end);
+    asm.ret();
+    start
+}
+
+/// Called: gives the guest its flags and Rust its MXCSR. Keeps RAX, changes RCX and RDX.
+fn fp_leave_body(asm: &mut Assembler, pins: &Pins) {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
+    let clear = asm.label();
+    asm.stmxcsr(mxcsr);
+    asm.store_imm(Width::D, live, 0);
+    asm.mov(Width::D, Reg::Rcx, mxcsr);
+    asm.store_imm(Width::D, mxcsr, RUST_MXCSR);
+    asm.ldmxcsr(mxcsr);
+    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, MXCSR_FLAGS);
+    asm.jcc(Cc::E, clear);
+    // Inexact, underflow, overflow, division by zero, invalid: the guest's bits 0 to 4.
+    for (bit, from) in [5, 4, 3, 2, 0].into_iter().enumerate() {
+        let to = bit as u8;
+        asm.mov(Width::D, Reg::Rdx, Reg::Rcx);
+        asm.alu_imm(Alu::And, Width::D, Reg::Rdx, 1 << from);
+        if from > to {
+            asm.shift_imm(Shift::Shr, Width::D, Reg::Rdx, from - to);
+        } else if to > from {
+            asm.shift_imm(Shift::Shl, Width::D, Reg::Rdx, to - from);
+        }
+        let flags = frame(FrameOffsets::FP_FLAGS);
+        asm.alu_to_mem(Alu::Or, Width::D, flags, Reg::Rdx);
+    }
+    asm.bind(clear);
+    asm.ret();
 }
