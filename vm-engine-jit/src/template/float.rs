@@ -5,7 +5,7 @@
 //! the host does in its own way, run as steps, which find no flag raised that they would not raise themselves.
 
 use vm_engine::tier::{FrameOffsets, Step};
-use vm_ir::{Attr, Ext, FpToIntRule, Inst, MinMaxRule, Op, Operand, Rounding, Slot, Type};
+use vm_ir::{Attr, Ext, FpToIntRule, Inst, MemAttr, MinMaxRule, Op, Operand, Rounding, Slot, Type};
 
 use super::block::{Cold, Emitter, width};
 use crate::asm::{Alu, Cc, Fused, Label, Mem, Reg, Rm, Scalar, Shift, Width, Xmm};
@@ -16,15 +16,6 @@ const THIRD: Xmm = Xmm(2);
 
 /// What a NaN-boxed single has above it.
 const BOX: u64 = 0xffff_ffff << 32;
-
-/// Where an operation that needs the guest's MXCSR was found without.
-#[derive(Clone, Copy)]
-pub(crate) struct Border {
-    from: Label,
-    back: Label,
-    /// What must be loaded; `None`: whatever the guest's dynamic rounding is.
-    rounding: Option<Rounding>,
-}
 
 fn is_format(ty: Type) -> bool {
     matches!(ty, Type::F32 | Type::F64)
@@ -73,7 +64,15 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
                 || fused(op).is_some() && std::arch::is_x86_feature_detected!("fma");
             format && has
         }
-        (op, Attr::Convert { from, rule, .. }) => match op {
+        (
+            op,
+            Attr::Convert {
+                from,
+                rule,
+                rounding,
+                ..
+            },
+        ) if rounding != Rounding::NearestAway => match op {
             Op::FpToFp => format && is_format(from) && from != inst.ty,
             Op::IntToFp => format && width(from).is_some(),
             Op::FpToInt => {
@@ -107,14 +106,15 @@ impl Emitter<'_> {
             _ if step.first == 0 => return None,
             _ if !self.of.host_float => return self.step(step),
             _ => {
-                let (failed, back) = (self.asm.label(), self.asm.label());
-                let enter = self.on_host(inst, dst, failed);
-                self.asm.bind(back);
-                self.cold.push(Cold::Float {
-                    enter,
-                    failed,
+                let failed = self.asm.label();
+                self.enter_float();
+                self.on_host(inst, dst, failed);
+                let back = self.asm.here();
+                self.cold.push(Cold::Step {
+                    from: failed,
                     op: step.first,
                     back,
+                    live: true,
                 });
             }
         }
@@ -122,12 +122,12 @@ impl Emitter<'_> {
     }
 
     /// An operation on the host's unit, which goes to `failed` where only a step will do.
-    fn on_host(&mut self, inst: &Inst, dst: Slot, failed: Label) -> Option<Border> {
+    fn on_host(&mut self, inst: &Inst, dst: Slot, failed: Label) {
         let double = inst.ty == Type::F64;
         let [x, y, z, _] = inst.args;
         match (inst.op, inst.attr) {
             (_, Attr::Fp(rounding)) => {
-                let border = self.rounds(rounding);
+                self.rounds(rounding, failed);
                 if let Some(op) = fused(inst.op) {
                     self.load_fp(double, ACC, z);
                     self.load_fp(double, SECOND, x);
@@ -143,7 +143,6 @@ impl Emitter<'_> {
                 }
                 self.no_nan(double, ACC, failed);
                 self.put_fp(inst, dst);
-                Some(border)
             }
             (Op::FpMin | Op::FpMax, _) => {
                 self.load_fp(double, ACC, x);
@@ -162,15 +161,15 @@ impl Emitter<'_> {
                     self.asm.andps(ACC, SECOND);
                 }
                 self.put_fp(inst, dst);
-                None
             }
             (Op::FpToFp, Attr::Convert { rounding, .. }) => {
-                let border = self.rounds_unless(double, rounding);
+                if !double {
+                    self.rounds(rounding, failed);
+                }
                 self.load_fp(!double, ACC, x);
                 self.asm.cvt_precision(!double, ACC, ACC);
                 self.no_nan(double, ACC, failed);
                 self.put_fp(inst, dst);
-                Some(border)
             }
             (
                 Op::IntToFp,
@@ -182,11 +181,9 @@ impl Emitter<'_> {
                 },
             ) => {
                 let narrow = from == Type::I32;
-                let border = if narrow && double {
-                    None
-                } else {
-                    Some(self.rounds(rounding))
-                };
+                if !(narrow && double) {
+                    self.rounds(rounding, failed);
+                }
                 let mut source = self.in_reg(x, Reg::Rax);
                 if !signed && narrow {
                     self.asm.mov(Width::D, Reg::Rax, source);
@@ -199,7 +196,6 @@ impl Emitter<'_> {
                 self.asm.xorps(ACC, ACC);
                 self.asm.cvt_from_int(held, double, ACC, source);
                 self.put_fp(inst, dst);
-                border
             }
             (
                 Op::FpToInt,
@@ -209,10 +205,9 @@ impl Emitter<'_> {
                     signed,
                     ..
                 },
-            ) => Some(self.to_int(inst, dst, from == Type::F64, (rounding, signed), failed)),
+            ) => self.to_int(inst, dst, from == Type::F64, (rounding, signed), failed),
             _ => {
                 self.compare_fp(inst, dst, double, failed);
-                None
             }
         }
     }
@@ -243,8 +238,10 @@ impl Emitter<'_> {
         double: bool,
         (rounding, signed): (Rounding, bool),
         failed: Label,
-    ) -> Border {
-        let border = self.rounds_unless(rounding == Rounding::Zero, rounding);
+    ) {
+        if rounding != Rounding::Zero {
+            self.rounds(rounding, failed);
+        }
         let narrow = inst.ty == Type::I32;
         if !signed {
             // Beyond the range the host would raise other flags than the guest; so look at the bits first, of which
@@ -274,54 +271,104 @@ impl Emitter<'_> {
             self.asm.jcc(Cc::O, failed);
         }
         self.put_filled(inst, dst, Reg::Rax);
-        border
     }
 
-    /// Has the guest's MXCSR loaded, with this rounding.
-    fn rounds(&mut self, rounding: Rounding) -> Border {
+    /// Goes to `failed` unless MXCSR rounds so.
+    fn rounds(&mut self, rounding: Rounding, failed: Label) {
+        let live = self.frame(FrameOffsets::FP_LIVE);
+        let note = |rounding: Rounding| rounding as i32 + 1;
+        if rounding == Rounding::Dynamic {
+            let last = note(Rounding::Up);
+            self.asm.alu_imm(Alu::Cmp, Width::D, live, last);
+            self.asm.jcc(Cc::A, failed);
+        } else {
+            self.asm.alu_imm(Alu::Cmp, Width::D, live, note(rounding));
+            self.asm.jcc(Cc::Ne, failed);
+        }
+    }
+
+    /// Makes floating point live, where that is not known.
+    pub(crate) fn enter_float(&mut self) {
+        if self.live {
+            return;
+        }
         let live = self.frame(FrameOffsets::FP_LIVE);
         let from = self.asm.label();
-        let rounding = Some(rounding).filter(|&rounding| rounding != Rounding::Dynamic);
-        self.asm.alu_imm(Alu::Cmp, Width::D, live, wanted(rounding));
-        let missing = if rounding.is_some() { Cc::Ne } else { Cc::E };
-        self.asm.jcc(missing, from);
+        self.asm.alu_imm(Alu::Cmp, Width::D, live, 0);
+        self.asm.jcc(Cc::E, from);
         let back = self.asm.here();
-        Border {
-            from,
-            back,
-            rounding,
+        self.cold.push(Cold::Enter { from, back });
+        self.live = true;
+    }
+
+    /// The vector register of a slot, if it has one and the operation is to know of it.
+    pub(crate) fn vector(&self, slot: Slot) -> Option<Xmm> {
+        if slot.is_temp() || self.in_memory {
+            None
+        } else {
+            self.pins.vector_of_state(slot.index())
         }
     }
 
-    /// The same for an operation that does not round that way if it is `exact`.
-    fn rounds_unless(&mut self, exact: bool, rounding: Rounding) -> Border {
-        self.rounds(if exact { Rounding::Dynamic } else { rounding })
+    pub(crate) fn is_vector(&self, operand: Operand) -> bool {
+        operand
+            .slot()
+            .is_some_and(|slot| self.vector(slot).is_some())
     }
 
-    pub(crate) fn float_cold(
-        &mut self,
-        enter: Option<Border>,
-        failed: Label,
-        op: u64,
-        done: Label,
-    ) {
-        if let Some(Border {
-            from,
-            back,
-            rounding,
-        }) = enter
+    /// Puts operands that are in vector registers to memory also.
+    pub(crate) fn to_memory(&mut self, operands: &[Operand]) {
+        for slot in operands.iter().filter_map(|operand| operand.slot()) {
+            if let Some(vector) = self.vector(slot) {
+                self.enter_float();
+                let home = self.home(slot);
+                self.asm.store_scalar(true, home, vector);
+            }
+        }
+    }
+
+    /// Takes a result from memory to its vector register.
+    pub(crate) fn from_memory(&mut self, dst: Option<Slot>) {
+        if let Some(slot) = dst
+            && let Some(vector) = self.vector(slot)
         {
-            let live = self.frame(FrameOffsets::FP_LIVE);
-            self.asm.bind(from);
-            self.asm.call_to(self.stubs.fp_enter);
-            self.asm.alu_imm(Alu::Cmp, Width::D, live, wanted(rounding));
-            let there = if rounding.is_some() { Cc::E } else { Cc::Ne };
-            self.asm.jcc(there, back);
+            let home = self.home(slot);
+            self.asm.load_scalar(true, vector, home);
         }
-        self.asm.bind(failed);
-        self.asm.mov_imm(Reg::Rax, op);
-        self.asm.call_to(self.stubs.step);
-        self.asm.jmp(done);
+    }
+
+    /// Loads to a vector register from a host address, if the operation is that simple.
+    pub(crate) fn load_vector(&mut self, inst: &Inst, mem: MemAttr, from: Mem) -> bool {
+        let Some(vector) = inst.dst.and_then(|dst| self.vector(dst)) else {
+            return false;
+        };
+        match (mem.size_log2, inst.ext, inst.ty.bits()) {
+            (3, _, 64) => self.asm.load_scalar(true, vector, from),
+            (2, Ext::Ones, 32) => {
+                self.asm.load_scalar(false, vector, from);
+                self.fill_above(vector);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Stores from a vector register, if the value is in one.
+    pub(crate) fn store_vector(&mut self, inst: &Inst, mem: MemAttr, to: Mem) -> bool {
+        let value = inst.args[3].slot().and_then(|slot| self.vector(slot));
+        match (value, mem.size_log2) {
+            (Some(vector), 2 | 3) => {
+                self.asm.store_scalar(mem.size_log2 == 3, to, vector);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ones above a single.
+    fn fill_above(&mut self, vector: Xmm) {
+        self.asm.pcmpeqd(SECOND, SECOND);
+        self.asm.unpcklps(vector, SECOND);
     }
 
     fn no_nan(&mut self, double: bool, value: Xmm, failed: Label) {
@@ -341,6 +388,11 @@ impl Emitter<'_> {
     /// An operand where it is, or in `scratch`.
     fn fp_source(&mut self, double: bool, operand: Operand, scratch: Xmm) -> Rm {
         let width = if double { Width::Q } else { Width::D };
+        if let Operand::Slot(slot) = operand
+            && let Some(vector) = self.vector(slot)
+        {
+            return vector.into();
+        }
         match operand {
             Operand::Slot(slot) if self.pin(slot).is_none() => self.home(slot).into(),
             operand => {
@@ -356,8 +408,12 @@ impl Emitter<'_> {
         let double = inst.ty == Type::F64;
         let boxed = inst.ext == Ext::Ones;
         if !double && boxed {
-            self.asm.pcmpeqd(SECOND, SECOND);
-            self.asm.unpcklps(ACC, SECOND);
+            self.fill_above(ACC);
+        }
+        if let Some(vector) = self.vector(dst)
+            && (double || boxed)
+        {
+            return self.asm.movaps(vector, ACC);
         }
         if self.pin(dst).is_none() && (double || boxed) {
             let home = self.home(dst);
@@ -378,9 +434,9 @@ impl Emitter<'_> {
 
     fn mov_boxed(&mut self, inst: &Inst, dst: Slot) {
         match inst.args[0] {
-            Operand::Slot(slot) => {
-                let place = self.place(slot);
-                self.asm.mov(Width::D, Reg::Rax, place);
+            Operand::Slot(_) => {
+                let from = self.in_reg(inst.args[0], Reg::Rax);
+                self.asm.mov(Width::D, Reg::Rax, from);
                 self.put_boxed(dst);
             }
             constant => {
@@ -395,7 +451,7 @@ impl Emitter<'_> {
         const CANONICAL: u64 = 0x7fc0_0000;
         let above = match inst.args[0] {
             // Halves are read as they may have been written.
-            Operand::Slot(slot) if self.pin(slot).is_none() => {
+            Operand::Slot(slot) if self.pin(slot).is_none() && self.vector(slot).is_none() => {
                 let home = self.home(slot);
                 self.asm.mov(Width::D, Reg::Rax, home);
                 Rm::Mem(Mem {
@@ -457,9 +513,4 @@ impl Emitter<'_> {
         self.asm.shift_imm(Shift::Shl, width, Reg::Rax, 1);
         self.asm.shift_imm(Shift::Shr, width, Reg::Rax, 1);
     }
-}
-
-/// What the frame's note says with this rounding loaded, or zero to tell any from none.
-fn wanted(rounding: Option<Rounding>) -> i32 {
-    rounding.map_or(0, |rounding| rounding as i32 + 1)
 }

@@ -68,6 +68,7 @@ impl Emitter<'_> {
             from: slow,
             op: step.first,
             back,
+            live: self.live,
         });
         Some(back)
     }
@@ -79,6 +80,10 @@ impl Emitter<'_> {
         self.address(inst, mem)?;
         let back = self.probe(mem, TlbOffsets::READ, step)?;
         let from = Mem::new(Reg::Rax, 0);
+        if self.load_vector(inst, mem, from) {
+            self.asm.bind(back);
+            return Some(());
+        }
         let to = inst.dst.and_then(|dst| self.pin(dst)).unwrap_or(Reg::Rax);
         let (held, wanted) = (8 << mem.size_log2, inst.ty.bits());
         let narrow = access_width(mem);
@@ -116,9 +121,11 @@ impl Emitter<'_> {
         };
         self.address(inst, mem)?;
         let back = self.probe(mem, TlbOffsets::WRITE, step)?;
-        let value = self.in_reg(inst.args[3], Reg::Rdx);
-        self.asm
-            .store(access_width(mem), Mem::new(Reg::Rax, 0), value);
+        let to = Mem::new(Reg::Rax, 0);
+        if !self.store_vector(inst, mem, to) {
+            let value = self.in_reg(inst.args[3], Reg::Rdx);
+            self.asm.store(access_width(mem), to, value);
+        }
         if mem.order == MemOrder::SeqCst {
             self.asm.mfence();
         }

@@ -14,7 +14,7 @@ use vm_ir::{Inst, StateLayout, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
-use crate::asm::{Assembler, Reg};
+use crate::asm::{Assembler, Reg, Xmm};
 use stubs::Stubs;
 
 /// The frame's register; it points [`Pins::bias`] bytes into the frame.
@@ -33,6 +33,10 @@ pub(crate) const PINNED: [Reg; 11] = [
     Reg::R10,
     Reg::R11,
 ];
+
+/// The first vector register that guest state stays in while floating point is live; those below are for single
+/// operations.
+const FIRST_VECTOR: u8 = 4;
 
 /// Why there is no template tier.
 #[derive(Debug)]
@@ -63,6 +67,10 @@ pub(crate) struct Pins {
     of_slot: Vec<Option<Reg>>,
     /// Pinned registers with their frame offsets.
     pub(crate) all: Vec<(Reg, i32)>,
+    /// For each state slot its vector register, which holds it while floating point is live.
+    vector_of_slot: Vec<Option<Xmm>>,
+    /// Those with their frame offsets.
+    pub(crate) vectors: Vec<(Xmm, i32)>,
     /// Bytes from the frame to where [`FRAME`] points, so that the first slots have short displacements.
     pub(crate) bias: i32,
 }
@@ -81,7 +89,28 @@ impl Pins {
                 all.push((reg, FrameOffsets::STATE + layout.slots[at].offset as i32));
             }
         }
-        Self { of_slot, all, bias }
+        let mut vector_of_slot = vec![None; layout.slots.len()];
+        let mut vectors = Vec::new();
+        for number in FIRST_VECTOR..16 {
+            let rank = number - FIRST_VECTOR;
+            let pinned = |slot: &vm_ir::SlotDecl| slot.pin_rank == rank && slot.ty == Type::F64;
+            if let Some(at) = layout.slots.iter().position(pinned) {
+                vector_of_slot[at] = Some(Xmm(number));
+                let offset = FrameOffsets::STATE + layout.slots[at].offset as i32;
+                vectors.push((Xmm(number), offset));
+            }
+        }
+        Self {
+            of_slot,
+            all,
+            vector_of_slot,
+            vectors,
+            bias,
+        }
+    }
+
+    pub(crate) fn vector_of_state(&self, index: usize) -> Option<Xmm> {
+        self.vector_of_slot[index]
     }
 
     pub(crate) fn of_state(&self, index: usize) -> Option<Reg> {

@@ -21,7 +21,7 @@ pub(crate) struct Stubs {
     pub(crate) go: u64,
     /// Goes on in the interpreter with the block whose head is in RAX.
     pub(crate) interpret: u64,
-    /// Called: makes MXCSR the guest's, unless it is already or has no such rounding. Keeps pinned registers.
+    /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
     pub(crate) fp_enter: u64,
 }
 
@@ -176,19 +176,14 @@ pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
 const RUST_MXCSR: i32 = 0x1f80;
 /// Exception flags of MXCSR that guests know.
 const MXCSR_FLAGS: i32 = 0x3d;
-/// MXCSR's rounding control by the guest's rounding, two bits each.
+/// MXCSR's rounding control by the guest's rounding, two bits each. Ties away, which it lacks, finds zeros.
 const ROUNDING_CONTROL: u64 = 0b10_01_11_00;
 
 fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
     let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
     let start = asm.here();
-    let end = asm.label();
-    asm.alu_imm(Alu::Cmp, Width::D, live, 0);
-    asm.jcc(Cc::Ne, end);
     asm.mov(Width::D, Reg::Rcx, frame(FrameOffsets::FP_ROUNDING));
-    asm.alu_imm(Alu::Cmp, Width::D, Reg::Rcx, 4);
-    asm.jcc(Cc::Ae, end);
     asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, 1));
     asm.store(Width::D, live, Reg::Rdx);
     asm.alu(Alu::Add, Width::D, Reg::Rcx, Reg::Rcx);
@@ -199,16 +194,21 @@ fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
     asm.alu_imm(Alu::Or, Width::D, Reg::Rax, RUST_MXCSR);
     asm.store(Width::D, mxcsr, Reg::Rax);
     asm.ldmxcsr(mxcsr);
-    asm.bind(end);
+    for &(reg, offset) in &pins.vectors {
+        asm.load_scalar(true, reg, frame(offset));
+    }
     asm.ret();
     start
 }
 
-/// Called: gives the guest its flags and Rust its MXCSR. Keeps RAX, changes RCX and RDX.
+/// Called: gives the guest its flags and registers, and Rust its MXCSR. Keeps RAX, changes RCX and RDX.
 fn fp_leave_body(asm: &mut Assembler, pins: &Pins) {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
     let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
     let clear = asm.label();
+    for &(reg, offset) in &pins.vectors {
+        asm.store_scalar(true, frame(offset), reg);
+    }
     asm.stmxcsr(mxcsr);
     asm.store_imm(Width::D, live, 0);
     asm.mov(Width::D, Reg::Rcx, mxcsr);
