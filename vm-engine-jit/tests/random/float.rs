@@ -58,13 +58,16 @@ const DOUBLES: [u64; 26] = [
 /// A register's bits: a single in its box or a double, often where formats end.
 pub(crate) fn value(random: &mut Random) -> u64 {
     const BOX: u64 = 0xffff_ffff << 32;
-    match random.below(10) {
+    match random.below(14) {
         0..=2 => BOX | u64::from(SINGLES[random.below(SINGLES.len() as u32) as usize]),
         3..=5 => DOUBLES[random.below(DOUBLES.len() as u32) as usize],
         // Near one, where results are exact or nearly so.
-        6 => BOX | u64::from((random.below(64) as f32 / 8.0 - 4.0).to_bits()),
-        7 => (f64::from(random.below(4096)) / 8.0 - 256.0).to_bits(),
+        6 => BOX | u64::from((random.below(64) as f32 / 4.0 - 8.0).to_bits()),
+        7 => (f64::from(random.below(2048)) / 4.0 - 256.0).to_bits(),
         8 => BOX | random.next() >> 32,
+        // Anything near one, to be rounded.
+        9 | 10 => BOX | u64::from(random.below(1 << 25) + 0x3f00_0000),
+        11 | 12 => (random.next() >> 9) + 0x3fc0_0000_0000_0000,
         _ => random.next(),
     }
 }
@@ -83,7 +86,7 @@ pub(crate) fn instruction(random: &mut Random) -> u32 {
     let rm = rounding(random);
     let imm = (random.below(512) as i32 - 256) * 8;
     let fp = |funct7: u32, rm, rd, a, b| r_type(0x53, rm, funct7 | format, rd, a, b);
-    match random.below(20) {
+    match random.below(28) {
         0..=4 => {
             let funct7 = [0, 4, 8, 12][random.below(4) as usize];
             fp(funct7, rm, rd, a, b)
@@ -108,10 +111,16 @@ pub(crate) fn instruction(random: &mut Random) -> u32 {
             2 => fp(0x78, 0, rd, gpr, 0),
             _ => fp(0x78, 0, rd, random.below(32), 1),
         },
-        17 => i_type(0x07, 2 + format, rd, 4, imm),
+        // Often, or all registers would end as NaNs.
+        17 | 20.. => i_type(0x07, 2 + format, rd, 4, imm),
         18 => s_type(0x27, 2 + format, 4, b, imm),
         _ => control(random, gpr),
     }
+}
+
+/// Writes one of the five roundings to `frm`.
+pub(crate) fn set_rounding(random: &mut Random) -> u32 {
+    i_type(0x73, 5, 0, random.below(5), 2)
 }
 
 /// Reads or writes `fflags`, `frm` or `fcsr`.
