@@ -97,6 +97,10 @@ pub(crate) struct FrameHead {
     pub(crate) zero: u64,
     /// Constants of the running block's operations.
     pub(crate) scratch: [u64; SCRATCH_WORDS],
+    /// Zero while MXCSR is Rust's, else one more than the guest's rounding, which host code has loaded.
+    pub(crate) fp_live: u32,
+    /// Where host code puts MXCSR on the way.
+    pub(crate) mxcsr: u32,
     /// Counters for statistics.
     pub(crate) counters: Counters,
     /// Recent translations of host code.
@@ -201,6 +205,8 @@ impl<S> Frame<S> {
                 value: [0; 2],
                 zero: 0,
                 scratch: [0; SCRATCH_WORDS],
+                fp_live: 0,
+                mxcsr: 0,
                 counters: Counters::default(),
                 recent: Recent::EMPTY,
             },

@@ -137,6 +137,7 @@ pub(crate) fn translate(
         layout,
         temp_offsets: &temp_offsets,
         steps: &steps,
+        host_float,
         terminator,
     })?;
     code.ops[entry].set_imm(translator.enter());

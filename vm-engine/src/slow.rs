@@ -96,13 +96,7 @@ unsafe fn wrote<G: Guest>(f: *mut FrameHead, phys: u64, bytes: u64) {
     }
 }
 
-unsafe fn call<G: Guest>(
-    f: *mut FrameHead,
-    op: *const MicroOp,
-    a: u64,
-    b: u64,
-    c: u64,
-) -> bool {
+unsafe fn call<G: Guest>(f: *mut FrameHead, op: *const MicroOp, a: u64, b: u64, c: u64) -> bool {
     // SAFETY: as above.
     unsafe {
         let (helper, left) = ((*op).aux as u16, u64::from((*op).left));

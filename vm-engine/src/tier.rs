@@ -49,6 +49,8 @@ pub struct Translation<'a> {
     pub temp_offsets: &'a [u16],
     /// For each operation, its step; all zero where [`Translator::falls_back`] said no.
     pub steps: &'a [Step],
+    /// Whether the host's floating-point unit follows the guest's rules, results that are NaNs aside.
+    pub host_float: bool,
     /// The micro-operations of the terminator. Those of a branch end in two link cells, taken and not.
     pub terminator: Step,
 }
@@ -113,11 +115,17 @@ impl FrameOffsets {
         (offset_of!(FrameHead, recent) + offset_of!(Recent, write)) as i32;
     pub const RECENT_ADDEND: i32 =
         (offset_of!(FrameHead, recent) + offset_of!(Recent, addend)) as i32;
+    /// Host code's 32-bit note of what MXCSR holds; zero, for Rust's word, whenever other code runs.
+    pub const FP_LIVE: i32 = offset_of!(FrameHead, fp_live) as i32;
+    /// 32 bits for MXCSR on its way.
+    pub const MXCSR: i32 = offset_of!(FrameHead, mxcsr) as i32;
     /// The guest's state.
     pub const STATE: i32 = STATE_OFFSET as i32;
     pub const PAGE_BASE: i32 = (STATE_OFFSET + offset_of!(CommonState, page_base)) as i32;
     pub const PC: i32 = (STATE_OFFSET + offset_of!(CommonState, pc)) as i32;
     pub const RETIRED: i32 = (STATE_OFFSET + offset_of!(CommonState, retired)) as i32;
+    pub const FP_FLAGS: i32 = (STATE_OFFSET + offset_of!(CommonState, fp_flags)) as i32;
+    pub const FP_ROUNDING: i32 = (STATE_OFFSET + offset_of!(CommonState, fp_rounding)) as i32;
 }
 
 /// Recent translations that a frame has room for.

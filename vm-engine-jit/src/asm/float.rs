@@ -29,6 +29,19 @@ impl Scalar {
     ];
 }
 
+/// Fused operations `dst = ±(a * b) ± dst` by opcode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Fused {
+    MulAdd = 0xb9,
+    MulSub = 0xbb,
+    /// `-(a * b) + dst`
+    NegMulAdd = 0xbd,
+    /// `-(a * b) - dst`
+    NegMulSub = 0xbf,
+}
+
 /// Prefix that tells double from single precision.
 const fn precision(double: bool) -> u8 {
     if double { 0xf2 } else { 0xf3 }
@@ -109,6 +122,36 @@ impl Assembler {
     /// To the other precision: from double when `from_double`.
     pub fn cvt_precision(&mut self, from_double: bool, dst: Xmm, src: Xmm) {
         self.sse(precision(from_double), false, 0x5a, dst.0, src.into());
+    }
+
+    /// `dst = ±(a * b) ± dst` on the low lane (FMA).
+    pub fn fused(&mut self, op: Fused, double: bool, dst: Xmm, a: Xmm, b: impl Into<Rm>) {
+        self.encode_vex(1, double, op as u8, dst.0, a.0, b.into());
+    }
+
+    /// `dst &= src`, all bits.
+    pub fn andps(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0, false, 0x54, dst.0, src.into());
+    }
+
+    /// `dst |= src`, all bits.
+    pub fn orps(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0, false, 0x56, dst.0, src.into());
+    }
+
+    /// `dst ^= src`, all bits.
+    pub fn xorps(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0, false, 0x57, dst.0, src.into());
+    }
+
+    /// Puts the low 32 bits of `src` above those of `dst`.
+    pub fn unpcklps(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0, false, 0x14, dst.0, src.into());
+    }
+
+    /// All ones where 32-bit lanes are equal.
+    pub fn pcmpeqd(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0x66, false, 0x76, dst.0, src.into());
     }
 
     /// Loads MXCSR.

@@ -9,7 +9,7 @@ mod operand;
 #[cfg(test)]
 mod tests;
 
-pub use float::Scalar;
+pub use float::{Fused, Scalar};
 pub use operand::{Alu, Bits, Cc, Mem, Reg, Rm, Shift, Width, Xmm};
 
 /// A place in the code, perhaps still to come.

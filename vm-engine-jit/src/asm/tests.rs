@@ -424,9 +424,38 @@ fn floating_point_decodes_as_written() {
                 asm.mov_from_xmm(width, gpr, a)
             });
         }
-        case(&mut cases, format!("movaps {x}, {y}"), move |asm| {
-            asm.movaps(a, b)
-        });
+        let whole: [(&str, fn(&mut Assembler, Xmm, Xmm)); 6] = [
+            ("movaps", Assembler::movaps),
+            ("andps", Assembler::andps),
+            ("orps", Assembler::orps),
+            ("xorps", Assembler::xorps),
+            ("unpcklps", Assembler::unpcklps),
+            ("pcmpeqd", Assembler::pcmpeqd),
+        ];
+        for (text, op) in whole {
+            case(&mut cases, format!("{text} {x}, {y}"), move |asm| {
+                op(asm, a, b)
+            });
+        }
+        for (op, text) in [
+            (Fused::MulAdd, "vfmadd231"),
+            (Fused::MulSub, "vfmsub231"),
+            (Fused::NegMulAdd, "vfnmadd231"),
+            (Fused::NegMulSub, "vfnmsub231"),
+        ] {
+            for (double, s) in [(false, "ss"), (true, "sd")] {
+                let third = Xmm((n * 7 + 5) % 16);
+                let z = format!("xmm{}", third.0);
+                case(&mut cases, format!("{text}{s} {x}, {y}, {z}"), move |asm| {
+                    asm.fused(op, double, a, b, third)
+                });
+                case(
+                    &mut cases,
+                    format!("{text}{s} {x}, {y}, {at}"),
+                    move |asm| asm.fused(op, double, a, b, mem),
+                );
+            }
+        }
         case(&mut cases, format!("ldmxcsr {at}"), move |asm| {
             asm.ldmxcsr(mem)
         });

@@ -1,8 +1,9 @@
 //! One block: where values are, and which operation goes where.
 
 use vm_engine::tier::{FrameOffsets, Step, Translation};
-use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Type};
+use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
 
+use super::float;
 use super::stubs::Stubs;
 use super::{FRAME, Pins, RETIRED};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
@@ -18,9 +19,19 @@ pub(crate) enum Cold {
         hit: Label,
         op: u64,
         back: Label,
+        /// Whether floating point must be live at both.
+        live: bool,
     },
     /// Runs a step and goes on.
-    Step { from: Label, op: u64, back: Label },
+    Step {
+        from: Label,
+        op: u64,
+        back: Label,
+        /// Whether floating point must be live there.
+        live: bool,
+    },
+    /// Makes floating point live.
+    Enter { from: Label, back: Label },
 }
 
 /// A block being translated.
@@ -32,6 +43,10 @@ pub(crate) struct Emitter<'a> {
     pub(crate) stubs: &'a Stubs,
     pub(crate) of: &'a Translation<'a>,
     pub(crate) cold: Vec<Cold>,
+    /// Whether MXCSR and the pinned vector registers are known to be the guest's.
+    pub(crate) live: bool,
+    /// Whether the operation at hand finds its operands in memory, and leaves its result there.
+    pub(crate) in_memory: bool,
 }
 
 /// Integer widths that native code works in.
@@ -56,6 +71,9 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
         }
         _ => {}
     }
+    if float::is_native(inst) {
+        return true;
+    }
     if inst.ext == Ext::Keep || inst.ext == Ext::Ones {
         return false;
     }
@@ -69,7 +87,7 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
 
 /// Whether the translation has a slow path that is a step, or leaves for the operation's micro-operations.
 pub(crate) fn has_slow_path(inst: &Inst) -> bool {
-    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf)
+    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf) || float::has_step(inst)
 }
 
 /// The host's condition.
@@ -110,12 +128,19 @@ pub(crate) fn translate(
         stubs,
         of,
         cold: Vec::with_capacity(32),
+        live: false,
+        in_memory: false,
     };
     let insns = i32::try_from(of.block.guest_insns).ok()?;
     emitter.asm.alu_imm(Alu::Add, Width::Q, RETIRED, insns);
     let entry = emitter.asm.len();
     for (inst, step) in of.block.insts.iter().zip(of.steps) {
         emitter.inst(inst, step)?;
+    }
+    match of.block.terminator {
+        Terminator::Branch { a, b, .. } => emitter.to_memory(&[a, b]),
+        Terminator::Indirect { target, .. } => emitter.to_memory(&[target]),
+        _ => {}
     }
     emitter.terminator()?;
     emitter.finish();
@@ -181,6 +206,9 @@ impl Emitter<'_> {
             Operand::None => self.asm.mov_imm(to, 0),
             Operand::Imm(value) => self.asm.mov_imm(to, value as u64),
             Operand::Slot(slot) => {
+                if let Some(vector) = self.vector(slot) {
+                    return self.asm.mov_from_xmm(Width::Q, to, vector);
+                }
                 let place = self.place(slot);
                 if place != Rm::from(to) {
                     self.asm.mov(Width::Q, to, place);
@@ -200,6 +228,9 @@ impl Emitter<'_> {
 
     /// Puts a 64-bit result from a register to its slot.
     pub(crate) fn put(&mut self, dst: Slot, from: Reg) {
+        if let Some(vector) = self.vector(dst) {
+            return self.asm.mov_to_xmm(Width::Q, vector, from);
+        }
         match self.pin(dst) {
             Some(reg) if reg == from => {}
             Some(reg) => self.asm.mov(Width::Q, reg, from),
@@ -233,6 +264,14 @@ impl Emitter<'_> {
         if !is_native(inst) {
             return self.step(step);
         }
+        if inst.args.into_iter().any(|arg| self.is_vector(arg))
+            || inst.dst.is_some_and(|dst| self.vector(dst).is_some())
+        {
+            self.enter_float();
+        }
+        if float::is_native(inst) {
+            return self.float(inst, step);
+        }
         match inst.op {
             Op::Load => self.memory_load(inst, step),
             Op::Store => self.memory_store(inst, step),
@@ -240,19 +279,31 @@ impl Emitter<'_> {
                 self.fence(inst);
                 Some(())
             }
-            Op::ExitIf => self.exit_if(inst, step),
-            Op::RaiseIf => self.raise_if(inst, step),
-            _ => self.integer(inst),
+            Op::Mov => self.integer(inst),
+            _ => {
+                // Nothing else knows of vector registers.
+                self.to_memory(&inst.args);
+                self.in_memory = true;
+                let done = match inst.op {
+                    Op::ExitIf => self.exit_if(inst, step),
+                    Op::RaiseIf => self.raise_if(inst, step),
+                    _ => self.integer(inst),
+                };
+                self.in_memory = false;
+                self.from_memory(inst.dst);
+                done
+            }
         }
     }
 
     /// Runs the operation as a step.
-    fn step(&mut self, step: &Step) -> Option<()> {
+    pub(crate) fn step(&mut self, step: &Step) -> Option<()> {
         if step.first == 0 {
             return None;
         }
         self.asm.mov_imm(Reg::Rax, step.first);
         self.asm.call_to(self.stubs.step);
+        self.live = false;
         Some(())
     }
 
@@ -318,21 +369,39 @@ impl Emitter<'_> {
                     hit,
                     op,
                     back,
+                    live,
                 } => {
                     self.asm.bind(from);
                     self.asm.call_to(refill);
                     self.asm.jcc(Cc::E, hit);
-                    self.asm.mov_imm(Reg::Rax, op);
-                    self.asm.call_to(self.stubs.step);
+                    self.cold_step(op, live);
                     self.asm.jmp(back);
                 }
-                Cold::Step { from, op, back } => {
+                Cold::Enter { from, back } => {
                     self.asm.bind(from);
-                    self.asm.mov_imm(Reg::Rax, op);
-                    self.asm.call_to(self.stubs.step);
+                    self.asm.call_to(self.stubs.fp_enter);
+                    self.asm.jmp(back);
+                }
+                Cold::Step {
+                    from,
+                    op,
+                    back,
+                    live,
+                } => {
+                    self.asm.bind(from);
+                    self.cold_step(op, live);
                     self.asm.jmp(back);
                 }
             }
+        }
+    }
+
+    /// Runs a step out of the way; with floating point live behind it, if that must be.
+    fn cold_step(&mut self, op: u64, live: bool) {
+        self.asm.mov_imm(Reg::Rax, op);
+        self.asm.call_to(self.stubs.step);
+        if live {
+            self.asm.call_to(self.stubs.fp_enter);
         }
     }
 

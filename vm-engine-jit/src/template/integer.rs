@@ -360,7 +360,8 @@ impl Emitter<'_> {
         let target = self.target(dst, &[]);
         if narrow == Width::Q {
             // Small constants go to memory directly.
-            if let (None, Some(value)) = (self.pin(dst), short(Width::Q, x)) {
+            if let (None, None, Some(value)) = (self.pin(dst), self.vector(dst), short(Width::Q, x))
+            {
                 let home = self.home(dst);
                 self.asm.store_imm(Width::Q, home, value);
                 return Some(());

@@ -73,6 +73,7 @@ impl Emitter<'_> {
             hit,
             op: step.first,
             back,
+            live: self.live,
         });
         Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
     }
@@ -83,6 +84,10 @@ impl Emitter<'_> {
         };
         self.address(inst, mem)?;
         let (from, back) = self.probe(mem, false, line_of(inst.args[0]), step)?;
+        if self.load_vector(inst, mem, from) {
+            self.asm.bind(back);
+            return Some(());
+        }
         let to = inst.dst.and_then(|dst| self.pin(dst)).unwrap_or(Reg::Rax);
         let (held, wanted) = (8 << mem.size_log2, inst.ty.bits());
         let narrow = access_width(mem);
@@ -120,8 +125,10 @@ impl Emitter<'_> {
         };
         self.address(inst, mem)?;
         let (to, back) = self.probe(mem, true, line_of(inst.args[0]), step)?;
-        let value = self.in_reg(inst.args[3], Reg::Rdx);
-        self.asm.store(access_width(mem), to, value);
+        if !self.store_vector(inst, mem, to) {
+            let value = self.in_reg(inst.args[3], Reg::Rdx);
+            self.asm.store(access_width(mem), to, value);
+        }
         if mem.order == MemOrder::SeqCst {
             self.asm.mfence();
         }

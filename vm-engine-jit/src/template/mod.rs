@@ -2,6 +2,7 @@
 
 mod block;
 mod branch;
+mod float;
 mod integer;
 mod memory;
 mod stubs;
@@ -13,7 +14,7 @@ use vm_ir::{Inst, StateLayout, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
-use crate::asm::{Assembler, Reg};
+use crate::asm::{Assembler, Reg, Xmm};
 use crate::dump::Dump;
 use crate::perf_map::PerfMap;
 use stubs::Stubs;
@@ -35,6 +36,10 @@ pub(crate) const PINNED: [Reg; 10] = [
     Reg::R9,
     Reg::R10,
 ];
+
+/// The first vector register that guest state stays in while floating point is live; those below are for single
+/// operations.
+const FIRST_VECTOR: u8 = 4;
 
 /// Why there is no template tier.
 #[derive(Debug)]
@@ -68,6 +73,10 @@ pub(crate) struct Pins {
     of_slot: Vec<Option<Reg>>,
     /// Pinned registers with their frame offsets.
     pub(crate) all: Vec<(Reg, i32)>,
+    /// For each state slot its vector register, which holds it while floating point is live.
+    vector_of_slot: Vec<Option<Xmm>>,
+    /// Those with their frame offsets.
+    pub(crate) vectors: Vec<(Xmm, i32)>,
     /// Bytes from the frame to where [`FRAME`] points, so that the first slots have short displacements.
     pub(crate) bias: i32,
 }
@@ -86,7 +95,28 @@ impl Pins {
                 all.push((reg, FrameOffsets::STATE + layout.slots[at].offset as i32));
             }
         }
-        Self { of_slot, all, bias }
+        let mut vector_of_slot = vec![None; layout.slots.len()];
+        let mut vectors = Vec::new();
+        for number in FIRST_VECTOR..16 {
+            let rank = number - FIRST_VECTOR;
+            let pinned = |slot: &vm_ir::SlotDecl| slot.pin_rank == rank && slot.ty == Type::F64;
+            if let Some(at) = layout.slots.iter().position(pinned) {
+                vector_of_slot[at] = Some(Xmm(number));
+                let offset = FrameOffsets::STATE + layout.slots[at].offset as i32;
+                vectors.push((Xmm(number), offset));
+            }
+        }
+        Self {
+            of_slot,
+            all,
+            vector_of_slot,
+            vectors,
+            bias,
+        }
+    }
+
+    pub(crate) fn vector_of_state(&self, index: usize) -> Option<Xmm> {
+        self.vector_of_slot[index]
     }
 
     pub(crate) fn of_state(&self, index: usize) -> Option<Reg> {

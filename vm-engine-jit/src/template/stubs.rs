@@ -25,17 +25,19 @@ pub(crate) struct Stubs {
     /// for reading and for writing. Comes back with ZF set and the addend in RCX, which the line has now, or with ZF
     /// clear. Changes RCX and RDX.
     pub(crate) refill: [[u64; 2]; RECENT_LINES],
+    /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
+    pub(crate) fp_enter: u64,
 }
 
 pub(crate) struct Labels {
-    ways: [Label; 5],
+    ways: [Label; 6],
     refill: [[Label; 2]; RECENT_LINES],
 }
 
 impl Labels {
     pub(crate) fn at(&self, asm: &Assembler, base: u64) -> Stubs {
         let address = |label| base + asm.offset_of(label) as u64;
-        let [enter, leave, step, go, interpret] = self.ways.map(address);
+        let [enter, leave, step, go, interpret, fp_enter] = self.ways.map(address);
         Stubs {
             enter,
             leave,
@@ -43,6 +45,7 @@ impl Labels {
             go,
             interpret,
             refill: self.refill.map(|tags| tags.map(address)),
+            fp_enter,
         }
     }
 }
@@ -76,18 +79,33 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     reload(asm, pins);
     asm.jmp_rm(Reg::Rax);
 
+    // Out of the way, because only floating point comes there.
+    let fp_leave = asm.label();
+    let (live_at_leave, live_at_step) = (asm.label(), asm.label());
     let leave = asm.here();
     spill(asm, pins);
+    asm.alu_imm(Alu::Cmp, Width::D, frame(FrameOffsets::FP_LIVE), 0);
+    asm.jcc(Cc::Ne, live_at_leave);
     let out = asm.here();
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
     for reg in SAVED.into_iter().rev() {
         asm.pop(reg);
     }
     asm.ret();
+    asm.bind(live_at_leave);
+    asm.call(fp_leave);
+    asm.jmp(out);
 
+    asm.bind(live_at_step);
+    asm.call(fp_leave);
+    let not_live = asm.label();
+    asm.jmp(not_live);
     let step = asm.here();
     let not_done = asm.label();
     spill(asm, pins);
+    asm.alu_imm(Alu::Cmp, Width::D, frame(FrameOffsets::FP_LIVE), 0);
+    asm.jcc(Cc::Ne, live_at_step);
+    asm.bind(not_live);
     asm.lea(Width::Q, Reg::Rdi, Mem::new(FRAME, -pins.bias));
     asm.mov(Width::Q, Reg::Rsi, Reg::Rax);
     asm.alu_imm(Alu::Sub, Width::Q, Reg::Rsp, 8);
@@ -145,10 +163,14 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, MICRO_OP_BYTES as i32);
     asm.jmp(leave);
 
+    let fp_enter = fp_enter(asm, pins);
+    asm.bind(fp_leave);
+    fp_leave_body(asm, pins);
+
     let tags = [TlbOffsets::READ, TlbOffsets::WRITE];
     let refill = std::array::from_fn(|line| tags.map(|tag| refill(asm, pins, line, tag)));
     Labels {
-        ways: [enter, leave, step, go, interpret],
+        ways: [enter, leave, step, go, interpret, fp_enter],
         refill,
     }
 }
@@ -194,4 +216,65 @@ pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
     asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::EXIT_FLAG));
     asm.alu_imm(Alu::Cmp, Width::D, Mem::new(Reg::Rdx, 0), 0);
     asm.jcc(Cc::Ne, away);
+}
+
+/// MXCSR as Rust expects it: all exceptions masked, to nearest even (Intel SDM 1, 10.2.3).
+const RUST_MXCSR: i32 = 0x1f80;
+/// Exception flags of MXCSR that guests know.
+const MXCSR_FLAGS: i32 = 0x3d;
+/// MXCSR's rounding control by the guest's rounding, two bits each. Ties away, which it lacks, finds zeros.
+const ROUNDING_CONTROL: u64 = 0b10_01_11_00;
+
+fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
+    let start = asm.here();
+    asm.mov(Width::D, Reg::Rcx, frame(FrameOffsets::FP_ROUNDING));
+    asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, 1));
+    asm.store(Width::D, live, Reg::Rdx);
+    asm.alu(Alu::Add, Width::D, Reg::Rcx, Reg::Rcx);
+    asm.mov_imm(Reg::Rax, ROUNDING_CONTROL);
+    asm.shift_cl(Shift::Shr, Width::D, Reg::Rax);
+    asm.alu_imm(Alu::And, Width::D, Reg::Rax, 3);
+    asm.shift_imm(Shift::Shl, Width::D, Reg::Rax, 13);
+    asm.alu_imm(Alu::Or, Width::D, Reg::Rax, RUST_MXCSR);
+    asm.store(Width::D, mxcsr, Reg::Rax);
+    asm.ldmxcsr(mxcsr);
+    for &(reg, offset) in &pins.vectors {
+        asm.load_scalar(true, reg, frame(offset));
+    }
+    asm.ret();
+    start
+}
+
+/// Called: gives the guest its flags and registers, and Rust its MXCSR. Keeps RAX, changes RCX and RDX.
+fn fp_leave_body(asm: &mut Assembler, pins: &Pins) {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
+    let clear = asm.label();
+    for &(reg, offset) in &pins.vectors {
+        asm.store_scalar(true, frame(offset), reg);
+    }
+    asm.stmxcsr(mxcsr);
+    asm.store_imm(Width::D, live, 0);
+    asm.mov(Width::D, Reg::Rcx, mxcsr);
+    asm.store_imm(Width::D, mxcsr, RUST_MXCSR);
+    asm.ldmxcsr(mxcsr);
+    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, MXCSR_FLAGS);
+    asm.jcc(Cc::E, clear);
+    // Inexact, underflow, overflow, division by zero, invalid: the guest's bits 0 to 4.
+    for (bit, from) in [5, 4, 3, 2, 0].into_iter().enumerate() {
+        let to = bit as u8;
+        asm.mov(Width::D, Reg::Rdx, Reg::Rcx);
+        asm.alu_imm(Alu::And, Width::D, Reg::Rdx, 1 << from);
+        if from > to {
+            asm.shift_imm(Shift::Shr, Width::D, Reg::Rdx, from - to);
+        } else if to > from {
+            asm.shift_imm(Shift::Shl, Width::D, Reg::Rdx, to - from);
+        }
+        let flags = frame(FrameOffsets::FP_FLAGS);
+        asm.alu_to_mem(Alu::Or, Width::D, flags, Reg::Rdx);
+    }
+    asm.bind(clear);
+    asm.ret();
 }

@@ -103,6 +103,9 @@ pub const SLOTS: usize = 64;
 /// temporaries first, as compiled code uses them.
 const PIN_ORDER: [u8; 16] = [15, 14, 10, 13, 12, 11, 2, 8, 1, 9, 16, 17, 18, 5, 6, 7];
 
+/// The same for floating-point registers and the host's vector registers.
+const FP_PIN_ORDER: [u8; 16] = [15, 14, 13, 12, 10, 11, 0, 1, 2, 3, 16, 17, 8, 9, 4, 5];
+
 const X_NAMES: [&str; 32] = [
     "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
     "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27",
@@ -143,6 +146,7 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
     let mut rank = 0;
     while rank < PIN_ORDER.len() {
         table[X as usize + PIN_ORDER[rank] as usize].pin_rank = rank as u8;
+        table[F as usize + FP_PIN_ORDER[rank] as usize].pin_rank = rank as u8;
         rank += 1;
     }
     table

@@ -1,6 +1,8 @@
 //! Random RISC-V programs: translated code against the interpreter, which must agree on every register, on memory, on
 //! exceptions and on the instructions counted.
 
+mod float;
+
 use std::sync::Arc;
 
 use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, VcpuId, VmExit};
@@ -235,9 +237,24 @@ fn base(random: &mut Random, other: u32) -> u32 {
     if random.below(200) == 0 { other } else { 4 }
 }
 
+/// What random programs are made of.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Everything, few floating-point instructions among it.
+    Mixed,
+    /// Mostly floating point.
+    Float,
+}
+
 /// A program that runs its random body a few times, so that blocks are linked, and ends in a call of firmware.
-fn program(random: &mut Random, insns: i32) -> Vec<u32> {
-    let mut words: Vec<u32> = (0..insns).map(|n| instruction(random, insns - n)).collect();
+fn program(random: &mut Random, insns: i32, kind: Kind) -> Vec<u32> {
+    let mut words: Vec<u32> = (0..insns)
+        .map(|n| match kind {
+            Kind::Float if n == 0 => float::set_rounding(random),
+            Kind::Float if random.below(8) != 0 => float::instruction(random),
+            _ => instruction(random, insns - n),
+        })
+        .collect();
     // x3 counts down; it is in no other instruction.
     words.push(i_type(0x13, 0, 3, 3, -1));
     let back = -4 * insns;
@@ -280,11 +297,18 @@ struct End {
     data: Vec<u8>,
 }
 
-fn run(words: &[u32], start: u64, seed: u64, translated: bool) -> End {
+fn bits(random: &mut Random, kind: Kind) -> u64 {
+    match kind {
+        Kind::Mixed => random.value(),
+        Kind::Float => float::value(random),
+    }
+}
+
+fn run(words: &[u32], start: u64, seed: u64, kind: Kind, translated: bool) -> End {
     let mut random = Random(seed | 1);
     let mut data = vec![0; 8192];
     data.chunks_mut(8)
-        .for_each(|chunk| chunk.copy_from_slice(&random.value().to_le_bytes()));
+        .for_each(|chunk| chunk.copy_from_slice(&bits(&mut random, kind).to_le_bytes()));
     let image: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let engine = engine(&image, start, &data, translated);
     let trap = ECALL.to_le_bytes();
@@ -298,7 +322,7 @@ fn run(words: &[u32], start: u64, seed: u64, translated: bool) -> End {
     let state = vcpu.state_mut();
     for n in 1..32 {
         state.x[n] = random.value();
-        state.f[n] = random.value();
+        state.f[n] = bits(&mut random, kind);
     }
     (state.x[3], state.x[4]) = (5, DATA);
     state.stvec = TRAP;
@@ -319,13 +343,13 @@ fn run(words: &[u32], start: u64, seed: u64, translated: bool) -> End {
 }
 
 /// Compares both ways to run a program; true when it came to its end.
-fn compare(seed: u64, insns: i32) -> bool {
+fn compare(seed: u64, insns: i32, kind: Kind) -> bool {
     let mut random = Random(seed | 1);
-    let words = program(&mut random, insns);
+    let words = program(&mut random, insns, kind);
     // Some programs lie across the end of a page.
     let start = RAM + 0x1000 + 4 * u64::from(random.below(1024));
-    let interpreted = run(&words, start, seed, false);
-    let translated = run(&words, start, seed, true);
+    let interpreted = run(&words, start, seed, kind, false);
+    let translated = run(&words, start, seed, kind, true);
     assert_eq!(interpreted.state, translated.state, "seed {seed:#x}");
     assert_eq!(interpreted.retired, translated.retired, "seed {seed:#x}");
     assert!(
@@ -341,7 +365,8 @@ fn random_programs_end_alike_translated_and_interpreted() {
     let mut seeds = Random(0x9e37_79b9_7f4a_7c15);
     let mut finished = 0;
     for _ in 0..count {
-        finished += u32::from(compare(seeds.next(), 8)) + u32::from(compare(seeds.next(), 120));
+        finished += u32::from(compare(seeds.next(), 8, Kind::Mixed));
+        finished += u32::from(compare(seeds.next(), 120, Kind::Mixed));
     }
     // The others end early, in exceptions.
     assert!(finished > count, "{finished} of {}", 2 * count);
@@ -351,6 +376,19 @@ fn random_programs_end_alike_translated_and_interpreted() {
 fn long_programs_end_alike_translated_and_interpreted() {
     let mut seeds = Random(0xdead_beef_cafe_f00d);
     for _ in 0..20 {
-        compare(seeds.next(), 2500);
+        compare(seeds.next(), 2500, Kind::Mixed);
     }
+}
+
+#[test]
+fn floating_point_programs_end_alike_translated_and_interpreted() {
+    let count = std::env::var("RANDOM_PROGRAMS").map_or(1500, |n| n.parse().unwrap());
+    let seed = std::env::var("RANDOM_SEED").map_or(0, |n| n.parse().unwrap());
+    let mut seeds = Random(0x0f1e_2d3c_4b5a_6978 ^ seed);
+    let mut finished = 0;
+    for _ in 0..count {
+        finished += u32::from(compare(seeds.next(), 8, Kind::Float));
+        finished += u32::from(compare(seeds.next(), 60, Kind::Float));
+    }
+    assert!(finished > count, "{finished} of {}", 2 * count);
 }

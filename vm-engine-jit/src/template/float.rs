@@ -1,0 +1,516 @@
+//! Floating point on the host's unit.
+//!
+//! While host code runs floating point, MXCSR may be the guest's, its flags accruing there; a word of the frame says
+//! so. Ways out to Rust put the flags into the guest's state and Rust's word back. NaN results, and whatever else
+//! the host does in its own way, run as steps, which find no flag raised that they would not raise themselves.
+
+use vm_engine::tier::{FrameOffsets, Step};
+use vm_ir::{Attr, Ext, FpToIntRule, Inst, MemAttr, MinMaxRule, Op, Operand, Rounding, Slot, Type};
+
+use super::block::{Cold, Emitter, width};
+use crate::asm::{Alu, Cc, Fused, Label, Mem, Reg, Rm, Scalar, Shift, Width, Xmm};
+
+const ACC: Xmm = Xmm(0);
+const SECOND: Xmm = Xmm(1);
+const THIRD: Xmm = Xmm(2);
+
+/// What a NaN-boxed single has above it.
+const BOX: u64 = 0xffff_ffff << 32;
+
+fn is_format(ty: Type) -> bool {
+    matches!(ty, Type::F32 | Type::F64)
+}
+
+fn scalar(op: Op) -> Option<Scalar> {
+    Some(match op {
+        Op::FpAdd => Scalar::Add,
+        Op::FpSub => Scalar::Sub,
+        Op::FpMul => Scalar::Mul,
+        Op::FpDiv => Scalar::Div,
+        Op::FpSqrt => Scalar::Sqrt,
+        _ => return None,
+    })
+}
+
+fn fused(op: Op) -> Option<Fused> {
+    Some(match op {
+        Op::FpMulAdd => Fused::MulAdd,
+        Op::FpMulSub => Fused::MulSub,
+        Op::FpNegMulAdd => Fused::NegMulSub,
+        Op::FpNegMulSub => Fused::NegMulAdd,
+        _ => return None,
+    })
+}
+
+/// Whether [`Emitter::float`] knows the operation.
+pub(crate) fn is_native(inst: &Inst) -> bool {
+    if inst.op == Op::Mov {
+        return inst.ext == Ext::Ones && matches!(inst.ty, Type::I32 | Type::F32);
+    }
+    let constant = inst.args.iter().any(|arg| arg.imm().is_some());
+    if constant && inst.op != Op::IntToFp || inst.dst.is_none() || inst.ext == Ext::Keep {
+        return false;
+    }
+    let format = is_format(inst.ty) && inst.ext != Ext::Sign;
+    match (inst.op, inst.attr) {
+        (Op::FpUnbox, _) => inst.ty == Type::F32 && inst.ext == Ext::Zero,
+        (Op::FpSign | Op::FpSignNot | Op::FpSignXor, _) => format,
+        (Op::FpEq | Op::FpLt | Op::FpLe | Op::FpLtQuiet | Op::FpLeQuiet, _) => {
+            is_format(inst.ty) && inst.ext == Ext::Zero
+        }
+        (Op::FpMin | Op::FpMax, Attr::MinMax(rule)) => format && rule != MinMaxRule::Second,
+        (op, Attr::Fp(rounding)) if rounding != Rounding::NearestAway => {
+            let has = scalar(op).is_some()
+                || fused(op).is_some() && std::arch::is_x86_feature_detected!("fma");
+            format && has
+        }
+        (
+            op,
+            Attr::Convert {
+                from,
+                rule,
+                rounding,
+                ..
+            },
+        ) if rounding != Rounding::NearestAway => match op {
+            Op::FpToFp => format && is_format(from) && from != inst.ty,
+            Op::IntToFp => format && width(from).is_some(),
+            Op::FpToInt => {
+                let whole = rule != FpToIntRule::Modulo && inst.ext != Ext::Ones;
+                is_format(from) && width(inst.ty).is_some() && whole
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether the operation may run as a step all the same.
+pub(crate) fn has_step(inst: &Inst) -> bool {
+    let bits = matches!(
+        inst.op,
+        Op::Mov | Op::FpUnbox | Op::FpSign | Op::FpSignNot | Op::FpSignXor
+    );
+    is_native(inst) && !bits
+}
+
+impl Emitter<'_> {
+    pub(crate) fn float(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        let Some(dst) = inst.dst else {
+            return Some(());
+        };
+        match inst.op {
+            Op::Mov => self.mov_boxed(inst, dst),
+            Op::FpUnbox => self.unbox(inst, dst),
+            Op::FpSign | Op::FpSignNot | Op::FpSignXor => self.sign(inst, dst),
+            _ if step.first == 0 => return None,
+            _ if !self.of.host_float => return self.step(step),
+            _ => {
+                let failed = self.asm.label();
+                self.enter_float();
+                self.on_host(inst, dst, failed);
+                let back = self.asm.here();
+                self.cold.push(Cold::Step {
+                    from: failed,
+                    op: step.first,
+                    back,
+                    live: true,
+                });
+            }
+        }
+        Some(())
+    }
+
+    /// An operation on the host's unit, which goes to `failed` where only a step will do.
+    fn on_host(&mut self, inst: &Inst, dst: Slot, failed: Label) {
+        let double = inst.ty == Type::F64;
+        let [x, y, z, _] = inst.args;
+        match (inst.op, inst.attr) {
+            (_, Attr::Fp(rounding)) => {
+                self.rounds(rounding, failed);
+                if let Some(op) = fused(inst.op) {
+                    self.load_fp(double, ACC, z);
+                    self.load_fp(double, SECOND, x);
+                    self.load_fp(double, THIRD, y);
+                    self.asm.fused(op, double, ACC, SECOND, THIRD);
+                } else if let Some(op) = scalar(inst.op) {
+                    self.load_fp(double, ACC, x);
+                    let source = match y {
+                        Operand::None => ACC.into(),
+                        y => self.fp_source(double, y, SECOND),
+                    };
+                    self.asm.scalar(op, double, ACC, source);
+                }
+                self.no_nan(double, ACC, failed);
+                self.put_fp(inst, dst);
+            }
+            (Op::FpMin | Op::FpMax, _) => {
+                self.load_fp(double, ACC, x);
+                self.load_fp(double, SECOND, y);
+                self.asm.ucomis(double, ACC, SECOND);
+                self.asm.jcc(Cc::P, failed);
+                // The host gives the second of equal operands; of zeros of both signs, one is wanted.
+                let least = inst.op == Op::FpMin;
+                let op = if least { Scalar::Min } else { Scalar::Max };
+                self.asm.movaps(THIRD, ACC);
+                self.asm.scalar(op, double, ACC, SECOND);
+                self.asm.scalar(op, double, SECOND, THIRD);
+                if least {
+                    self.asm.orps(ACC, SECOND);
+                } else {
+                    self.asm.andps(ACC, SECOND);
+                }
+                self.put_fp(inst, dst);
+            }
+            (Op::FpToFp, Attr::Convert { rounding, .. }) => {
+                if !double {
+                    self.rounds(rounding, failed);
+                }
+                self.load_fp(!double, ACC, x);
+                self.asm.cvt_precision(!double, ACC, ACC);
+                self.no_nan(double, ACC, failed);
+                self.put_fp(inst, dst);
+            }
+            (
+                Op::IntToFp,
+                Attr::Convert {
+                    from,
+                    rounding,
+                    signed,
+                    ..
+                },
+            ) => {
+                let narrow = from == Type::I32;
+                if !(narrow && double) {
+                    self.rounds(rounding, failed);
+                }
+                let mut source = self.in_reg(x, Reg::Rax);
+                if !signed && narrow {
+                    self.asm.mov(Width::D, Reg::Rax, source);
+                    source = Reg::Rax;
+                } else if !signed {
+                    self.asm.test(Width::Q, source, source);
+                    self.asm.jcc(Cc::S, failed);
+                }
+                let held = if narrow && signed { Width::D } else { Width::Q };
+                self.asm.xorps(ACC, ACC);
+                self.asm.cvt_from_int(held, double, ACC, source);
+                self.put_fp(inst, dst);
+            }
+            (
+                Op::FpToInt,
+                Attr::Convert {
+                    from,
+                    rounding,
+                    signed,
+                    ..
+                },
+            ) => self.to_int(inst, dst, from == Type::F64, (rounding, signed), failed),
+            _ => {
+                self.compare_fp(inst, dst, double, failed);
+            }
+        }
+    }
+
+    fn compare_fp(&mut self, inst: &Inst, dst: Slot, double: bool, failed: Label) {
+        let [mut x, mut y, ..] = inst.args;
+        let cc = match inst.op {
+            Op::FpEq => Cc::E,
+            Op::FpLt | Op::FpLtQuiet => Cc::A,
+            _ => Cc::Ae,
+        };
+        if cc != Cc::E {
+            (x, y) = (y, x);
+        }
+        self.load_fp(double, ACC, x);
+        let second = self.fp_source(double, y, SECOND);
+        self.asm.ucomis(double, ACC, second);
+        self.asm.jcc(Cc::P, failed);
+        self.asm.setcc(cc, Reg::Rax);
+        self.asm.movzx(Width::B, Reg::Rax, Reg::Rax);
+        self.put(dst, Reg::Rax);
+    }
+
+    fn to_int(
+        &mut self,
+        inst: &Inst,
+        dst: Slot,
+        double: bool,
+        (rounding, signed): (Rounding, bool),
+        failed: Label,
+    ) {
+        if rounding != Rounding::Zero {
+            self.rounds(rounding, failed);
+        }
+        let narrow = inst.ty == Type::I32;
+        if !signed {
+            // Beyond the range the host would raise other flags than the guest; so look at the bits first, of which
+            // those of negative numbers and NaNs are above all.
+            self.load(inst.args[0], Reg::Rax);
+            let limit = match (double, narrow) {
+                (true, true) => f64::from(u32::MAX).to_bits(),
+                (true, false) => (2_f64.powi(63)).to_bits(),
+                (false, true) => u64::from((2_f32.powi(32)).to_bits()),
+                (false, false) => u64::from((2_f32.powi(63)).to_bits()),
+            };
+            self.asm.mov_imm(Reg::Rcx, limit);
+            let width = if double { Width::Q } else { Width::D };
+            self.asm.alu(Alu::Cmp, width, Reg::Rax, Reg::Rcx);
+            self.asm.jcc(Cc::Ae, failed);
+        }
+        self.load_fp(double, ACC, inst.args[0]);
+        let width = if narrow && signed { Width::D } else { Width::Q };
+        if rounding == Rounding::Zero {
+            self.asm.cvt_to_int_truncated(width, double, Reg::Rax, ACC);
+        } else {
+            self.asm.cvt_to_int(width, double, Reg::Rax, ACC);
+        }
+        if signed {
+            // The host's answer to what does not fit is the most negative number, the only one that overflows here.
+            self.asm.alu_imm(Alu::Cmp, width, Reg::Rax, 1);
+            self.asm.jcc(Cc::O, failed);
+        }
+        self.put_filled(inst, dst, Reg::Rax);
+    }
+
+    /// Goes to `failed` unless MXCSR rounds so.
+    fn rounds(&mut self, rounding: Rounding, failed: Label) {
+        let live = self.frame(FrameOffsets::FP_LIVE);
+        let note = |rounding: Rounding| rounding as i32 + 1;
+        if rounding == Rounding::Dynamic {
+            let last = note(Rounding::Up);
+            self.asm.alu_imm(Alu::Cmp, Width::D, live, last);
+            self.asm.jcc(Cc::A, failed);
+        } else {
+            self.asm.alu_imm(Alu::Cmp, Width::D, live, note(rounding));
+            self.asm.jcc(Cc::Ne, failed);
+        }
+    }
+
+    /// Makes floating point live, where that is not known.
+    pub(crate) fn enter_float(&mut self) {
+        if self.live {
+            return;
+        }
+        let live = self.frame(FrameOffsets::FP_LIVE);
+        let from = self.asm.label();
+        self.asm.alu_imm(Alu::Cmp, Width::D, live, 0);
+        self.asm.jcc(Cc::E, from);
+        let back = self.asm.here();
+        self.cold.push(Cold::Enter { from, back });
+        self.live = true;
+    }
+
+    /// The vector register of a slot, if it has one and the operation is to know of it.
+    pub(crate) fn vector(&self, slot: Slot) -> Option<Xmm> {
+        if slot.is_temp() || self.in_memory {
+            None
+        } else {
+            self.pins.vector_of_state(slot.index())
+        }
+    }
+
+    pub(crate) fn is_vector(&self, operand: Operand) -> bool {
+        operand
+            .slot()
+            .is_some_and(|slot| self.vector(slot).is_some())
+    }
+
+    /// Puts operands that are in vector registers to memory also.
+    pub(crate) fn to_memory(&mut self, operands: &[Operand]) {
+        for slot in operands.iter().filter_map(|operand| operand.slot()) {
+            if let Some(vector) = self.vector(slot) {
+                self.enter_float();
+                let home = self.home(slot);
+                self.asm.store_scalar(true, home, vector);
+            }
+        }
+    }
+
+    /// Takes a result from memory to its vector register.
+    pub(crate) fn from_memory(&mut self, dst: Option<Slot>) {
+        if let Some(slot) = dst
+            && let Some(vector) = self.vector(slot)
+        {
+            let home = self.home(slot);
+            self.asm.load_scalar(true, vector, home);
+        }
+    }
+
+    /// Loads to a vector register from a host address, if the operation is that simple.
+    pub(crate) fn load_vector(&mut self, inst: &Inst, mem: MemAttr, from: Mem) -> bool {
+        let Some(vector) = inst.dst.and_then(|dst| self.vector(dst)) else {
+            return false;
+        };
+        match (mem.size_log2, inst.ext, inst.ty.bits()) {
+            (3, _, 64) => self.asm.load_scalar(true, vector, from),
+            (2, Ext::Ones, 32) => {
+                self.asm.load_scalar(false, vector, from);
+                self.fill_above(vector);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Stores from a vector register, if the value is in one.
+    pub(crate) fn store_vector(&mut self, inst: &Inst, mem: MemAttr, to: Mem) -> bool {
+        let value = inst.args[3].slot().and_then(|slot| self.vector(slot));
+        match (value, mem.size_log2) {
+            (Some(vector), 2 | 3) => {
+                self.asm.store_scalar(mem.size_log2 == 3, to, vector);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ones above a single.
+    fn fill_above(&mut self, vector: Xmm) {
+        self.asm.pcmpeqd(SECOND, SECOND);
+        self.asm.unpcklps(vector, SECOND);
+    }
+
+    fn no_nan(&mut self, double: bool, value: Xmm, failed: Label) {
+        self.asm.ucomis(double, value, value);
+        self.asm.jcc(Cc::P, failed);
+    }
+
+    /// Copies an operand to a vector register, zeros above it.
+    fn load_fp(&mut self, double: bool, to: Xmm, operand: Operand) {
+        match self.fp_source(double, operand, to) {
+            Rm::Mem(mem) => self.asm.load_scalar(double, to, mem),
+            Rm::Reg(reg) if reg == to.0 => {}
+            Rm::Reg(reg) => self.asm.movaps(to, Xmm(reg)),
+        }
+    }
+
+    /// An operand where it is, or in `scratch`.
+    fn fp_source(&mut self, double: bool, operand: Operand, scratch: Xmm) -> Rm {
+        let width = if double { Width::Q } else { Width::D };
+        if let Operand::Slot(slot) = operand
+            && let Some(vector) = self.vector(slot)
+        {
+            return vector.into();
+        }
+        match operand {
+            Operand::Slot(slot) if self.pin(slot).is_none() => self.home(slot).into(),
+            operand => {
+                let reg = self.in_reg(operand, Reg::Rax);
+                self.asm.mov_to_xmm(width, scratch, reg);
+                scratch.into()
+            }
+        }
+    }
+
+    /// Puts the result in [`ACC`] to its slot.
+    fn put_fp(&mut self, inst: &Inst, dst: Slot) {
+        let double = inst.ty == Type::F64;
+        let boxed = inst.ext == Ext::Ones;
+        if !double && boxed {
+            self.fill_above(ACC);
+        }
+        if let Some(vector) = self.vector(dst)
+            && (double || boxed)
+        {
+            return self.asm.movaps(vector, ACC);
+        }
+        if self.pin(dst).is_none() && (double || boxed) {
+            let home = self.home(dst);
+            return self.asm.store_scalar(true, home, ACC);
+        }
+        let whole = double || boxed;
+        let width = if whole { Width::Q } else { Width::D };
+        self.asm.mov_from_xmm(width, Reg::Rax, ACC);
+        self.put(dst, Reg::Rax);
+    }
+
+    /// Ones above a single in RAX; changes RCX.
+    fn put_boxed(&mut self, dst: Slot) {
+        self.asm.mov_imm(Reg::Rcx, BOX);
+        self.asm.alu(Alu::Or, Width::Q, Reg::Rax, Reg::Rcx);
+        self.put(dst, Reg::Rax);
+    }
+
+    fn mov_boxed(&mut self, inst: &Inst, dst: Slot) {
+        match inst.args[0] {
+            Operand::Slot(_) => {
+                let from = self.in_reg(inst.args[0], Reg::Rax);
+                self.asm.mov(Width::D, Reg::Rax, from);
+                self.put_boxed(dst);
+            }
+            constant => {
+                let low = constant.imm().unwrap_or(0) as u32;
+                self.asm.mov_imm(Reg::Rax, BOX | u64::from(low));
+                self.put(dst, Reg::Rax);
+            }
+        }
+    }
+
+    fn unbox(&mut self, inst: &Inst, dst: Slot) {
+        const CANONICAL: u64 = 0x7fc0_0000;
+        let above = match inst.args[0] {
+            // Halves are read as they may have been written.
+            Operand::Slot(slot) if self.pin(slot).is_none() && self.vector(slot).is_none() => {
+                let home = self.home(slot);
+                self.asm.mov(Width::D, Reg::Rax, home);
+                Rm::Mem(Mem {
+                    disp: home.disp + 4,
+                    ..home
+                })
+            }
+            operand => {
+                self.load(operand, Reg::Rax);
+                self.asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
+                self.asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, 32);
+                Reg::Rcx.into()
+            }
+        };
+        self.asm.alu_imm(Alu::Cmp, Width::D, above, -1);
+        self.asm.mov_imm(Reg::Rcx, CANONICAL);
+        self.asm.cmov(Cc::Ne, Width::D, Reg::Rax, Reg::Rcx);
+        self.put(dst, Reg::Rax);
+    }
+
+    fn sign(&mut self, inst: &Inst, dst: Slot) {
+        let [x, y, ..] = inst.args;
+        let double = inst.ty == Type::F64;
+        let (width, top) = if double {
+            (Width::Q, 63)
+        } else {
+            (Width::D, 31)
+        };
+        self.load(x, Reg::Rax);
+        match (inst.op, x == y) {
+            (Op::FpSignNot, true) => {
+                self.asm.mov_imm(Reg::Rcx, 1 << top);
+                self.asm.alu(Alu::Xor, width, Reg::Rax, Reg::Rcx);
+            }
+            (Op::FpSignXor, true) => self.clear_top(width),
+            (op, _) => {
+                self.load(y, Reg::Rcx);
+                if op == Op::FpSignNot {
+                    self.asm.not(width, Reg::Rcx);
+                }
+                self.asm.shift_imm(Shift::Shr, width, Reg::Rcx, top);
+                self.asm.shift_imm(Shift::Shl, width, Reg::Rcx, top);
+                if op == Op::FpSignXor {
+                    self.asm.alu(Alu::Xor, width, Reg::Rax, Reg::Rcx);
+                } else {
+                    self.clear_top(width);
+                    self.asm.alu(Alu::Or, width, Reg::Rax, Reg::Rcx);
+                }
+            }
+        }
+        if !double && inst.ext == Ext::Ones {
+            self.put_boxed(dst);
+        } else {
+            self.put(dst, Reg::Rax);
+        }
+    }
+
+    fn clear_top(&mut self, width: Width) {
+        self.asm.shift_imm(Shift::Shl, width, Reg::Rax, 1);
+        self.asm.shift_imm(Shift::Shr, width, Reg::Rax, 1);
+    }
+}
