@@ -19,7 +19,7 @@ use crate::microop::MicroOp;
 use crate::predecode::Code;
 
 /// Lists in the hash table.
-const BUCKETS: usize = 1 << 15;
+const BUCKETS: usize = 1 << 17;
 /// Stripes of pages whose last writes are told apart.
 const STRIPES: usize = 1 << 10;
 
@@ -102,7 +102,7 @@ pub(crate) struct BlockCache {
 
 fn bucket(key: BlockKey) -> usize {
     let mixed = (key.phys_pc.raw() >> 1) ^ (u64::from(key.mode.0) << 20);
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49) as usize & (BUCKETS - 1)
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 47) as usize & (BUCKETS - 1)
 }
 
 /// The stripe of a page.

@@ -35,7 +35,7 @@ impl JumpEntry {
 }
 
 /// Lines of a jump cache.
-pub(crate) const JUMP_LINES: usize = 4096;
+pub(crate) const JUMP_LINES: usize = 8192;
 
 /// The line of a virtual address.
 #[inline(always)]

@@ -7,7 +7,7 @@ use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits, NanRule};
 use vm_ir::{Block, BlockKey};
 use vm_mem::access;
 
-use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
+use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu, fetched_word};
 use crate::cache::CachedBlock;
 use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
@@ -77,7 +77,7 @@ impl<G: Guest> Vcpu<G> {
             return Err(G::bus_error(addr, Access::Execute));
         }
         let number = addr.page_number();
-        self.fetched_pages[(number >> 6) as usize & 63] |= 1 << (number & 63);
+        self.fetched_pages[fetched_word(number)] |= 1 << (number & 63);
         self.fetched_large.note(addr, mapping.page_bytes);
         if mapping.cacheable {
             self.fetch[line] = FetchLine {

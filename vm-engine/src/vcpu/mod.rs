@@ -60,6 +60,15 @@ pub struct VcpuStats {
     pub tlb: TlbStats,
 }
 
+/// Words of the bitmap of pages that code was fetched from: enough for the pages of a kernel and a program not to share
+/// bits with the data that they map and unmap, since a flush of such a page makes all code be looked up again.
+const FETCHED_WORDS: usize = 1 << 10;
+
+/// The bitmap's word of a page number.
+fn fetched_word(number: u64) -> usize {
+    (number >> 6) as usize & (FETCHED_WORDS - 1)
+}
+
 /// Tables of one address space that have been looked up, by data mode.
 #[derive(Clone, Copy, Default)]
 struct Entered {
@@ -83,7 +92,7 @@ pub struct Vcpu<G: Guest> {
     next_context: u64,
     mode: Mode,
     /// Hashed page numbers that code was fetched from since the last whole flush.
-    fetched_pages: [u64; 64],
+    fetched_pages: Box<[u64; FETCHED_WORDS]>,
     /// Pages above 4 KiB that code was fetched from since then.
     fetched_large: vm_mem::LargePages,
     /// The state may have changed in ways that the frame's copies do not show.
@@ -142,7 +151,7 @@ impl<G: Guest> Vcpu<G> {
             contexts: Vec::with_capacity(CONTEXTS),
             next_context: 1,
             mode: Mode::default(),
-            fetched_pages: [0; 64],
+            fetched_pages: Box::new([0; FETCHED_WORDS]),
             fetched_large: vm_mem::LargePages::default(),
             stale: true,
             requests: Vec::new(),
@@ -524,13 +533,13 @@ impl<G: Guest> Vcpu<G> {
             None => {
                 tlb.flush_all(scope.asid);
                 if scope.asid.is_none() {
-                    self.fetched_pages = [0; 64];
+                    self.fetched_pages.fill(0);
                     self.fetched_large = vm_mem::LargePages::default();
                 }
             }
             Some(page) => {
                 let number = page.page_number();
-                let fetched = self.fetched_pages[(number >> 6) as usize & 63] & 1 << (number & 63);
+                let fetched = self.fetched_pages[fetched_word(number)] & 1 << (number & 63);
                 let code = fetched != 0 || self.fetched_large.may_hold(page);
                 tlb.flush_page(page, scope.asid, code);
             }
