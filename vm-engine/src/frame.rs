@@ -66,6 +66,14 @@ pub(crate) struct SlowPaths {
     pub(crate) define: unsafe fn(*mut FrameHead, op: *const MicroOp),
 }
 
+impl FrameHead {
+    /// Whether what was noted under a context still holds.
+    #[inline(always)]
+    pub(crate) fn holds(&self, context: u64) -> bool {
+        context == self.context || context == self.global_context
+    }
+}
+
 /// What block code needs besides the guest's state. Its address is in a register all the time.
 #[repr(C)]
 pub(crate) struct FrameHead {
@@ -81,6 +89,8 @@ pub(crate) struct FrameHead {
     pub(crate) jump_cache: *mut JumpEntry,
     /// What current code addresses mean: address space generation and mode.
     pub(crate) context: u64,
+    /// The same for pages that are mapped alike in all address spaces. Zero, as no line says, when there are none.
+    pub(crate) global_context: u64,
     /// Instructions retired from which on the run loop must get a turn.
     pub(crate) limit: u64,
     /// The link cell that a block left through, to be filled.
@@ -194,6 +204,7 @@ impl<S> Frame<S> {
                 tlb_byte_mask: 0,
                 jump_cache,
                 context: 0,
+                global_context: 0,
                 limit: 0,
                 link_site: std::ptr::null(),
                 slow,

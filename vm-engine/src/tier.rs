@@ -106,6 +106,8 @@ impl FrameOffsets {
     pub const JUMP_CACHE: i32 = offset_of!(FrameHead, jump_cache) as i32;
     /// What jump cache lines must say.
     pub const CONTEXT: i32 = offset_of!(FrameHead, context) as i32;
+    /// What they may say instead.
+    pub const GLOBAL_CONTEXT: i32 = offset_of!(FrameHead, global_context) as i32;
     /// Above so many instructions retired the run loop must get a turn.
     pub const LIMIT: i32 = offset_of!(FrameHead, limit) as i32;
     /// Tags for reading and writing, and addends, of recent translations: 64-bit words, [`RECENT_LINES`] each. Host

@@ -73,7 +73,7 @@ pub struct Mapping {
 pub struct AddressSpace {
     /// Access mode, below [`Guest::DATA_MODES`].
     pub data_mode: u8,
-    /// ISA's address-space number (RISC-V: 0 when translation is off for fetches, else 1 + ASID).
+    /// ISA's address-space number; with 0 nothing is global (RISC-V: 0 when translation is off for fetches, else 1 + ASID).
     pub asid: u32,
 }
 

@@ -203,6 +203,8 @@ pub struct Tlb {
     /// Source of generations; a space's generation never comes back after a flush.
     next_generation: AtomicU64,
     clock: AtomicU64,
+    /// Generation of what is mapped alike in all address spaces.
+    global_generation: AtomicU64,
     /// Counts what makes a [`SpaceRef`] invalid.
     version: AtomicU64,
     stats: [AtomicU64; 5],
@@ -228,7 +230,8 @@ impl Tlb {
     pub fn new() -> Self {
         Self {
             spaces: Mutex::new(Vec::new()),
-            next_generation: AtomicU64::new(1),
+            next_generation: AtomicU64::new(2),
+            global_generation: AtomicU64::new(1),
             clock: AtomicU64::new(0),
             version: AtomicU64::new(0),
             stats: [const { AtomicU64::new(0) }; 5],
@@ -260,6 +263,21 @@ impl Tlb {
     /// does not run.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
+    }
+
+    /// Identifies the mappings that hold in all address spaces, between two flushes of them; no space's generation is
+    /// equal. For the owner.
+    pub fn global_generation(&self) -> u64 {
+        self.global_generation.load(Ordering::Relaxed)
+    }
+
+    /// Gives what is mapped in all address spaces a new generation, unless only one space is flushed: such a flush
+    /// leaves global mappings alone (RISC-V Privileged, 10.2.1).
+    fn renew_global(&self, asid: Option<u32>) {
+        if asid.is_none() {
+            let generation = self.fresh_generation();
+            self.global_generation.store(generation, Ordering::Relaxed);
+        }
     }
 
     fn change_version(&self) {
@@ -351,6 +369,7 @@ impl Tlb {
     /// Forgets everything of one address space, or of all. Entries of the space used on get a new generation.
     pub fn flush_all(&self, asid: Option<u32>) {
         self.change_version();
+        self.renew_global(asid);
         let mut spaces = self.lock();
         let (mut full, mut elided, mut resized) = (0, 0, 0);
         for space in spaces
@@ -377,6 +396,9 @@ impl Tlb {
     /// Forgets one page in one address space, or in all. `code` says that code may have been fetched from it, so
     /// that the generations must move on as well.
     pub fn flush_page(&self, addr: GuestVirtAddr, asid: Option<u32>, code: bool) {
+        if code {
+            self.renew_global(asid);
+        }
         let mut spaces = self.lock();
         for space in spaces
             .iter_mut()

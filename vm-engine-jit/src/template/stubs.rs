@@ -145,8 +145,13 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     );
     asm.jcc(Cc::Ne, unknown);
     asm.mov(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, JumpOffsets::CONTEXT));
+    let known = asm.label();
     asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, frame(FrameOffsets::CONTEXT));
+    asm.jcc(Cc::E, known);
+    let global = frame(FrameOffsets::GLOBAL_CONTEXT);
+    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, global);
     asm.jcc(Cc::Ne, unknown);
+    asm.bind(known);
     turn(asm, pins, unknown);
     asm.alu_imm(Alu::And, Width::Q, Reg::Rax, -4096);
     asm.store(Width::Q, frame(FrameOffsets::PAGE_BASE), Reg::Rax);

@@ -66,7 +66,7 @@ unsafe fn go(f: *mut FrameHead, pc: u64) -> Leave {
     unsafe {
         let line = (*f).jump_cache.add(jump_line(pc));
         debug_assert!(jump_line(pc) < JUMP_LINES);
-        if (*line).pc != pc || (*line).context != (*f).context || wanted(f) {
+        if (*line).pc != pc || !(*f).holds((*line).context) || wanted(f) {
             return leave_for(f, pc);
         }
         (*common(f)).page_base = pc & !0xfff;

@@ -16,14 +16,14 @@ use crate::predecode::{Code, TooManyTemps, predecode, translate};
 impl<G: Guest> Vcpu<G> {
     /// The code at a virtual address, from the caches or newly translated.
     pub(super) fn find(&mut self, pc: u64) -> Result<*const MicroOp, Exception> {
-        let context = self.head().context;
         let line = jump_line(pc);
         let entry = self.jump_cache[line];
-        if entry.pc == pc && entry.context == context {
+        if entry.pc == pc && self.head().holds(entry.context) {
             return Ok(entry.code);
         }
         self.head().counters.lookups += 1;
-        let phys = self.fetch_page(GuestVirtAddr(pc))? + (pc & (PAGE_BYTES - 1));
+        let (page, mut context) = self.fetch_page_in(GuestVirtAddr(pc))?;
+        let phys = page + (pc & (PAGE_BYTES - 1));
         let key = BlockKey {
             phys_pc: phys,
             mode: self.mode,
@@ -37,6 +37,10 @@ impl<G: Guest> Vcpu<G> {
             }
             None => self.translate_block(key, pc)?,
         };
+        if block.second_page.is_some() {
+            // The other page may be mapped here only.
+            context = self.head().context;
+        }
         self.jump_cache[line] = JumpEntry {
             pc,
             context,
@@ -61,12 +65,16 @@ impl<G: Guest> Vcpu<G> {
 
     /// Physical page of a virtual page that code is fetched from.
     pub(super) fn fetch_page(&mut self, addr: GuestVirtAddr) -> Result<GuestPhysAddr, Exception> {
+        self.fetch_page_in(addr).map(|(page, _)| page)
+    }
+
+    /// The same, with the context that it holds in.
+    fn fetch_page_in(&mut self, addr: GuestVirtAddr) -> Result<(GuestPhysAddr, u64), Exception> {
         let page = addr.page_base().raw();
-        let context = self.head().context;
         let line = addr.page_number() as usize & (FETCH_LINES - 1);
         let known = self.fetch[line];
-        if known.page == page && known.context == context {
-            return Ok(GuestPhysAddr(known.phys));
+        if known.page == page && self.head().holds(known.context) {
+            return Ok((GuestPhysAddr(known.phys), known.context));
         }
         let mapping = G::translate(self.state(), &self.engine.memory, addr, Access::Execute)?;
         let fetchable = self.engine.memory.find(mapping.page).is_some()
@@ -79,6 +87,10 @@ impl<G: Guest> Vcpu<G> {
         let number = addr.page_number();
         self.fetched_pages[fetched_word(number)] |= 1 << (number & 63);
         self.fetched_large.note(addr, mapping.page_bytes);
+        let context = match self.head().global_context {
+            global if mapping.global && global != 0 => global,
+            _ => self.head().context,
+        };
         if mapping.cacheable {
             self.fetch[line] = FetchLine {
                 page,
@@ -86,7 +98,7 @@ impl<G: Guest> Vcpu<G> {
                 phys: mapping.page.raw(),
             };
         }
-        Ok(mapping.page)
+        Ok((mapping.page, context))
     }
 
     #[cold]

@@ -31,7 +31,7 @@ const FETCH_LINES: usize = 256;
 /// Retired things dropped in one turn of the run loop.
 const COLLECTED: usize = 64;
 /// Code contexts remembered at once.
-const CONTEXTS: usize = 16;
+const CONTEXTS: usize = 32;
 
 /// One translation for fetching.
 #[derive(Clone, Copy)]
@@ -453,6 +453,10 @@ impl<G: Guest> Vcpu<G> {
         self.space = G::address_space(self.state());
         let generation = self.enter_table();
         self.head().context = self.context(generation);
+        self.head().global_context = match self.space.asid {
+            0 => 0,
+            _ => self.context(self.shared.tlb.global_generation()),
+        };
     }
 
     /// The TLB table of the current space, from memory as long as it is valid: spaces change with every system call.
@@ -513,6 +517,7 @@ impl<G: Guest> Vcpu<G> {
         self.contexts.clear();
         self.stale = true;
         self.head().context = 0;
+        self.head().global_context = 0;
     }
 
     fn drop_pointers_if_retired(&mut self) {
