@@ -358,10 +358,8 @@ impl<G: Guest> Vcpu<G> {
         match request {
             Request::Wait => self.wait(),
             Request::Yield => std::thread::yield_now(),
-            Request::SyncCode => {
-                self.engine.cache.sync();
-                self.drop_pointers();
-            }
+            // What it throws away is unreachable from the next turn of the run loop on, which comes now.
+            Request::SyncCode => self.engine.cache.sync(),
         }
     }
 
@@ -407,10 +405,7 @@ impl<G: Guest> Vcpu<G> {
         for (request, pending) in self.shared.take_remote() {
             match request {
                 Remote::Flush(scope) => self.flush(scope),
-                Remote::SyncCode => {
-                    self.engine.cache.sync();
-                    self.drop_pointers();
-                }
+                Remote::SyncCode => self.engine.cache.sync(),
             }
             pending.fetch_sub(1, Ordering::SeqCst);
         }
