@@ -20,5 +20,6 @@ pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
 pub use phys::PhysMemory;
 pub use ram::{GuestMemory, GuestRamMap, MemoryError, RamRange};
 pub use tlb::{
-    LargePages, MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill, TlbStats, tag_of,
+    CodeFlush, LargePages, MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill, TlbStats,
+    tag_of,
 };

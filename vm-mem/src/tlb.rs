@@ -181,6 +181,15 @@ struct Space {
     tables: [Option<Table>; MAX_MODES],
 }
 
+/// Whether code may have been fetched from a page that is flushed, so that generations must move on as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CodeFlush {
+    /// From a page that an address space has for itself.
+    pub own: bool,
+    /// From one that is mapped in all of them.
+    pub global: bool,
+}
+
 /// Counters of a [`Tlb`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlbStats {
@@ -393,10 +402,9 @@ impl Tlb {
         self.count([0, full, elided, 0, resized]);
     }
 
-    /// Forgets one page in one address space, or in all. `code` says that code may have been fetched from it, so
-    /// that the generations must move on as well.
-    pub fn flush_page(&self, addr: GuestVirtAddr, asid: Option<u32>, code: bool) {
-        if code {
+    /// Forgets one page in one address space, or in all, with the code that `code` says may have been fetched from it.
+    pub fn flush_page(&self, addr: GuestVirtAddr, asid: Option<u32>, code: CodeFlush) {
+        if code.global {
             self.renew_global(asid);
         }
         let mut spaces = self.lock();
@@ -404,7 +412,7 @@ impl Tlb {
             .iter_mut()
             .filter(|space| asid.is_none_or(|asid| space.asid == asid))
         {
-            if code {
+            if code.own {
                 self.change_version();
                 space.generation = self.fresh_generation();
             }
@@ -500,7 +508,7 @@ mod tests {
         tlb.enter(1, 0);
         tlb.fill(1, 0, fill(0x1000, 0x8000_0000), || true);
         tlb.fill(1, 0, fill(0x2000, 0x8000_1000), || true);
-        tlb.flush_page(GuestVirtAddr(0x1000), None, false);
+        tlb.flush_page(GuestVirtAddr(0x1000), None, CodeFlush::default());
         assert_eq!(probe(&tlb, 1, 0x1008, false), None);
         assert_eq!(probe(&tlb, 1, 0x2008, false), Some(0x7000_8000_1008));
     }
@@ -514,7 +522,7 @@ mod tests {
             ..fill(0x20_3000, 0x8000_0000)
         };
         tlb.fill(1, 0, piece, || true);
-        tlb.flush_page(GuestVirtAddr(0x30_0000), None, false);
+        tlb.flush_page(GuestVirtAddr(0x30_0000), None, CodeFlush::default());
         assert_eq!(probe(&tlb, 1, 0x20_3000, false), None);
     }
 

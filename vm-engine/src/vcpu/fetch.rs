@@ -7,7 +7,7 @@ use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits, NanRule};
 use vm_ir::{Block, BlockKey};
 use vm_mem::access;
 
-use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu, fetched_word};
+use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
 use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
@@ -84,13 +84,12 @@ impl<G: Guest> Vcpu<G> {
         if !fetchable {
             return Err(G::bus_error(addr, Access::Execute));
         }
-        let number = addr.page_number();
-        self.fetched_pages[fetched_word(number)] |= 1 << (number & 63);
-        self.fetched_large.note(addr, mapping.page_bytes);
         let context = match self.head().global_context {
             global if mapping.global && global != 0 => global,
             _ => self.head().context,
         };
+        let global = context != self.head().context;
+        self.fetched.note(addr, mapping.page_bytes, global);
         if mapping.cacheable {
             self.fetch[line] = FetchLine {
                 page,

@@ -5,11 +5,13 @@
 mod debug;
 mod env;
 mod fetch;
+mod fetched;
 
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use fetched::FetchedPages;
 use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
@@ -60,15 +62,6 @@ pub struct VcpuStats {
     pub tlb: TlbStats,
 }
 
-/// Words of the bitmap of pages that code was fetched from: enough for the pages of a kernel and a program not to share
-/// bits with the data that they map and unmap, since a flush of such a page makes all code be looked up again.
-const FETCHED_WORDS: usize = 1 << 10;
-
-/// The bitmap's word of a page number.
-fn fetched_word(number: u64) -> usize {
-    (number >> 6) as usize & (FETCHED_WORDS - 1)
-}
-
 /// Tables of one address space that have been looked up, by data mode.
 #[derive(Clone, Copy, Default)]
 struct Entered {
@@ -91,10 +84,7 @@ pub struct Vcpu<G: Guest> {
     contexts: Vec<Context>,
     next_context: u64,
     mode: Mode,
-    /// Hashed page numbers that code was fetched from since the last whole flush.
-    fetched_pages: Box<[u64; FETCHED_WORDS]>,
-    /// Pages above 4 KiB that code was fetched from since then.
-    fetched_large: vm_mem::LargePages,
+    fetched: FetchedPages,
     /// The state may have changed in ways that the frame's copies do not show.
     stale: bool,
     requests: Vec<Request>,
@@ -151,8 +141,7 @@ impl<G: Guest> Vcpu<G> {
             contexts: Vec::with_capacity(CONTEXTS),
             next_context: 1,
             mode: Mode::default(),
-            fetched_pages: Box::new([0; FETCHED_WORDS]),
-            fetched_large: vm_mem::LargePages::default(),
+            fetched: FetchedPages::new(),
             stale: true,
             requests: Vec::new(),
             alarms: Vec::new(),
@@ -533,16 +522,10 @@ impl<G: Guest> Vcpu<G> {
             None => {
                 tlb.flush_all(scope.asid);
                 if scope.asid.is_none() {
-                    self.fetched_pages.fill(0);
-                    self.fetched_large = vm_mem::LargePages::default();
+                    self.fetched.clear();
                 }
             }
-            Some(page) => {
-                let number = page.page_number();
-                let fetched = self.fetched_pages[fetched_word(number)] & 1 << (number & 63);
-                let code = fetched != 0 || self.fetched_large.may_hold(page);
-                tlb.flush_page(page, scope.asid, code);
-            }
+            Some(page) => tlb.flush_page(page, scope.asid, self.fetched.flush(page)),
         }
         self.stale = true;
         // The table in use may have been replaced, and the running block may go on.
