@@ -9,7 +9,7 @@ const WORDS: usize = 1 << 10;
 
 /// Pages of one kind, perhaps some more.
 struct Pages {
-    /// Page numbers, modulo the bits that there are.
+    /// Hashed page numbers.
     bits: Box<[u64; WORDS]>,
     /// Pages above 4 KiB.
     large: LargePages,
@@ -24,8 +24,9 @@ impl Pages {
     }
 
     fn place(addr: GuestVirtAddr) -> (usize, u64) {
-        let number = addr.page_number();
-        ((number >> 6) as usize & (WORDS - 1), 1 << (number & 63))
+        // Mixed, or low programs would share the bits of kernels at the start of a large part of the address space.
+        let mixed = addr.page_number().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        ((mixed >> 6) as usize & (WORDS - 1), 1 << (mixed & 63))
     }
 
     fn note(&mut self, addr: GuestVirtAddr, page_bytes: u64) {

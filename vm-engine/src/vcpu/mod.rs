@@ -33,7 +33,7 @@ const FETCH_LINES: usize = 256;
 /// Retired things dropped in one turn of the run loop.
 const COLLECTED: usize = 64;
 /// Code contexts remembered at once.
-const CONTEXTS: usize = 32;
+const CONTEXTS: usize = 16;
 
 /// One translation for fetching.
 #[derive(Clone, Copy)]
@@ -81,7 +81,8 @@ pub struct Vcpu<G: Guest> {
     participant: Participant,
     jump_cache: Box<[JumpEntry]>,
     fetch: Box<[FetchLine]>,
-    contexts: Vec<Context>,
+    /// Of single address spaces and of all, which change far less often.
+    contexts: [Vec<Context>; 2],
     next_context: u64,
     mode: Mode,
     fetched: FetchedPages,
@@ -138,7 +139,7 @@ impl<G: Guest> Vcpu<G> {
                 FETCH_LINES
             ]
             .into(),
-            contexts: Vec::with_capacity(CONTEXTS),
+            contexts: [Vec::with_capacity(CONTEXTS), Vec::with_capacity(CONTEXTS)],
             next_context: 1,
             mode: Mode::default(),
             fetched: FetchedPages::new(),
@@ -436,10 +437,10 @@ impl<G: Guest> Vcpu<G> {
         self.mode = G::mode(self.state());
         self.space = G::address_space(self.state());
         let generation = self.enter_table();
-        self.head().context = self.context(generation);
+        self.head().context = self.context(generation, false);
         self.head().global_context = match self.space.asid {
             0 => 0,
-            _ => self.context(self.shared.tlb.global_generation()),
+            _ => self.context(self.shared.tlb.global_generation(), true),
         };
     }
 
@@ -477,18 +478,19 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// The number that stands for the current generation and mode.
-    fn context(&mut self, generation: u64) -> u64 {
+    fn context(&mut self, generation: u64, global: bool) -> u64 {
         let mode = self.mode;
+        let contexts = &mut self.contexts[usize::from(global)];
         let known = |c: &&Context| c.generation == generation && c.mode == mode;
-        if let Some(context) = self.contexts.iter().find(known) {
+        if let Some(context) = contexts.iter().find(known) {
             return context.id;
         }
         let id = self.next_context;
         self.next_context += 1;
-        if self.contexts.len() == CONTEXTS {
-            self.contexts.remove(0);
+        if contexts.len() == CONTEXTS {
+            contexts.remove(0);
         }
-        self.contexts.push(Context {
+        contexts.push(Context {
             generation,
             mode,
             id,
@@ -498,7 +500,7 @@ impl<G: Guest> Vcpu<G> {
 
     /// Makes every pointer into translated code unreachable for this virtual CPU: no context number comes back.
     fn drop_pointers(&mut self) {
-        self.contexts.clear();
+        self.contexts.iter_mut().for_each(Vec::clear);
         self.stale = true;
         self.head().context = 0;
         self.head().global_context = 0;
