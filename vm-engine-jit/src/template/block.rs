@@ -3,10 +3,10 @@
 use vm_engine::tier::{FrameOffsets, Step, Translation};
 use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
 
-use super::float;
+use super::float::{self, Unpacked};
 use super::stubs::Stubs;
 use super::{FRAME, Pins};
-use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
+use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
 pub(crate) enum Cold {
@@ -19,6 +19,15 @@ pub(crate) enum Cold {
         back: Label,
         /// Whether floating point must be live there.
         live: bool,
+        /// What must be unpacked there.
+        unpacked: Unpacked,
+    },
+    /// Unpacks the canonical NaN.
+    NotBoxed {
+        from: Label,
+        temp: Slot,
+        to: Xmm,
+        back: Label,
     },
     /// Makes floating point live.
     Enter { from: Label, back: Label },
@@ -35,6 +44,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) live: bool,
     /// Whether the operation at hand finds its operands in memory, and leaves its result there.
     pub(crate) in_memory: bool,
+    /// Temporaries that vector registers hold too.
+    pub(crate) unpacked: Unpacked,
 }
 
 /// Integer widths that native code works in.
@@ -116,6 +127,7 @@ pub(crate) fn translate(
         cold: Vec::with_capacity(32),
         live: false,
         in_memory: false,
+        unpacked: Unpacked::default(),
     };
     let retired = emitter.frame(FrameOffsets::RETIRED);
     let insns = i32::try_from(of.block.guest_insns).ok()?;
@@ -240,6 +252,16 @@ impl Emitter<'_> {
     }
 
     fn inst(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        let done = self.operation(inst, step);
+        if inst.op != Op::FpUnbox
+            && let Some(dst) = inst.dst
+        {
+            self.unpacked.forget(dst);
+        }
+        done
+    }
+
+    fn operation(&mut self, inst: &Inst, step: &Step) -> Option<()> {
         if matches!(inst.attr, Attr::Insn { .. }) {
             return Some(());
         }
@@ -266,6 +288,7 @@ impl Emitter<'_> {
                 self.fence(inst);
                 Some(())
             }
+            Op::Mov if self.mov_vector(inst) => Some(()),
             Op::Mov => self.integer(inst),
             _ => {
                 // Nothing else knows of vector registers.
@@ -291,6 +314,7 @@ impl Emitter<'_> {
         self.asm.mov_imm(Reg::Rax, step.first);
         self.asm.call_to(self.stubs.step);
         self.live = false;
+        self.unpacked = Unpacked::default();
         Some(())
     }
 
@@ -350,6 +374,16 @@ impl Emitter<'_> {
                     self.asm.bind(from);
                     self.leave(op);
                 }
+                Cold::NotBoxed {
+                    from,
+                    temp,
+                    to,
+                    back,
+                } => {
+                    self.asm.bind(from);
+                    self.not_boxed(temp, to);
+                    self.asm.jmp(back);
+                }
                 Cold::Enter { from, back } => {
                     self.asm.bind(from);
                     self.asm.call_to(self.stubs.fp_enter);
@@ -360,6 +394,7 @@ impl Emitter<'_> {
                     op,
                     back,
                     live,
+                    unpacked,
                 } => {
                     self.asm.bind(from);
                     self.asm.mov_imm(Reg::Rax, op);
@@ -367,6 +402,7 @@ impl Emitter<'_> {
                     if live {
                         self.asm.call_to(self.stubs.fp_enter);
                     }
+                    self.unpack_again(unpacked);
                     self.asm.jmp(back);
                 }
             }

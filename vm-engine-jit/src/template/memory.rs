@@ -69,6 +69,7 @@ impl Emitter<'_> {
             op: step.first,
             back,
             live: self.live,
+            unpacked: self.unpacked,
         });
         Some(back)
     }
