@@ -137,8 +137,8 @@ pub(crate) fn translate(
         emitter.inst(inst, step)?;
     }
     match of.block.terminator {
-        Terminator::Branch { a, b, .. } => emitter.to_memory(&[a, b]),
-        Terminator::Indirect { target, .. } => emitter.to_memory(&[target]),
+        Terminator::Branch { a, b, .. } => emitter.spill(&[a, b]),
+        Terminator::Indirect { target, .. } => emitter.spill(&[target]),
         _ => {}
     }
     emitter.terminator()?;
@@ -292,7 +292,7 @@ impl Emitter<'_> {
             Op::Mov => self.integer(inst),
             _ => {
                 // Nothing else knows of vector registers.
-                self.to_memory(&inst.args);
+                self.spill(&inst.args);
                 self.in_memory = true;
                 let done = match inst.op {
                     Op::ExitIf => self.exit_if(inst, step),
@@ -300,7 +300,7 @@ impl Emitter<'_> {
                     _ => self.integer(inst),
                 };
                 self.in_memory = false;
-                self.from_memory(inst.dst);
+                self.reload(inst.dst);
                 done
             }
         }

@@ -240,7 +240,7 @@ impl Emitter<'_> {
                     signed,
                     ..
                 },
-            ) => self.to_int(inst, dst, from == Type::F64, (rounding, signed), failed),
+            ) => self.convert_to_int(inst, dst, from == Type::F64, (rounding, signed), failed),
             _ => {
                 self.compare_fp(inst, dst, double, failed);
             }
@@ -266,7 +266,7 @@ impl Emitter<'_> {
         self.put(dst, Reg::Rax);
     }
 
-    fn to_int(
+    fn convert_to_int(
         &mut self,
         inst: &Inst,
         dst: Slot,
@@ -352,7 +352,7 @@ impl Emitter<'_> {
     }
 
     /// Puts operands that are in vector registers to memory also.
-    pub(crate) fn to_memory(&mut self, operands: &[Operand]) {
+    pub(crate) fn spill(&mut self, operands: &[Operand]) {
         for slot in operands.iter().filter_map(|operand| operand.slot()) {
             if let Some(vector) = self.vector(slot) {
                 self.enter_float();
@@ -363,7 +363,7 @@ impl Emitter<'_> {
     }
 
     /// Takes a result from memory to its vector register.
-    pub(crate) fn from_memory(&mut self, dst: Option<Slot>) {
+    pub(crate) fn reload(&mut self, dst: Option<Slot>) {
         if let Some(slot) = dst
             && let Some(vector) = self.vector(slot)
         {
