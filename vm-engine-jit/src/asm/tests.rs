@@ -367,6 +367,9 @@ fn locked_stack_and_indirect_forms_decode_as_written() {
     check(cases);
 }
 
+/// An operation on whole vector registers.
+type Between = fn(&mut Assembler, Xmm, Xmm);
+
 #[test]
 fn floating_point_decodes_as_written() {
     let mut cases = Cases::new();
@@ -424,7 +427,7 @@ fn floating_point_decodes_as_written() {
                 asm.mov_from_xmm(width, gpr, a)
             });
         }
-        let whole: [(&str, fn(&mut Assembler, Xmm, Xmm)); 7] = [
+        let whole: [(&str, Between); 7] = [
             ("movaps", Assembler::movaps),
             ("andps", Assembler::andps),
             ("andnps", Assembler::andnps),
