@@ -165,9 +165,15 @@ impl Emitter<'_> {
                 self.rounds(rounding, failed);
                 if let Some(op) = fused(inst.op) {
                     self.load_fp(double, ACC, z);
-                    self.load_fp(double, SECOND, x);
-                    self.load_fp(double, THIRD, y);
-                    self.asm.fused(op, double, ACC, SECOND, THIRD);
+                    let first = match self.fp_source(double, x, SECOND) {
+                        Rm::Reg(reg) => Xmm(reg),
+                        Rm::Mem(mem) => {
+                            self.asm.load_scalar(double, SECOND, mem);
+                            SECOND
+                        }
+                    };
+                    let second = self.fp_source(double, y, THIRD);
+                    self.asm.fused(op, double, ACC, first, second);
                 } else if let Some(op) = scalar(inst.op) {
                     self.load_fp(double, ACC, x);
                     let source = match y {
