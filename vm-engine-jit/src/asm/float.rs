@@ -134,6 +134,25 @@ impl Assembler {
         self.sse(0, false, 0x54, dst.0, src.into());
     }
 
+    /// `dst = !dst & src`, all bits.
+    pub fn andnps(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0, false, 0x55, dst.0, src.into());
+    }
+
+    /// Shifts each lane of this width (32 or 64 bits) left.
+    pub fn shift_lanes_left(&mut self, width: Width, dst: Xmm, count: u8) {
+        let e = Encoding {
+            prefix: 0x66,
+            wide: false,
+            map: 1,
+            opcode: if width == Width::Q { 0x73 } else { 0x72 },
+            reg: 6,
+            rm: dst.into(),
+            rex: false,
+        };
+        self.encode(e, count.into(), 1);
+    }
+
     /// `dst |= src`, all bits.
     pub fn orps(&mut self, dst: Xmm, src: Xmm) {
         self.sse(0, false, 0x56, dst.0, src.into());

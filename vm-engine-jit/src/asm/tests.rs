@@ -367,6 +367,9 @@ fn locked_stack_and_indirect_forms_decode_as_written() {
     check(cases);
 }
 
+/// An operation on whole vector registers.
+type Between = fn(&mut Assembler, Xmm, Xmm);
+
 #[test]
 fn floating_point_decodes_as_written() {
     let mut cases = Cases::new();
@@ -424,9 +427,10 @@ fn floating_point_decodes_as_written() {
                 asm.mov_from_xmm(width, gpr, a)
             });
         }
-        let whole: [(&str, fn(&mut Assembler, Xmm, Xmm)); 6] = [
+        let whole: [(&str, Between); 7] = [
             ("movaps", Assembler::movaps),
             ("andps", Assembler::andps),
+            ("andnps", Assembler::andnps),
             ("orps", Assembler::orps),
             ("xorps", Assembler::xorps),
             ("unpcklps", Assembler::unpcklps),
@@ -435,6 +439,11 @@ fn floating_point_decodes_as_written() {
         for (text, op) in whole {
             case(&mut cases, format!("{text} {x}, {y}"), move |asm| {
                 op(asm, a, b)
+            });
+        }
+        for (width, text) in [(Width::D, "pslld"), (Width::Q, "psllq")] {
+            case(&mut cases, format!("{text} {x}, 0x1f"), move |asm| {
+                asm.shift_lanes_left(width, a, 31)
             });
         }
         for (op, text) in [

@@ -3,10 +3,10 @@
 use vm_engine::tier::{FrameOffsets, Step, Translation};
 use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
 
-use super::float;
+use super::float::{self, Unpacked};
 use super::stubs::Stubs;
 use super::{FRAME, Pins, RETIRED};
-use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
+use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
 pub(crate) enum Cold {
@@ -21,6 +21,8 @@ pub(crate) enum Cold {
         back: Label,
         /// Whether floating point must be live at both.
         live: bool,
+        /// What unpacked values must be in their registers at `back`.
+        unpacked: Unpacked,
     },
     /// Runs a step and goes on.
     Step {
@@ -29,6 +31,15 @@ pub(crate) enum Cold {
         back: Label,
         /// Whether floating point must be live there.
         live: bool,
+        /// What must be unpacked there.
+        unpacked: Unpacked,
+    },
+    /// Unpacks the canonical NaN.
+    NotBoxed {
+        from: Label,
+        temp: Slot,
+        to: Xmm,
+        back: Label,
     },
     /// Makes floating point live.
     Enter { from: Label, back: Label },
@@ -47,6 +58,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) live: bool,
     /// Whether the operation at hand finds its operands in memory, and leaves its result there.
     pub(crate) in_memory: bool,
+    /// Temporaries that vector registers hold too.
+    pub(crate) unpacked: Unpacked,
 }
 
 /// Integer widths that native code works in.
@@ -130,6 +143,7 @@ pub(crate) fn translate(
         cold: Vec::with_capacity(32),
         live: false,
         in_memory: false,
+        unpacked: Unpacked::default(),
     };
     let insns = i32::try_from(of.block.guest_insns).ok()?;
     emitter.asm.alu_imm(Alu::Add, Width::Q, RETIRED, insns);
@@ -138,8 +152,8 @@ pub(crate) fn translate(
         emitter.inst(inst, step)?;
     }
     match of.block.terminator {
-        Terminator::Branch { a, b, .. } => emitter.to_memory(&[a, b]),
-        Terminator::Indirect { target, .. } => emitter.to_memory(&[target]),
+        Terminator::Branch { a, b, .. } => emitter.spill(&[a, b]),
+        Terminator::Indirect { target, .. } => emitter.spill(&[target]),
         _ => {}
     }
     emitter.terminator()?;
@@ -253,6 +267,16 @@ impl Emitter<'_> {
     }
 
     fn inst(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        let done = self.operation(inst, step);
+        if inst.op != Op::FpUnbox
+            && let Some(dst) = inst.dst
+        {
+            self.unpacked.forget(dst);
+        }
+        done
+    }
+
+    fn operation(&mut self, inst: &Inst, step: &Step) -> Option<()> {
         if matches!(inst.attr, Attr::Insn { .. }) {
             return Some(());
         }
@@ -279,10 +303,11 @@ impl Emitter<'_> {
                 self.fence(inst);
                 Some(())
             }
+            Op::Mov if self.mov_vector(inst) => Some(()),
             Op::Mov => self.integer(inst),
             _ => {
                 // Nothing else knows of vector registers.
-                self.to_memory(&inst.args);
+                self.spill(&inst.args);
                 self.in_memory = true;
                 let done = match inst.op {
                     Op::ExitIf => self.exit_if(inst, step),
@@ -290,7 +315,7 @@ impl Emitter<'_> {
                     _ => self.integer(inst),
                 };
                 self.in_memory = false;
-                self.from_memory(inst.dst);
+                self.reload(inst.dst);
                 done
             }
         }
@@ -304,6 +329,7 @@ impl Emitter<'_> {
         self.asm.mov_imm(Reg::Rax, step.first);
         self.asm.call_to(self.stubs.step);
         self.live = false;
+        self.unpacked = Unpacked::default();
         Some(())
     }
 
@@ -370,11 +396,23 @@ impl Emitter<'_> {
                     op,
                     back,
                     live,
+                    unpacked,
                 } => {
                     self.asm.bind(from);
                     self.asm.call_to(refill);
                     self.asm.jcc(Cc::E, hit);
                     self.cold_step(op, live);
+                    self.unpack_again(unpacked);
+                    self.asm.jmp(back);
+                }
+                Cold::NotBoxed {
+                    from,
+                    temp,
+                    to,
+                    back,
+                } => {
+                    self.asm.bind(from);
+                    self.not_boxed(temp, to);
                     self.asm.jmp(back);
                 }
                 Cold::Enter { from, back } => {
@@ -387,9 +425,11 @@ impl Emitter<'_> {
                     op,
                     back,
                     live,
+                    unpacked,
                 } => {
                     self.asm.bind(from);
                     self.cold_step(op, live);
+                    self.unpack_again(unpacked);
                     self.asm.jmp(back);
                 }
             }

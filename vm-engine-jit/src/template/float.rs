@@ -13,9 +13,43 @@ use crate::asm::{Alu, Cc, Fused, Label, Mem, Reg, Rm, Scalar, Shift, Width, Xmm}
 const ACC: Xmm = Xmm(0);
 const SECOND: Xmm = Xmm(1);
 const THIRD: Xmm = Xmm(2);
+/// Registers for singles out of their boxes.
+const UNPACKED: [Xmm; 3] = [Xmm(3), Xmm(14), Xmm(15)];
 
 /// What a NaN-boxed single has above it.
 const BOX: u64 = 0xffff_ffff << 32;
+/// What stands for a single that is not in its box (RISC-V Unpriv 20240411, 21.2).
+const CANONICAL: u64 = 0x7fc0_0000;
+
+/// The temporaries that [`UNPACKED`] registers hold. They are in memory as well, for steps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unpacked {
+    held: [Option<Slot>; UNPACKED.len()],
+    next: usize,
+}
+
+impl Unpacked {
+    fn find(&self, temp: Slot) -> Option<Xmm> {
+        let at = self.held.iter().position(|&held| held == Some(temp))?;
+        Some(UNPACKED[at])
+    }
+
+    /// The slot is written.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        for held in &mut self.held {
+            *held = held.filter(|&held| held != slot);
+        }
+    }
+
+    /// A register for a temporary, the oldest.
+    fn take(&mut self, temp: Slot) -> Xmm {
+        self.forget(temp);
+        let at = self.next;
+        self.next = (at + 1) % UNPACKED.len();
+        self.held[at] = Some(temp);
+        UNPACKED[at]
+    }
+}
 
 fn is_format(ty: Type) -> bool {
     matches!(ty, Type::F32 | Type::F64)
@@ -115,6 +149,7 @@ impl Emitter<'_> {
                     op: step.first,
                     back,
                     live: true,
+                    unpacked: self.unpacked,
                 });
             }
         }
@@ -130,9 +165,15 @@ impl Emitter<'_> {
                 self.rounds(rounding, failed);
                 if let Some(op) = fused(inst.op) {
                     self.load_fp(double, ACC, z);
-                    self.load_fp(double, SECOND, x);
-                    self.load_fp(double, THIRD, y);
-                    self.asm.fused(op, double, ACC, SECOND, THIRD);
+                    let first = match self.fp_source(double, x, SECOND) {
+                        Rm::Reg(reg) => Xmm(reg),
+                        Rm::Mem(mem) => {
+                            self.asm.load_scalar(double, SECOND, mem);
+                            SECOND
+                        }
+                    };
+                    let second = self.fp_source(double, y, THIRD);
+                    self.asm.fused(op, double, ACC, first, second);
                 } else if let Some(op) = scalar(inst.op) {
                     self.load_fp(double, ACC, x);
                     let source = match y {
@@ -205,7 +246,7 @@ impl Emitter<'_> {
                     signed,
                     ..
                 },
-            ) => self.to_int(inst, dst, from == Type::F64, (rounding, signed), failed),
+            ) => self.convert_to_int(inst, dst, from == Type::F64, (rounding, signed), failed),
             _ => {
                 self.compare_fp(inst, dst, double, failed);
             }
@@ -231,7 +272,7 @@ impl Emitter<'_> {
         self.put(dst, Reg::Rax);
     }
 
-    fn to_int(
+    fn convert_to_int(
         &mut self,
         inst: &Inst,
         dst: Slot,
@@ -317,7 +358,7 @@ impl Emitter<'_> {
     }
 
     /// Puts operands that are in vector registers to memory also.
-    pub(crate) fn to_memory(&mut self, operands: &[Operand]) {
+    pub(crate) fn spill(&mut self, operands: &[Operand]) {
         for slot in operands.iter().filter_map(|operand| operand.slot()) {
             if let Some(vector) = self.vector(slot) {
                 self.enter_float();
@@ -328,7 +369,7 @@ impl Emitter<'_> {
     }
 
     /// Takes a result from memory to its vector register.
-    pub(crate) fn from_memory(&mut self, dst: Option<Slot>) {
+    pub(crate) fn reload(&mut self, dst: Option<Slot>) {
         if let Some(slot) = dst
             && let Some(vector) = self.vector(slot)
         {
@@ -393,6 +434,12 @@ impl Emitter<'_> {
         {
             return vector.into();
         }
+        if let Operand::Slot(slot) = operand
+            && let Some(vector) = self.unpacked.find(slot)
+            && !double
+        {
+            return vector.into();
+        }
         match operand {
             Operand::Slot(slot) if self.pin(slot).is_none() => self.home(slot).into(),
             operand => {
@@ -425,51 +472,93 @@ impl Emitter<'_> {
         self.put(dst, Reg::Rax);
     }
 
-    /// Ones above a single in RAX; changes RCX.
-    fn put_boxed(&mut self, dst: Slot) {
-        self.asm.mov_imm(Reg::Rcx, BOX);
-        self.asm.alu(Alu::Or, Width::Q, Reg::Rax, Reg::Rcx);
-        self.put(dst, Reg::Rax);
-    }
-
     fn mov_boxed(&mut self, inst: &Inst, dst: Slot) {
-        match inst.args[0] {
-            Operand::Slot(_) => {
-                let from = self.in_reg(inst.args[0], Reg::Rax);
-                self.asm.mov(Width::D, Reg::Rax, from);
-                self.put_boxed(dst);
-            }
-            constant => {
-                let low = constant.imm().unwrap_or(0) as u32;
-                self.asm.mov_imm(Reg::Rax, BOX | u64::from(low));
-                self.put(dst, Reg::Rax);
-            }
+        if let Operand::Slot(_) = inst.args[0] {
+            self.load_fp(false, ACC, inst.args[0]);
+            self.put_fp(inst, dst);
+        } else {
+            let low = inst.args[0].imm().unwrap_or(0) as u32;
+            self.asm.mov_imm(Reg::Rax, BOX | u64::from(low));
+            self.put(dst, Reg::Rax);
         }
     }
 
-    fn unbox(&mut self, inst: &Inst, dst: Slot) {
-        const CANONICAL: u64 = 0x7fc0_0000;
-        let above = match inst.args[0] {
-            // Halves are read as they may have been written.
-            Operand::Slot(slot) if self.pin(slot).is_none() && self.vector(slot).is_none() => {
-                let home = self.home(slot);
-                self.asm.mov(Width::D, Reg::Rax, home);
-                Rm::Mem(Mem {
-                    disp: home.disp + 4,
-                    ..home
-                })
+    /// Copies a whole double between vector registers and memory, if that is what the operation does.
+    pub(crate) fn mov_vector(&mut self, inst: &Inst) -> bool {
+        let (Some(dst), Operand::Slot(src)) = (inst.dst, inst.args[0]) else {
+            return false;
+        };
+        if inst.ty.bits() != 64 || self.pin(dst).is_some() || self.pin(src).is_some() {
+            return false;
+        }
+        match (self.vector(dst), self.vector(src)) {
+            (Some(to), Some(from)) => self.asm.movaps(to, from),
+            (Some(to), None) => {
+                let from = self.home(src);
+                self.asm.load_scalar(true, to, from);
             }
-            operand => {
-                self.load(operand, Reg::Rax);
-                self.asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
+            (None, Some(from)) => {
+                let to = self.home(dst);
+                self.asm.store_scalar(true, to, from);
+            }
+            (None, None) => return false,
+        }
+        true
+    }
+
+    fn unbox(&mut self, inst: &Inst, dst: Slot) {
+        let x = inst.args[0];
+        let to = if dst.is_temp() {
+            self.unpacked.take(dst)
+        } else {
+            ACC
+        };
+        // Halves are read as they may have been written.
+        let above = match self.fp_source(true, x, to) {
+            Rm::Mem(home) => {
+                self.asm.mov(Width::D, Reg::Rax, home);
+                self.asm.load_scalar(false, to, home);
+                let disp = home.disp + 4;
+                Rm::Mem(Mem { disp, ..home })
+            }
+            Rm::Reg(from) => {
+                self.asm.mov_from_xmm(Width::Q, Reg::Rcx, Xmm(from));
+                if from != to.0 {
+                    self.asm.movaps(to, Xmm(from));
+                }
+                self.asm.mov(Width::D, Reg::Rax, Reg::Rcx);
                 self.asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, 32);
                 Reg::Rcx.into()
             }
         };
-        self.asm.alu_imm(Alu::Cmp, Width::D, above, -1);
-        self.asm.mov_imm(Reg::Rcx, CANONICAL);
-        self.asm.cmov(Cc::Ne, Width::D, Reg::Rax, Reg::Rcx);
         self.put(dst, Reg::Rax);
+        self.asm.alu_imm(Alu::Cmp, Width::D, above, -1);
+        let from = self.asm.label();
+        self.asm.jcc(Cc::Ne, from);
+        let back = self.asm.here();
+        self.cold.push(Cold::NotBoxed {
+            from,
+            temp: dst,
+            to,
+            back,
+        });
+    }
+
+    /// The canonical NaN to a temporary and its register.
+    pub(crate) fn not_boxed(&mut self, temp: Slot, to: Xmm) {
+        self.asm.mov_imm(Reg::Rax, CANONICAL);
+        self.asm.mov_to_xmm(Width::D, to, Reg::Rax);
+        self.put(temp, Reg::Rax);
+    }
+
+    /// Behind a step, which has changed every vector register.
+    pub(crate) fn unpack_again(&mut self, unpacked: Unpacked) {
+        for (to, temp) in UNPACKED.into_iter().zip(unpacked.held) {
+            if let Some(temp) = temp {
+                let home = self.home(temp);
+                self.asm.load_scalar(false, to, home);
+            }
+        }
     }
 
     fn sign(&mut self, inst: &Inst, dst: Slot) {
@@ -480,37 +569,31 @@ impl Emitter<'_> {
         } else {
             (Width::D, 31)
         };
-        self.load(x, Reg::Rax);
+        self.load_fp(double, ACC, x);
+        // The mask of the sign.
+        self.asm.pcmpeqd(SECOND, SECOND);
+        self.asm.shift_lanes_left(width, SECOND, top);
         match (inst.op, x == y) {
-            (Op::FpSignNot, true) => {
-                self.asm.mov_imm(Reg::Rcx, 1 << top);
-                self.asm.alu(Alu::Xor, width, Reg::Rax, Reg::Rcx);
+            (Op::FpSignNot, true) => self.asm.xorps(ACC, SECOND),
+            (Op::FpSignXor, true) => {
+                self.asm.andnps(SECOND, ACC);
+                self.asm.movaps(ACC, SECOND);
             }
-            (Op::FpSignXor, true) => self.clear_top(width),
             (op, _) => {
-                self.load(y, Reg::Rcx);
+                self.load_fp(double, THIRD, y);
                 if op == Op::FpSignNot {
-                    self.asm.not(width, Reg::Rcx);
+                    self.asm.xorps(THIRD, SECOND);
                 }
-                self.asm.shift_imm(Shift::Shr, width, Reg::Rcx, top);
-                self.asm.shift_imm(Shift::Shl, width, Reg::Rcx, top);
+                self.asm.andps(THIRD, SECOND);
                 if op == Op::FpSignXor {
-                    self.asm.alu(Alu::Xor, width, Reg::Rax, Reg::Rcx);
+                    self.asm.xorps(ACC, THIRD);
                 } else {
-                    self.clear_top(width);
-                    self.asm.alu(Alu::Or, width, Reg::Rax, Reg::Rcx);
+                    self.asm.andnps(SECOND, ACC);
+                    self.asm.orps(THIRD, SECOND);
+                    self.asm.movaps(ACC, THIRD);
                 }
             }
         }
-        if !double && inst.ext == Ext::Ones {
-            self.put_boxed(dst);
-        } else {
-            self.put(dst, Reg::Rax);
-        }
-    }
-
-    fn clear_top(&mut self, width: Width) {
-        self.asm.shift_imm(Shift::Shl, width, Reg::Rax, 1);
-        self.asm.shift_imm(Shift::Shr, width, Reg::Rax, 1);
+        self.put_fp(inst, dst);
     }
 }

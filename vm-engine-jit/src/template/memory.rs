@@ -74,6 +74,7 @@ impl Emitter<'_> {
             op: step.first,
             back,
             live: self.live,
+            unpacked: self.unpacked,
         });
         Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
     }

@@ -40,6 +40,7 @@ pub(crate) const PINNED: [Reg; 10] = [
 /// The first vector register that guest state stays in while floating point is live; those below are for single
 /// operations.
 const FIRST_VECTOR: u8 = 4;
+const END_VECTOR: u8 = 14;
 
 /// Why there is no template tier.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Pins {
         }
         let mut vector_of_slot = vec![None; layout.slots.len()];
         let mut vectors = Vec::new();
-        for number in FIRST_VECTOR..16 {
+        for number in FIRST_VECTOR..END_VECTOR {
             let rank = number - FIRST_VECTOR;
             let pinned = |slot: &vm_ir::SlotDecl| slot.pin_rank == rank && slot.ty == Type::F64;
             if let Some(at) = layout.slots.iter().position(pinned) {
