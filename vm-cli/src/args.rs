@@ -295,6 +295,13 @@ pub(crate) struct MachineArgs {
     #[arg(long, help_heading = "Debugging")]
     pub(crate) stats: bool,
 
+    /// Interpret every translated block too, and end at the first difference with a report
+    ///
+    /// Compares registers, floating-point flags, stored bytes and device accesses. The guest is slower by orders of
+    /// magnitude.
+    #[arg(long, help_heading = "Debugging")]
+    pub(crate) verify: bool,
+
     /// Show code as it is translated, on standard error: ir is what guest code was lifted to, asm the host code
     #[arg(long, value_name = "ir,asm", help_heading = "Debugging")]
     pub(crate) dump: Option<Dump>,

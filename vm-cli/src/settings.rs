@@ -41,6 +41,7 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.code_cache, &args.code_cache);
     config.stats |= args.stats;
     config.perf_map |= args.perf_map;
+    config.verify |= args.verify;
     set_some(&mut config.dump, &args.dump);
     set_some(&mut config.filter, &args.filter);
     set_some(&mut config.gdb, &args.gdb);

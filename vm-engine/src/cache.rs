@@ -27,6 +27,8 @@ const STRIPES: usize = 1 << 10;
 pub(crate) struct CachedBlock {
     pub(crate) key: BlockKey,
     pub(crate) code: Code,
+    /// The same to be interpreted, where both are compared.
+    pub(crate) plain: Option<Code>,
     pub(crate) second_page: Option<GuestPhysAddr>,
     next: AtomicPtr<CachedBlock>,
 }
@@ -36,6 +38,7 @@ impl CachedBlock {
         Box::new(Self {
             key,
             code,
+            plain: None,
             second_page,
             next: AtomicPtr::new(ptr::null_mut()),
         })

@@ -12,6 +12,7 @@ use vm_mem::{CodeWriteObserver, GuestMemory};
 use crate::cache::{BlockCache, CacheStats};
 use crate::shared::VcpuShared;
 use crate::tier::Translator;
+use crate::vcpu::verify::Lockstep;
 
 /// What an engine is made of.
 pub struct EngineParts<G: Guest> {
@@ -47,6 +48,7 @@ pub struct Engine<G: Guest> {
     pub(crate) peers: Mutex<Vec<Arc<VcpuShared>>>,
     pub(crate) stops: ArcSwap<Stops>,
     pub(crate) translator: OnceLock<Arc<dyn Translator>>,
+    pub(crate) lockstep: OnceLock<Lockstep>,
 }
 
 /// Where a debugger wants virtual CPUs to stop.
@@ -110,6 +112,7 @@ impl<G: Guest> Engine<G> {
             peers: Mutex::default(),
             stops: ArcSwap::default(),
             translator: OnceLock::new(),
+            lockstep: OnceLock::new(),
         })
     }
 
@@ -127,6 +130,18 @@ impl<G: Guest> Engine<G> {
     /// change nothing.
     pub fn set_translator(&self, translator: Arc<dyn Translator>) {
         let _ = self.translator.set(translator);
+    }
+
+    /// Has every block that is translated to host code interpreted too, and both outcomes compared. At the first
+    /// difference the report gets a description of several lines, and the virtual CPU ends as one that cannot go on.
+    /// The guest is slower by orders of magnitude. Call it once, before any virtual CPU runs.
+    pub fn compare_with_interpreter(&self, report: Box<dyn Fn(&str) + Send + Sync>) {
+        let _ = self.lockstep.set(Lockstep::new(report));
+    }
+
+    /// Blocks whose outcomes were compared, and blocks that were not because a device wrote what they read.
+    pub fn lockstep_counts(&self) -> (u64, u64) {
+        self.lockstep.get().map_or((0, 0), Lockstep::counts)
     }
 
     /// Ticks of the guest's time counter.

@@ -91,6 +91,9 @@ unsafe fn wrote<G: Guest>(f: *mut FrameHead, phys: u64, bytes: u64) {
     // SAFETY: as above.
     let vcpu = unsafe { owner::<G>(f) };
     let addr = GuestPhysAddr(phys);
+    if vcpu.rehearse_written(phys, bytes) {
+        return;
+    }
     if let Some((_, code)) = vcpu.engine.memory.find(addr) {
         code.written(addr, bytes);
     }
@@ -175,7 +178,7 @@ impl<G: Guest> Vcpu<G> {
             });
         };
         let host = (range.host + (mapping.page - range.base)).raw();
-        if mapping.cacheable && !self.watches_page(addr) {
+        if mapping.cacheable && !self.watches_page(addr) && self.rehearsal_table().is_none() {
             let page = mapping.page;
             let fill = TlbFill {
                 addr,
@@ -212,16 +215,16 @@ impl<G: Guest> Vcpu<G> {
         self.note_watched(addr, bytes, false);
         let offset = addr.page_offset();
         if let Some(host) = reached.host {
+            let phys = (reached.mapping.page + offset).raw();
+            if let Some(value) = self.rehearse_load(phys, host + offset, bytes) {
+                return Ok([value, 0]);
+            }
             // SAFETY: the bytes lie in one page of mapped RAM.
             return Ok([unsafe { access::load(host + offset, size_log2) }, 0]);
         }
         self.counters_mut().device_accesses += 1;
         let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
-        match self
-            .engine
-            .bus
-            .read(reached.mapping.page.raw() + offset, width)
-        {
+        match self.bus_read(reached.mapping.page.raw() + offset, width) {
             Some(value) => Ok([value, 0]),
             None => Err(G::bus_error(addr, Access::Read)),
         }
@@ -263,6 +266,9 @@ impl<G: Guest> Vcpu<G> {
         self.note_watched(addr, bytes, true);
         let phys = reached.mapping.page + offset;
         if let Some(host) = reached.host {
+            if self.rehearse_store(phys.raw(), bytes, value[0]) {
+                return Ok(());
+            }
             // SAFETY: the bytes lie in one page of mapped RAM.
             unsafe { access::store(host + offset, size_log2, value[0]) };
             if let Some((_, code)) = self.engine.memory.find(phys) {
@@ -272,7 +278,7 @@ impl<G: Guest> Vcpu<G> {
         }
         self.counters_mut().device_accesses += 1;
         let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
-        if self.engine.bus.write(phys.raw(), width, value[0]) {
+        if self.bus_write(phys.raw(), width, value[0]) {
             Ok(())
         } else {
             Err(G::bus_error(addr, Access::Write))
@@ -291,8 +297,12 @@ impl<G: Guest> Vcpu<G> {
         self.note_watched(addr, 1 << size_log2, write);
         match reached.host {
             Some(host) => {
-                let offset = addr.page_offset();
-                Ok([host + offset, reached.mapping.page.raw() + offset])
+                let (host, phys) = (
+                    host + addr.page_offset(),
+                    reached.mapping.page + addr.page_offset(),
+                );
+                let there = self.rehearse_atomic(phys.raw(), host, 1 << size_log2);
+                Ok([there.unwrap_or(host), phys.raw()])
             }
             None => Err(G::bus_error(addr, kind)),
         }
@@ -322,13 +332,13 @@ impl<G: Guest> Vcpu<G> {
         self.note_watched(addr, bytes, true);
         let phys = reached.mapping.page + addr.page_offset();
         for offset in (0..bytes).step_by(8) {
+            if reached.host.is_some() && self.rehearse_store(phys.raw() + offset, 8, 0) {
+                continue;
+            }
             match reached.host {
                 // SAFETY: the block is aligned, so its words lie in the one page that was reached.
                 Some(host) => unsafe { access::store(host + addr.page_offset() + offset, 3, 0) },
-                None if self
-                    .engine
-                    .bus
-                    .write(phys.raw() + offset, AccessWidth::Double, 0) => {}
+                None if self.bus_write(phys.raw() + offset, AccessWidth::Double, 0) => {}
                 None => return Err(G::bus_error(addr, Access::Write)),
             }
         }

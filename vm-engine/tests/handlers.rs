@@ -33,7 +33,7 @@ const DATA_END: u64 = DATA + 3 * PAGE_BYTES;
 
 const WORDS: usize = 32;
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Debug)]
 #[repr(C)]
 struct State {
     common: CommonState,

@@ -6,7 +6,7 @@ pub use vm_mem::PhysMemory;
 
 /// The part of the state that every ISA has and the engine itself reads and writes. It stands at offset 0 of
 /// every [`Guest::State`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct CommonState {
     /// Virtual address of the page that the running block's code was fetched from.
@@ -205,7 +205,7 @@ pub struct InstanceSpec {
 /// [`Guest::layout`] says.
 pub trait Guest: Sized + Send + Sync + 'static {
     /// Everything the ISA keeps per virtual CPU.
-    type State: Clone + Send + 'static;
+    type State: Clone + PartialEq + std::fmt::Debug + Send + 'static;
     /// Which instructions and features exist.
     type Config: Clone + Send + Sync + 'static;
 

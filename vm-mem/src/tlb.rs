@@ -30,7 +30,8 @@ pub struct TlbEntry {
 }
 
 impl TlbEntry {
-    const fn empty() -> Self {
+    /// Matches no access.
+    pub const fn empty() -> Self {
         Self {
             read: AtomicU64::new(NO_TAG),
             write: AtomicU64::new(NO_TAG),

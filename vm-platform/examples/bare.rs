@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             trace: None,
         })?;
         if std::env::var("ACCEL").is_ok_and(|accel| accel == "jit") {
-            machine.translate(false, Default::default())?;
+            machine.translate(Default::default())?;
         }
         let stop = machine.stopper();
         std::thread::spawn(move || {

@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         trace: None,
     })?;
     if std::env::var("ACCEL").is_ok_and(|accel| accel == "jit") {
-        machine.translate(false, Default::default())?;
+        machine.translate(Default::default())?;
     }
     println!("{:?}", machine.run()?);
     for (name, value) in machine.debugger().statistics(VcpuId(0)) {

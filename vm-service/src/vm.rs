@@ -7,7 +7,7 @@ use vm_core::config::SerialConfig;
 use vm_core::{DebugTarget, VcpuId};
 use vm_device::net::nat::Nat;
 use vm_engine_jit::Dump;
-use vm_platform::riscv_virt::machine::{Machine, Outcome};
+use vm_platform::riscv_virt::machine::{Machine, Outcome, TranslateOptions};
 
 use crate::assemble::{self, Assembly};
 use crate::lifecycle::Lifecycle;
@@ -106,7 +106,13 @@ impl Vm {
                 asm: dump.asm,
                 filter: config.filter.map(|range| (range.first, range.last)),
             };
-            machine.translate(config.perf_map, dump)
+            machine.translate(TranslateOptions {
+                perf_map: config.perf_map,
+                dump,
+                verify: config
+                    .verify
+                    .then(|| Box::new(|text: &str| eprintln!("{text}")) as _),
+            })
         });
         let serial_input = SerialInput::new(machine.serial_input());
         let console_input = machine.console_input().map(SerialInput::new);

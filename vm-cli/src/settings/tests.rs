@@ -73,6 +73,7 @@ fn every_option_wins_over_the_file() {
                 last: 0x8f,
             })
         }),
+        (&["--verify"], |c| c.verify = true),
         (&["--perf-map"], |c| c.perf_map = true),
         (&["--gdb", "[::1]:9"], |c| c.gdb = Some("[::1]:9".into())),
         (&["--gdb"], |c| c.gdb = Some("127.0.0.1:1234".into())),

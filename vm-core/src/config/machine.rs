@@ -52,6 +52,8 @@ pub struct VmConfig {
     pub code_cache: ByteSize,
     /// Whether what the engine did is reported at the end.
     pub stats: bool,
+    /// Whether translated code is interpreted too, block by block, and the outcomes compared.
+    pub verify: bool,
     /// What is shown of translated code on standard error.
     pub dump: Option<Dump>,
     /// The code that this is shown of, when not of all.
@@ -88,6 +90,7 @@ impl Default for VmConfig {
             code_cache: ByteSize::mib(64),
             stats: false,
             perf_map: false,
+            verify: false,
             dump: None,
             filter: None,
             gdb: None,

@@ -64,11 +64,11 @@ impl<G: Guest> SysEnv<G::State> for Env<'_, G> {
     }
 
     fn time(&self) -> u64 {
-        self.vcpu.engine.time()
+        self.vcpu.time()
     }
 
     fn lines(&self) -> u64 {
-        self.vcpu.lines()
+        self.vcpu.lines_in_block()
     }
 
     fn set_lines(&mut self, set: u64, clear: u64) {

@@ -136,7 +136,10 @@ impl<G: Guest> Vcpu<G> {
                     if let Some(translator) = self.engine.translator.get() {
                         code.set_host_entry(translator.interpret());
                     }
-                    let cached = CachedBlock::new(key, code, block.second_page);
+                    let mut cached = CachedBlock::new(key, code, block.second_page);
+                    if self.engine.lockstep.get().is_some() && !plain {
+                        cached.plain = self.predecode(&block, false).ok();
+                    }
                     // Else the code was written meanwhile: read it again.
                     if let Some(block) = self.engine.cache.insert(cached, before) {
                         return Ok(block);

@@ -6,12 +6,14 @@ mod debug;
 mod env;
 mod fetch;
 mod fetched;
+pub(crate) mod verify;
 
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fetched::FetchedPages;
+use verify::Rehearsal;
 use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
@@ -86,6 +88,8 @@ pub struct Vcpu<G: Guest> {
     next_context: u64,
     mode: Mode,
     fetched: FetchedPages,
+    /// What the interpreter did in the block that host code is to be compared in.
+    rehearsal: Option<Box<Rehearsal>>,
     /// The state may have changed in ways that the frame's copies do not show.
     stale: bool,
     requests: Vec<Request>,
@@ -143,6 +147,7 @@ impl<G: Guest> Vcpu<G> {
             next_context: 1,
             mode: Mode::default(),
             fetched: FetchedPages::new(),
+            rehearsal: None,
             stale: true,
             requests: Vec::new(),
             alarms: Vec::new(),
@@ -260,7 +265,11 @@ impl<G: Guest> Vcpu<G> {
                     continue;
                 }
             };
-            let leave = self.execute(head);
+            let Some(leave) = self.execute_compared(head) else {
+                return VmExit::Wedged {
+                    pc: GuestVirtAddr(pc),
+                };
+            };
             if let Some(exit) = self.left(leave) {
                 return exit;
             }
@@ -317,7 +326,9 @@ impl<G: Guest> Vcpu<G> {
         let site = self.head().link_site;
         let pc = self.common().pc;
         // An instruction on two pages is not linked: its second page is checked only on the way through the caches.
+        // Where blocks are compared, each comes back by itself.
         if !self.stale
+            && self.engine.lockstep.get().is_none()
             && let Ok(head) = self.find(pc)
             // SAFETY: heads that were just found are alive.
             && !unsafe { (*head).head_straddles() }
@@ -469,10 +480,14 @@ impl<G: Guest> Vcpu<G> {
     /// Makes the frame use the TLB table of the current space; gives the space's generation.
     fn enter_table(&mut self) -> u64 {
         let space = self.table_of_space();
+        let nowhere = self.rehearsal_table();
         let head = self.head();
         head.tlb = space.table.entries;
         head.tlb_mask = space.table.mask;
         head.tlb_byte_mask = space.table.mask * size_of::<TlbEntry>() as u64;
+        if let Some(nowhere) = nowhere {
+            (head.tlb, head.tlb_mask, head.tlb_byte_mask) = (nowhere, 0, 0);
+        }
         head.recent.clear();
         space.generation
     }

@@ -221,6 +221,7 @@ impl DebugTarget for Debugger {
     fn statistics(&self, vcpu: VcpuId) -> Vec<(&'static str, u64)> {
         let stats = self.vcpu(vcpu).stats();
         let cache = self.shared.engine.cache_stats();
+        let (compared, disturbed) = self.shared.engine.lockstep_counts();
         vec![
             ("guest instructions retired", stats.retired),
             ("blocks translated", stats.counters.translated),
@@ -236,6 +237,8 @@ impl DebugTarget for Debugger {
             ("blocks in cache", cache.blocks as u64),
             ("bytes of code in cache", cache.bytes as u64),
             ("code invalidations", cache.invalidations),
+            ("blocks compared with the interpreter", compared),
+            ("blocks not compared for a device's writes", disturbed),
         ]
     }
 }

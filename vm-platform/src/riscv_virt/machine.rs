@@ -115,6 +115,17 @@ pub struct MachineConfig {
     pub trace: Option<Arc<dyn ExecTrace>>,
 }
 
+/// What there is to see of translated code.
+#[derive(Default)]
+pub struct TranslateOptions {
+    /// Whether it is listed for Linux's `perf`.
+    pub perf_map: bool,
+    /// What is shown as it is made.
+    pub dump: Dump,
+    /// When there is one, all code is interpreted too, and a difference is told to it and ends the machine.
+    pub verify: Option<Box<dyn Fn(&str) + Send + Sync>>,
+}
+
 /// How a machine ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -618,19 +629,21 @@ impl Machine {
         &self.device_tree
     }
 
-    /// Has guest code translated to host code instead of interpreted; with `perf_map` it is listed for Linux's
-    /// `perf`. Call it before the first `run`.
+    /// Has guest code translated to host code instead of interpreted. Call it before the first `run`.
     ///
     /// # Errors
     /// When the host's processor or its rules for executable memory do not allow it; the machine interprets then.
-    pub fn translate(&self, perf_map: bool, dump: Dump) -> Result<(), TemplateError> {
+    pub fn translate(&self, options: TranslateOptions) -> Result<(), TemplateError> {
         let bytes = self.shared.code_budget_bytes;
         let mut template = Template::new(Riscv::layout(), bytes)?;
-        template.show(dump);
-        if perf_map {
+        template.show(options.dump);
+        if options.perf_map {
             template.write_perf_map()?;
         }
         self.shared.engine.set_translator(Arc::new(template));
+        if let Some(report) = options.verify {
+            self.shared.engine.compare_with_interpreter(report);
+        }
         Ok(())
     }
 
