@@ -80,6 +80,10 @@ pub struct HostCode {
 
 /// Why host code leaves, instead of a micro-operation's address: no code known for `pc`.
 pub const LEAVE_LOOKUP: u64 = Leave::Lookup as u64;
+/// The same: the run loop wants a turn, and `pc` says where to go on.
+pub const LEAVE_ATTENTION: u64 = Leave::Attention as u64;
+/// The same: nothing is linked yet to the cell noted at [`FrameOffsets::LINK_SITE`], which leads to `pc`.
+pub const LEAVE_LINK: u64 = Leave::Link as u64;
 /// What a step gives when host code is to go on behind it. Everything else is to be given back.
 pub const STEP_DONE: u64 = Leave::Resume as u64;
 
@@ -87,6 +91,8 @@ pub const STEP_DONE: u64 = Leave::Resume as u64;
 pub const MICRO_OP_BYTES: u64 = size_of::<MicroOp>() as u64;
 /// Bytes from a link cell to the head's address in it (zero: not linked), and from a head to its instruction count.
 pub const LINK: u64 = offset_of!(MicroOp, imm) as u64;
+/// Bytes from a link cell to the 32-bit offset of its target from the base of the page.
+pub const LINK_OFFSET: i32 = offset_of!(MicroOp, aux) as i32;
 /// Bytes from a head to its host address.
 pub const HEAD_HOST: i32 = offset_of!(MicroOp, d) as i32;
 
@@ -108,6 +114,8 @@ impl FrameOffsets {
     pub const CONTEXT: i32 = offset_of!(FrameHead, context) as i32;
     /// What they may say instead.
     pub const GLOBAL_CONTEXT: i32 = offset_of!(FrameHead, global_context) as i32;
+    /// The cell that host code leaves through with [`LEAVE_LINK`].
+    pub const LINK_SITE: i32 = offset_of!(FrameHead, link_site) as i32;
     /// Above so many instructions retired the run loop must get a turn.
     pub const LIMIT: i32 = offset_of!(FrameHead, limit) as i32;
     /// Tags for reading and writing, and addends, of recent translations: 64-bit words, [`RECENT_LINES`] each. Host

@@ -12,6 +12,8 @@ use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
 pub(crate) enum Cold {
     /// Leaves for a micro-operation.
     Leave { from: Label, op: u64 },
+    /// Leaves through a link cell.
+    LeaveLink { from: Label, cell: u64 },
     /// Looks in the TLB and goes back to `hit`; without translation there, runs a step and goes on.
     Refill {
         from: Label,
@@ -388,6 +390,11 @@ impl Emitter<'_> {
                 Cold::Leave { from, op } => {
                     self.asm.bind(from);
                     self.leave(op);
+                }
+                Cold::LeaveLink { from, cell } => {
+                    self.asm.bind(from);
+                    self.asm.mov_imm(Reg::Rax, cell);
+                    self.asm.jmp_to(self.stubs.leave_link);
                 }
                 Cold::Refill {
                     from,

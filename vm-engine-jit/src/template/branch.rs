@@ -4,7 +4,7 @@ use vm_engine::tier::{FrameOffsets, HEAD_HOST, LINK, MICRO_OP_BYTES, Step};
 use vm_ir::{Attr, Inst, Terminator};
 
 use super::RETIRED;
-use super::block::{Emitter, width};
+use super::block::{Cold, Emitter, width};
 use super::stubs::turn;
 use crate::asm::{Alu, Cc, Mem, Reg, Width};
 
@@ -15,38 +15,33 @@ fn is_far(offset: i64) -> bool {
 
 impl Emitter<'_> {
     /// Goes to an offset from the page base: through the link cell within the page, else through the jump cache.
-    /// `otherwise` is the micro-operation to leave for; `undo` instructions of the block have not run.
-    fn go_to(&mut self, offset: i64, cell: u64, otherwise: u64, undo: u16) -> Option<()> {
-        let undo = i32::from(undo);
+    /// `undo` instructions of the block have not run.
+    fn go_to(&mut self, offset: i64, cell: u64, undo: u16) -> Option<()> {
+        if undo != 0 {
+            let undo = i32::from(undo);
+            self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
+        }
         if is_far(offset) {
             let offset = i32::try_from(offset).ok()?;
-            if undo != 0 {
-                self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
-            }
             let base = self.frame(FrameOffsets::PAGE_BASE);
             self.asm.mov(Width::Q, Reg::Rax, base);
             self.asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, offset);
             self.asm.jmp_to(self.stubs.go);
             return Some(());
         }
-        let away = self.leave_cold(otherwise);
+        let away = self.asm.label();
+        self.cold.push(Cold::LeaveLink { from: away, cell });
         let start = self.of.block.key.phys_pc.page_offset() as i64;
         if offset <= start {
             turn(self.asm, self.pins, away);
         }
         if offset == start && self.of.block.second_page.is_none() {
-            if undo != 0 {
-                self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
-            }
             self.asm.jmp(self.start);
             return Some(());
         }
         self.asm.mov_rax_from(cell + LINK);
         self.asm.test(Width::Q, Reg::Rax, Reg::Rax);
         self.asm.jcc(Cc::E, away);
-        if undo != 0 {
-            self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
-        }
         self.asm.jmp_rm(Mem::new(Reg::Rax, HEAD_HOST));
         Some(())
     }
@@ -59,7 +54,7 @@ impl Emitter<'_> {
         let cc = self.compare(cond, width(inst.ty)?, a, b);
         let stay = self.asm.label();
         self.asm.jcc(cc.inverse(), stay);
-        self.go_to(offset.imm()?, step.last, step.first, step.left)?;
+        self.go_to(offset.imm()?, step.last, step.left)?;
         self.asm.bind(stay);
         Some(())
     }
@@ -77,7 +72,7 @@ impl Emitter<'_> {
     pub(crate) fn terminator(&mut self) -> Option<()> {
         let step = self.of.terminator;
         match self.of.block.terminator {
-            Terminator::Jump { offset, .. } => self.go_to(offset, step.last, step.first, 0),
+            Terminator::Jump { offset, .. } => self.go_to(offset, step.last, 0),
             Terminator::Branch {
                 cond,
                 ty,
@@ -93,9 +88,9 @@ impl Emitter<'_> {
                 let cc = self.compare(cond, width, a, b);
                 let not_taken = self.asm.label();
                 self.asm.jcc(cc.inverse(), not_taken);
-                self.go_to(taken, step.last - MICRO_OP_BYTES, step.first, 0)?;
+                self.go_to(taken, step.last - MICRO_OP_BYTES, 0)?;
                 self.asm.bind(not_taken);
-                self.go_to(fallthrough, step.last, step.first, 0)
+                self.go_to(fallthrough, step.last, 0)
             }
             Terminator::Indirect { target, .. } => {
                 self.load(target, Reg::Rax);

@@ -1,8 +1,8 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    FrameOffsets, HEAD_HOST, JumpOffsets, LEAVE_LOOKUP, LINK, MICRO_OP_BYTES, RECENT_LINES,
-    STEP_DONE, TlbOffsets, run_step_address,
+    FrameOffsets, HEAD_HOST, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LINK,
+    LINK_OFFSET, MICRO_OP_BYTES, RECENT_LINES, STEP_DONE, TlbOffsets, run_step_address,
 };
 
 use super::{FRAME, Pins, RETIRED};
@@ -19,6 +19,8 @@ pub(crate) struct Stubs {
     pub(crate) step: u64,
     /// Goes to the guest address in RAX.
     pub(crate) go: u64,
+    /// Leaves through the link cell at RAX.
+    pub(crate) leave_link: u64,
     /// Goes on in the interpreter with the block whose head is in RAX.
     pub(crate) interpret: u64,
     /// Called: for each line of recent translations, looks in the TLB for the tag in RDX (that of the address in RAX)
@@ -30,19 +32,20 @@ pub(crate) struct Stubs {
 }
 
 pub(crate) struct Labels {
-    ways: [Label; 6],
+    ways: [Label; 7],
     refill: [[Label; 2]; RECENT_LINES],
 }
 
 impl Labels {
     pub(crate) fn at(&self, asm: &Assembler, base: u64) -> Stubs {
         let address = |label| base + asm.offset_of(label) as u64;
-        let [enter, leave, step, go, interpret, fp_enter] = self.ways.map(address);
+        let [enter, leave, step, go, leave_link, interpret, fp_enter] = self.ways.map(address);
         Stubs {
             enter,
             leave,
             step,
             go,
+            leave_link,
             interpret,
             refill: self.refill.map(|tags| tags.map(address)),
             fp_enter,
@@ -162,6 +165,22 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.mov_imm(Reg::Rax, LEAVE_LOOKUP);
     asm.jmp(leave);
 
+    let leave_link = asm.here();
+    let unlinked = asm.label();
+    let offset = Mem::new(Reg::Rax, LINK_OFFSET);
+    asm.movsx(Width::Q, Width::D, Reg::Rcx, offset);
+    let base = frame(FrameOffsets::PAGE_BASE);
+    asm.alu(Alu::Add, Width::Q, Reg::Rcx, base);
+    asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rcx);
+    asm.store(Width::Q, frame(FrameOffsets::LINK_SITE), Reg::Rax);
+    let link = Mem::new(Reg::Rax, LINK as i32);
+    asm.alu_imm(Alu::Cmp, Width::Q, link, 0);
+    asm.mov_imm(Reg::Rax, LEAVE_LINK);
+    asm.jcc(Cc::E, unlinked);
+    asm.mov_imm(Reg::Rax, LEAVE_ATTENTION);
+    asm.bind(unlinked);
+    asm.jmp(leave);
+
     let interpret = asm.here();
     asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rax, LINK as i32));
     asm.alu(Alu::Add, Width::Q, RETIRED, Reg::Rcx);
@@ -175,7 +194,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     let tags = [TlbOffsets::READ, TlbOffsets::WRITE];
     let refill = std::array::from_fn(|line| tags.map(|tag| refill(asm, pins, line, tag)));
     Labels {
-        ways: [enter, leave, step, go, interpret, fp_enter],
+        ways: [enter, leave, step, go, leave_link, interpret, fp_enter],
         refill,
     }
 }

@@ -2,6 +2,7 @@
 //! exceptions and on the instructions counted.
 
 mod float;
+mod lockstep;
 
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ const RAM: u64 = 0x8000_0000;
 const RAM_BYTES: u64 = 1 << 20;
 const DATA: u64 = RAM + 0x4_0000;
 const TRAP: u64 = RAM + 0x8_0000;
+/// Bytes of random data around [`DATA`].
+const DATA_BYTES: usize = 8192;
 const ECALL: u32 = 0x73;
 
 /// Numbers that are random enough, and the same in every run (Marsaglia's xorshift).
@@ -268,12 +271,12 @@ fn program(random: &mut Random, insns: i32, kind: Kind) -> Vec<u32> {
     words
 }
 
-fn engine(image: &[u8], start: u64, data: &[u8], translated: bool) -> Arc<Engine<Riscv>> {
+fn engine(image: &[u8], start: u64, data: &[u8]) -> Arc<Engine<Riscv>> {
     let memory = GuestMemory::new(&[(GuestPhysAddr(RAM), RAM_BYTES)]).expect("host memory");
     memory.write(GuestPhysAddr(start), image).unwrap();
     memory.write(GuestPhysAddr(DATA - 4096), data).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
-    let engine = Engine::new(EngineParts {
+    Engine::new(EngineParts {
         config: CpuModel::from_name("max").expect("a model").config(),
         memory,
         bus: Arc::new(Bus::new()),
@@ -282,12 +285,7 @@ fn engine(image: &[u8], start: u64, data: &[u8], translated: bool) -> Arc<Engine
         alarms: Arc::new(TimerThread::new(clock)),
         ticks_per_second: 10_000_000,
         code_budget_bytes: 32 << 20,
-    });
-    if translated {
-        let template = Template::new(Riscv::layout(), 1 << 20).expect("this host allows it");
-        engine.set_translator(Arc::new(template));
-    }
-    engine
+    })
 }
 
 struct End {
@@ -304,13 +302,14 @@ fn bits(random: &mut Random, kind: Kind) -> u64 {
     }
 }
 
-fn run(words: &[u32], start: u64, seed: u64, kind: Kind, translated: bool) -> End {
+/// A machine with a program and random data, about to run it.
+fn prepare(words: &[u32], start: u64, seed: u64, kind: Kind) -> (Arc<Engine<Riscv>>, Vcpu<Riscv>) {
     let mut random = Random(seed | 1);
-    let mut data = vec![0; 8192];
+    let mut data = vec![0; DATA_BYTES];
     data.chunks_mut(8)
         .for_each(|chunk| chunk.copy_from_slice(&bits(&mut random, kind).to_le_bytes()));
     let image: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let engine = engine(&image, start, &data, translated);
+    let engine = engine(&image, start, &data);
     let trap = ECALL.to_le_bytes();
     engine.memory().write(GuestPhysAddr(TRAP), &trap).unwrap();
     let spec = InstanceSpec {
@@ -328,8 +327,18 @@ fn run(words: &[u32], start: u64, seed: u64, kind: Kind, translated: bool) -> En
     state.stvec = TRAP;
     // Floating point on (RISC-V Priv 1.13, 3.1.6.6).
     state.mstatus |= 1 << 13;
+    (engine, vcpu)
+}
+
+fn run(words: &[u32], start: u64, seed: u64, kind: Kind, translated: bool) -> End {
+    let (engine, mut vcpu) = prepare(words, start, seed, kind);
+    if translated {
+        let template = Template::new(Riscv::layout(), 1 << 20).expect("this host allows it");
+        engine.set_translator(Arc::new(template));
+    }
     assert_eq!(vcpu.run(), VmExit::FirmwareCall);
     let retired = vcpu.stats().retired;
+    let mut data = vec![0; DATA_BYTES];
     engine
         .memory()
         .read(GuestPhysAddr(DATA - 4096), &mut data)
