@@ -220,7 +220,7 @@ fn unknown_names_suggest_the_nearest() {
         ("--net", "usr", "did you mean 'user'"),
         ("--serial", "stdoi", "did you mean 'stdio'"),
         ("--virtio", "pcie", "did you mean 'pci'"),
-        ("--accel", "kvm", "use auto or interp"),
+        ("--accel", "kvm", "use auto, jit or interp"),
         ("--arch", "riscv", "riscv64"),
         ("--arch", "x86_64", "--arch riscv64"),
         ("--cpus", "9", "1 to 8"),

@@ -93,6 +93,9 @@ fn unpack(
         if nesting == 0 {
             return Err(file.damaged("it is compressed over and over"));
         }
+        if unpacked.is_empty() {
+            return Err(file.damaged("nothing is compressed in it"));
+        }
         unpack(file, &unpacked.into(), arch, max_bytes, nesting - 1)
     };
     let head = content

@@ -252,6 +252,14 @@ fn from_file_elf_segments_out_of_bounds_are_refused() {
     assert!(refusal(overfull).contains("holds more bytes than it may occupy"));
 }
 
+#[test]
+fn from_file_with_nothing_compressed_in_it_is_damaged() {
+    for role in [Role::Kernel, Role::Payload] {
+        let error = program(role, samples::gzip(&[])).unwrap_err().to_string();
+        assert!(error.contains("nothing is compressed"), "{error}");
+    }
+}
+
 /// Sound files of every format, to be mutated.
 fn seeds() -> Vec<Vec<u8>> {
     let image = samples::riscv_image();
