@@ -15,6 +15,7 @@ mod phys;
 mod ram;
 mod tlb;
 pub mod walk;
+mod writers;
 
 pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
 pub use phys::PhysMemory;

@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vm_core::{GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, PAGE_SHIFT};
 
+use crate::writers::{WriterHint, Writers};
+
 /// A tag that no access compares equal to: its page-offset bits are set.
 pub const NO_TAG: u64 = u64::MAX;
 
@@ -210,6 +212,8 @@ pub struct TlbStats {
 #[derive(Debug)]
 pub struct Tlb {
     spaces: Mutex<Vec<Space>>,
+    /// Where there are write tags. Taken while `spaces` is held.
+    writers: Mutex<WriterHint>,
     /// Source of generations; a space's generation never comes back after a flush.
     next_generation: AtomicU64,
     clock: AtomicU64,
@@ -240,6 +244,7 @@ impl Tlb {
     pub fn new() -> Self {
         Self {
             spaces: Mutex::new(Vec::new()),
+            writers: Mutex::new(WriterHint::new()),
             next_generation: AtomicU64::new(2),
             global_generation: AtomicU64::new(1),
             clock: AtomicU64::new(0),
@@ -250,6 +255,10 @@ impl Tlb {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Space>> {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writers(&self) -> MutexGuard<'_, WriterHint> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds to the counters in the order of [`TlbStats`]. Only the owner counts, so no read-modify-write is needed.
@@ -358,6 +367,9 @@ impl Tlb {
         if !entry.is_used() {
             table.used += 1;
         }
+        if fill.write {
+            self.writers().note(fill.phys, fill.addr);
+        }
         entry.phys.store(fill.phys.raw(), Ordering::Relaxed);
         entry
             .addend
@@ -381,6 +393,9 @@ impl Tlb {
         self.change_version();
         self.renew_global(asid);
         let mut spaces = self.lock();
+        if asid.is_none() {
+            self.writers().clear();
+        }
         let (mut full, mut elided, mut resized) = (0, 0, 0);
         for space in spaces
             .iter_mut()
@@ -440,16 +455,32 @@ impl Tlb {
     /// Takes the write tags of a guest-physical page away, everywhere. For any thread.
     pub fn protect(&self, phys: GuestPhysAddr) {
         let spaces = self.lock();
-        for table in spaces
+        let tables = spaces
             .iter()
             .flat_map(|space| space.tables.iter().flatten())
-        {
-            if table.used == 0 {
-                continue;
+            .filter(|table| table.used != 0);
+        let protect = |entry: &TlbEntry| {
+            if entry.phys.load(Ordering::Relaxed) == phys.page_base().raw() {
+                entry.write.store(NO_TAG, Ordering::SeqCst);
             }
-            for entry in &table.entries {
-                if entry.phys.load(Ordering::Relaxed) == phys.page_base().raw() {
-                    entry.write.store(NO_TAG, Ordering::SeqCst);
+        };
+        let mut writers = self.writers();
+        match writers.take(phys) {
+            Writers::Any => {
+                for entry in tables.flat_map(|table| &table.entries) {
+                    protect(entry);
+                    let tag = entry.write.load(Ordering::Relaxed);
+                    let of = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
+                    if tag != NO_TAG && WriterHint::share(of, phys) {
+                        writers.note(of, GuestVirtAddr(tag));
+                    }
+                }
+            }
+            Writers::Only(known) => {
+                for table in tables {
+                    for &addr in &known {
+                        protect(&table.entries[table.index(addr)]);
+                    }
                 }
             }
         }
