@@ -115,6 +115,13 @@ impl VmConfig {
                 "is not a whole number of MiB: write it as 512M",
             ));
         }
+        if self.code_cache.bytes() < MIB {
+            return Err(ConfigError::malformed(
+                "code cache",
+                &self.code_cache.to_string(),
+                "is too small: give it 1M or more",
+            ));
+        }
         if self.serial == SerialConfig::Stdio && self.console == Some(SerialConfig::Stdio) {
             return Err(ConfigError::Missing(
                 "serial port and console both want the terminal: give one of them pty, unix:PATH, file:PATH or null",
