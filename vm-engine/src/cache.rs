@@ -324,6 +324,13 @@ impl BlockCache {
         }
     }
 
+    /// Throws everything away, unless there is so little that this has just been done.
+    pub(crate) fn make_room(&self) {
+        if self.bytes.load(Ordering::Relaxed) > self.budget_bytes / 64 {
+            self.flush();
+        }
+    }
+
     /// Throws everything away.
     pub(crate) fn flush(&self) {
         let mut index = self.lock();

@@ -28,6 +28,9 @@ pub trait Translator: Send + Sync {
     /// Host code for a block, or `None` when the block is to be interpreted.
     fn translate(&self, translation: &Translation<'_>) -> Option<HostCode>;
 
+    /// Whether the last translation failed because there is no room for code: older code has to go first.
+    fn is_full(&self) -> bool;
+
     /// Address of `extern "sysv64" fn(frame, entry: u64) -> u64`, which runs host code from [`HostCode::entry`] on and
     /// gives back the address of the micro-operation to go on with or a `LEAVE_` constant.
     fn enter(&self) -> u64;

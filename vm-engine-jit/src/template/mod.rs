@@ -7,6 +7,7 @@ mod integer;
 mod memory;
 mod stubs;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_engine::tier::{FrameOffsets, HostCode, Translation, Translator};
@@ -134,6 +135,8 @@ pub struct Template {
     /// Code that all blocks share.
     shared: Piece,
     assemblers: Mutex<Vec<Assembler>>,
+    /// Whether there was no room for the last block.
+    full: AtomicBool,
     perf_map: Option<PerfMap>,
     dump: Dump,
 }
@@ -170,6 +173,7 @@ impl Template {
             stubs,
             shared,
             assemblers: Mutex::default(),
+            full: AtomicBool::new(false),
             perf_map: None,
             dump: Dump::default(),
         })
@@ -208,7 +212,9 @@ impl Translator for Template {
         asm.clear();
         let code =
             block::translate(&mut asm, translation, &self.pins, &self.stubs).and_then(|entry| {
-                let mut piece = self.arena.allocate(asm.len())?;
+                let piece = self.arena.allocate(asm.len());
+                self.full.store(piece.is_none(), Ordering::Relaxed);
+                let mut piece = piece?;
                 let base = piece.address();
                 let code = asm.finish(base)?;
                 piece.fill(code);
@@ -232,6 +238,10 @@ impl Translator for Template {
             });
         lock().push(asm);
         code
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     fn enter(&self) -> u64 {

@@ -39,6 +39,10 @@ impl Translator for Planted {
         })
     }
 
+    fn is_full(&self) -> bool {
+        self.template.is_full()
+    }
+
     fn enter(&self) -> u64 {
         self.template.enter()
     }

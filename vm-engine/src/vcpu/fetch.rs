@@ -134,6 +134,9 @@ impl<G: Guest> Vcpu<G> {
             match code {
                 Ok(mut code) => {
                     if let Some(translator) = self.engine.translator.get() {
+                        if !plain && translator.is_full() {
+                            self.engine.cache.make_room();
+                        }
                         code.set_host_entry(translator.interpret());
                     }
                     let mut cached = CachedBlock::new(key, code, block.second_page);
