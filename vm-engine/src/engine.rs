@@ -12,7 +12,7 @@ use vm_mem::{CodeWriteObserver, GuestMemory};
 use crate::cache::{BlockCache, CacheStats};
 use crate::shared::VcpuShared;
 use crate::tier::Translator;
-use crate::vcpu::verify::Lockstep;
+use crate::vcpu::verify::{Lockstep, Report};
 
 /// What an engine is made of.
 pub struct EngineParts<G: Guest> {
@@ -135,7 +135,7 @@ impl<G: Guest> Engine<G> {
     /// Has every block that is translated to host code interpreted too, and both outcomes compared. At the first
     /// difference the report gets a description of several lines, and the virtual CPU ends as one that cannot go on.
     /// The guest is slower by orders of magnitude. Call it once, before any virtual CPU runs.
-    pub fn compare_with_interpreter(&self, report: Box<dyn Fn(&str) + Send + Sync>) {
+    pub fn compare_with_interpreter(&self, report: Report) {
         let _ = self.lockstep.set(Lockstep::new(report));
     }
 

@@ -25,4 +25,5 @@ pub use cache::CacheStats;
 pub use engine::{Engine, EngineParts};
 pub use frame::Counters;
 pub use shared::{Remote, VcpuShared};
+pub use vcpu::verify::Report;
 pub use vcpu::{Vcpu, VcpuStats};

@@ -22,17 +22,20 @@ use vm_mem::{TlbEntry, access};
 use super::Vcpu;
 use crate::microop::{Leave, MicroOp};
 
+/// Who is told of a difference, in several lines.
+pub type Report = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Lockstep of one machine.
 pub(crate) struct Lockstep {
     /// Who compares now.
     turn: Mutex<()>,
-    report: Box<dyn Fn(&str) + Send + Sync>,
+    report: Report,
     compared: AtomicU64,
     disturbed: AtomicU64,
 }
 
 impl Lockstep {
-    pub(crate) fn new(report: Box<dyn Fn(&str) + Send + Sync>) -> Self {
+    pub(crate) fn new(report: Report) -> Self {
         Self {
             turn: Mutex::new(()),
             report,

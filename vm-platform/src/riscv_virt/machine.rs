@@ -26,7 +26,7 @@ use vm_device::virtio::entropy::{HostEntropy, VirtioEntropy};
 use vm_device::virtio::net::VirtioNet;
 use vm_device::virtio::{EmptySlot, VirtioDevice, VirtioMmio, VirtioPci};
 use vm_device::{Bus, BusError};
-use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
+use vm_engine::{Engine, EngineParts, Report, Vcpu, VcpuShared};
 use vm_engine_jit::{Dump, Template, TemplateError};
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_frontend::riscv::state::HartState;
@@ -123,7 +123,7 @@ pub struct TranslateOptions {
     /// What is shown as it is made.
     pub dump: Dump,
     /// When there is one, all code is interpreted too, and a difference is told to it and ends the machine.
-    pub verify: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    pub verify: Option<Report>,
 }
 
 /// How a machine ended.
