@@ -9,7 +9,6 @@ const DISK: &[&str] = &[
 ];
 
 #[test]
-#[ignore = "slow: cargo nextest run -p vm-tests --run-ignored only -E 'binary(grub)'"]
 fn grub_disk_reaches_a_login_and_powers_off() {
     let Some(cache) = guests_or_skip(DISK) else {
         return;
