@@ -4,7 +4,8 @@
 //! their own run by their definition in `vm_ir::eval`.
 
 use vm_ir::{
-    Attr, Block, Ext, FenceSet, Inst, MemAttr, Op, Operand, Slot, StateLayout, Terminator, Type,
+    Attr, Block, Ext, FenceSet, Inst, MemAttr, MemOrder, Op, Operand, Slot, StateLayout,
+    Terminator, Type,
 };
 
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
@@ -450,6 +451,11 @@ impl<'a> Predecoder<'a> {
             let (a, b, c) = (self.operand(x), self.stored(y, size), self.stored(z, size));
             let d = self.destination(inst.dst);
             let signed = i32::from(sign_fills(inst, mem));
+            let released = matches!(mem.order, MemOrder::Release | MemOrder::SeqCst);
+            if inst.op == Op::LoadReserved && released {
+                // All other atomics are fences on x86-64; this one is a load, and those pass earlier stores.
+                self.emit(memory::fence_full, |_| ());
+            }
             self.emit(handler, |op| {
                 (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, signed)
             });
@@ -476,7 +482,7 @@ impl<'a> Predecoder<'a> {
             ),
             _ => return false,
         };
-        let order_store = inst.op == Op::Store && mem.order == vm_ir::MemOrder::SeqCst;
+        let order_store = inst.op == Op::Store && mem.order == MemOrder::SeqCst;
         self.emit(handler, |op| {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, shift);
             op.set_imm(displacement);
