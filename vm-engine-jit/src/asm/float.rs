@@ -91,6 +91,25 @@ impl Assembler {
         self.sse(0, false, 0x28, dst.0, src.into());
     }
 
+    /// High half of `src` to the low half of `dst`.
+    pub fn movhlps(&mut self, dst: Xmm, src: Xmm) {
+        self.sse(0, false, 0x12, dst.0, src.into());
+    }
+
+    /// Carry-less product of a half of `dst` (bit 0 of `halves`) and a half of `src` (bit 4) to all of `dst`.
+    pub fn pclmulqdq(&mut self, dst: Xmm, src: Xmm, halves: u8) {
+        let e = Encoding {
+            prefix: 0x66,
+            wide: false,
+            map: 3,
+            opcode: 0x44,
+            reg: dst.0,
+            rm: src.into(),
+            rex: false,
+        };
+        self.encode(e, halves.into(), 1);
+    }
+
     /// Bits of a general-purpose register to the low lane, the rest cleared.
     pub fn mov_to_xmm(&mut self, width: Width, dst: Xmm, src: Reg) {
         self.sse(0x66, width == Width::Q, 0x6e, dst.0, src.into());

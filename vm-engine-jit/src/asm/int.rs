@@ -1,6 +1,6 @@
 //! Integer instructions.
 
-use super::{Alu, Assembler, Bits, Cc, Encoding, Mem, Reg, Rm, Shift, Width};
+use super::{Alu, Assembler, BitTest, Bits, Cc, Encoding, Mem, Reg, Rm, Shift, Width};
 
 impl Width {
     const fn prefix(self) -> u8 {
@@ -288,6 +288,26 @@ impl Assembler {
         self.escaped(0, width, 0xbd, dst as u8, src.into(), false);
     }
 
+    /// Copies bit number `bit`, modulo the width, of `of` to CF and changes it.
+    pub fn bit_test(&mut self, op: BitTest, width: Width, of: Reg, bit: Reg) {
+        let opcode = 0x83 | (op as u8) << 3;
+        self.escaped(width.prefix(), width, opcode, bit as u8, of.into(), false);
+    }
+
+    /// The same for a constant number below the width.
+    pub fn bit_test_imm(&mut self, op: BitTest, width: Width, of: Reg, bit: u8) {
+        let e = Encoding {
+            prefix: width.prefix(),
+            wide: width.wide(),
+            map: 1,
+            opcode: 0xba,
+            reg: op as u8,
+            rm: of.into(),
+            rex: false,
+        };
+        self.encode(e, bit.into(), 1);
+    }
+
     /// Reverses the bytes of 32 or 64 bits.
     pub fn bswap(&mut self, width: Width, dst: Reg) {
         let rex = 0x40 | u8::from(width.wide()) << 3 | dst as u8 >> 3;
@@ -340,6 +360,12 @@ impl Assembler {
     /// Stores a register where memory equals RAX, atomically; RAX gets what memory held.
     pub fn lock_cmpxchg(&mut self, width: Width, to: Mem, reg: Reg) {
         self.locked(width, 0xb0, to, reg);
+    }
+
+    /// `mem = mem op src`, atomically; any but `cmp`.
+    pub fn lock_alu(&mut self, op: Alu, width: Width, to: Mem, src: Reg) {
+        self.put_slice([0xf0]);
+        self.alu_to_mem(op, width, to, src);
     }
 
     fn locked(&mut self, width: Width, opcode: u8, to: Mem, reg: Reg) {

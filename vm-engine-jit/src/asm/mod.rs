@@ -10,7 +10,7 @@ mod operand;
 mod tests;
 
 pub use float::{Fused, Scalar};
-pub use operand::{Alu, Bits, Cc, Mem, Reg, Rm, Shift, Width, Xmm};
+pub use operand::{Alu, BitTest, Bits, Cc, Mem, Reg, Rm, Shift, Width, Xmm};
 
 /// A place in the code, perhaps still to come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct Encoding {
     prefix: u8,
     /// REX.W.
     wide: bool,
-    /// Escape bytes: 0 none, 1 `0f`, 2 `0f 38`.
+    /// Escape bytes: 0 none, 1 `0f`, 2 `0f 38`, 3 `0f 3a`.
     map: u8,
     opcode: u8,
     reg: u8,
@@ -173,8 +173,10 @@ impl Assembler {
         if e.map != 0 {
             push(0x0f);
         }
-        if e.map == 2 {
-            push(0x38);
+        match e.map {
+            2 => push(0x38),
+            3 => push(0x3a),
+            _ => {}
         }
         push(e.opcode);
         modrm(&mut push, e.reg, e.rm);

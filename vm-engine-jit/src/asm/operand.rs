@@ -162,6 +162,17 @@ pub enum Bits {
     Lzcnt = 0xbd,
 }
 
+/// What happens to a bit that goes to CF, by number in the opcode group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum BitTest {
+    Test = 4,
+    Set = 5,
+    Reset = 6,
+    Complement = 7,
+}
+
 /// Conditions by their number (Intel SDM 1, B.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

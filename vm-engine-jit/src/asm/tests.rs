@@ -312,6 +312,19 @@ fn shifts_products_and_counts_decode_as_written() {
             case(&mut cases, format!("bsr {x}, {y}"), move |asm| {
                 asm.bsr(width, a, b)
             });
+            for (op, text) in [
+                (BitTest::Test, "bt"),
+                (BitTest::Set, "bts"),
+                (BitTest::Reset, "btr"),
+                (BitTest::Complement, "btc"),
+            ] {
+                case(&mut cases, format!("{text} {x}, {y}"), move |asm| {
+                    asm.bit_test(op, width, a, b)
+                });
+                case(&mut cases, format!("{text} {x}, 0x1d"), move |asm| {
+                    asm.bit_test_imm(op, width, a, 0x1d)
+                });
+            }
             case(&mut cases, format!("bswap {x}"), move |asm| {
                 asm.bswap(width, a)
             });
@@ -354,6 +367,11 @@ fn locked_stack_and_indirect_forms_decode_as_written() {
             case(&mut cases, format!("lock xadd {at}, {x}"), move |asm| {
                 asm.lock_xadd(width, mem, a)
             });
+            for (op, text) in ALUS.into_iter().filter(|&(op, _)| op != Alu::Cmp) {
+                case(&mut cases, format!("lock {text} {at}, {x}"), move |asm| {
+                    asm.lock_alu(op, width, mem, a)
+                });
+            }
             case(&mut cases, format!("lock cmpxchg {at}, {x}"), move |asm| {
                 asm.lock_cmpxchg(width, mem, a)
             });
@@ -379,6 +397,15 @@ fn floating_point_decodes_as_written() {
         let gpr = Reg::ALL[usize::from(15 - n)];
         let mem = Mem::indexed(gpr, Reg::R9, 3, 0x10);
         let (x, y, at) = (format!("xmm{n}"), format!("xmm{}", b.0), memory(mem));
+        case(&mut cases, format!("movhlps {x}, {y}"), move |asm| {
+            asm.movhlps(a, b)
+        });
+        // The formatter names the forms by their halves.
+        for (halves, text) in [(0, "pclmullqlqdq"), (0x11, "pclmulhqhqdq")] {
+            case(&mut cases, format!("{text} {x}, {y}"), move |asm| {
+                asm.pclmulqdq(a, b, halves)
+            });
+        }
         for double in [false, true] {
             let s = if double { "sd" } else { "ss" };
             for (op, text) in Scalar::ALL.into_iter().zip(scalars) {
