@@ -3,6 +3,7 @@
 use vm_engine::tier::FrameOffsets;
 use vm_ir::{Attr, Ext, Inst, Op, Operand, Slot, Type};
 
+use super::bits;
 use super::block::{Emitter, width};
 use crate::asm::{Alu, Bits, Cc, Mem, Reg, Shift, Width};
 
@@ -44,7 +45,7 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
         | Op::Popcnt
         | Op::ByteSwap => true,
         Op::Cmp | Op::Select => matches!(inst.attr, Attr::Cond(_)),
-        _ => false,
+        _ => bits::is_native(inst),
     }
 }
 
@@ -175,6 +176,7 @@ impl Emitter<'_> {
             (Op::Extract, Attr::Field { pos, len, signed }) => {
                 self.extract(x, dst, pos, len, signed);
             }
+            _ if bits::is_native(inst) => self.bits(inst, dst, width)?,
             (op, _) => self.unary(op, inst, dst, width)?,
         }
         Some(())
@@ -274,16 +276,24 @@ impl Emitter<'_> {
         }
     }
 
-    /// The host faults where the IR defines results: division by zero, and the most negative number by -1.
+    /// The host faults where the IR defines results: division by zero, and the most negative number by -1. Numbers below
+    /// 2^32 are divided as such, which takes older hosts a third of the time.
     fn divide(&mut self, inst: &Inst, dst: Slot, width: Width) {
         let [x, y, ..] = inst.args;
         let signed = matches!(inst.op, Op::DivS | Op::RemS);
         let quotient = matches!(inst.op, Op::DivS | Op::DivU);
         let (zero, minus_one, done) = (self.asm.label(), self.asm.label(), self.asm.label());
+        let (short, divided) = (self.asm.label(), self.asm.label());
         self.load(y, Reg::Rcx);
         self.load(x, Reg::Rax);
         self.asm.test(width, Reg::Rcx, Reg::Rcx);
         self.asm.jcc(Cc::E, zero);
+        if width == Width::Q {
+            self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+            self.asm.alu(Alu::Or, Width::Q, Reg::Rdx, Reg::Rcx);
+            self.asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, 32);
+            self.asm.jcc(Cc::E, short);
+        }
         if signed {
             self.asm.alu_imm(Alu::Cmp, width, Reg::Rcx, -1);
             self.asm.jcc(Cc::E, minus_one);
@@ -293,10 +303,17 @@ impl Emitter<'_> {
             self.asm.mov_imm(Reg::Rdx, 0);
             self.asm.div(width, Reg::Rcx);
         }
+        self.asm.bind(divided);
         if !quotient {
             self.asm.mov(width, Reg::Rax, Reg::Rdx);
         }
         self.asm.jmp(done);
+        if width == Width::Q {
+            // RDX is zero already.
+            self.asm.bind(short);
+            self.asm.div(Width::D, Reg::Rcx);
+            self.asm.jmp(divided);
+        }
         self.asm.bind(zero);
         if quotient {
             self.asm.mov_imm(Reg::Rax, u64::MAX);

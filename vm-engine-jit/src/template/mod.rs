@@ -1,5 +1,6 @@
 //! The template tier: IR blocks to x86-64 code in one pass.
 
+mod bits;
 mod block;
 mod branch;
 mod float;

@@ -1,0 +1,123 @@
+//! Single bits, carry-less products and the like.
+
+use vm_ir::{Inst, Op, Operand, Slot, Type};
+
+use super::block::Emitter;
+use crate::asm::{Alu, BitTest, Cc, Mem, Reg, Shift, Width, Xmm};
+
+/// Whether [`Emitter::bits`] knows the operation, in 32 and 64 bits.
+pub(crate) fn is_native(inst: &Inst) -> bool {
+    match inst.op {
+        Op::BitSet | Op::BitClear | Op::BitInvert | Op::BitExtract => true,
+        Op::MulHSU | Op::OrCombine => inst.ty == Type::I64,
+        Op::ClMul | Op::ClMulH | Op::ClMulR => {
+            inst.ty == Type::I64 && std::arch::is_x86_feature_detected!("pclmulqdq")
+        }
+        _ => false,
+    }
+}
+
+impl Emitter<'_> {
+    pub(crate) fn bits(&mut self, inst: &Inst, dst: Slot, width: Width) -> Option<()> {
+        match inst.op {
+            Op::BitSet => self.change_bit(BitTest::Set, inst, dst, width),
+            Op::BitClear => self.change_bit(BitTest::Reset, inst, dst, width),
+            Op::BitInvert => self.change_bit(BitTest::Complement, inst, dst, width),
+            Op::BitExtract => {
+                let [x, y, ..] = inst.args;
+                let from = self.in_reg(x, Reg::Rax);
+                self.bit_test(BitTest::Test, width, from, y);
+                self.asm.setcc(Cc::B, Reg::Rax);
+                self.asm.movzx(Width::B, Reg::Rax, Reg::Rax);
+                self.put(dst, Reg::Rax);
+            }
+            Op::MulHSU => self.product_of_signed_and_unsigned(inst, dst),
+            Op::OrCombine => self.or_combine(inst.args[0], dst),
+            Op::ClMul | Op::ClMulH | Op::ClMulR => self.carryless(inst, dst),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn change_bit(&mut self, op: BitTest, inst: &Inst, dst: Slot, width: Width) {
+        let [x, y, ..] = inst.args;
+        let target = self.target(dst, &[y]);
+        self.load(x, target);
+        self.bit_test(op, width, target, y);
+        self.put_filled(inst, dst, target);
+    }
+
+    /// The host takes numbers modulo the width, too.
+    fn bit_test(&mut self, op: BitTest, width: Width, of: Reg, number: Operand) {
+        match number {
+            Operand::Slot(_) => {
+                let number = self.in_reg(number, Reg::Rcx);
+                self.asm.bit_test(op, width, of, number);
+            }
+            constant => {
+                let mask = if width == Width::Q { 63 } else { 31 };
+                let number = (constant.imm().unwrap_or(0) & mask) as u8;
+                self.asm.bit_test_imm(op, width, of, number);
+            }
+        }
+    }
+
+    /// The unsigned product, less the second times 2^64 where the first is negative.
+    fn product_of_signed_and_unsigned(&mut self, inst: &Inst, dst: Slot) {
+        let [x, y, ..] = inst.args;
+        let y = self.in_reg(y, Reg::Rcx);
+        self.load(x, Reg::Rax);
+        self.asm.mul(Width::Q, y);
+        self.load(x, Reg::Rax);
+        self.asm.shift_imm(Shift::Sar, Width::Q, Reg::Rax, 63);
+        self.asm.alu(Alu::And, Width::Q, Reg::Rax, y);
+        self.asm.alu(Alu::Sub, Width::Q, Reg::Rdx, Reg::Rax);
+        self.put(dst, Reg::Rdx);
+    }
+
+    fn or_combine(&mut self, x: Operand, dst: Slot) {
+        self.load(x, Reg::Rax);
+        self.asm.mov_imm(Reg::Rcx, 0x7f7f_7f7f_7f7f_7f7f);
+        // A byte's top bit: whether any bit of it is set.
+        self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+        self.asm.alu(Alu::And, Width::Q, Reg::Rdx, Reg::Rcx);
+        self.asm.alu(Alu::Add, Width::Q, Reg::Rdx, Reg::Rcx);
+        self.asm.alu(Alu::Or, Width::Q, Reg::Rdx, Reg::Rax);
+        self.asm.not(Width::Q, Reg::Rcx);
+        self.asm.alu(Alu::And, Width::Q, Reg::Rdx, Reg::Rcx);
+        // 0x100 - 1 for every such byte.
+        self.asm.mov(Width::Q, Reg::Rax, Reg::Rdx);
+        self.asm.shift_imm(Shift::Shr, Width::Q, Reg::Rax, 7);
+        self.asm.alu(Alu::Add, Width::Q, Reg::Rdx, Reg::Rdx);
+        self.asm.alu(Alu::Sub, Width::Q, Reg::Rdx, Reg::Rax);
+        self.put(dst, Reg::Rdx);
+    }
+
+    fn carryless(&mut self, inst: &Inst, dst: Slot) {
+        let (a, b) = (Xmm(0), Xmm(1));
+        let [x, y, ..] = inst.args;
+        let x = self.in_reg(x, Reg::Rax);
+        self.asm.mov_to_xmm(Width::Q, a, x);
+        let y = self.in_reg(y, Reg::Rax);
+        self.asm.mov_to_xmm(Width::Q, b, y);
+        self.asm.pclmulqdq(a, b, 0);
+        if inst.op != Op::ClMulH {
+            self.asm.mov_from_xmm(Width::Q, Reg::Rax, a);
+        }
+        if inst.op != Op::ClMul {
+            self.asm.movhlps(a, a);
+            self.asm.mov_from_xmm(Width::Q, Reg::Rdx, a);
+        }
+        match inst.op {
+            Op::ClMul => self.put(dst, Reg::Rax),
+            Op::ClMulH => self.put(dst, Reg::Rdx),
+            _ => {
+                // Bits 126 to 63.
+                self.asm.shift_imm(Shift::Shr, Width::Q, Reg::Rax, 63);
+                let sum = Mem::indexed(Reg::Rax, Reg::Rdx, 1, 0);
+                self.asm.lea(Width::Q, Reg::Rax, sum);
+                self.put(dst, Reg::Rax);
+            }
+        }
+    }
+}
