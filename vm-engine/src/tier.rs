@@ -137,6 +137,11 @@ impl FrameOffsets {
     pub const PAGE_BASE: i32 = (STATE_OFFSET + offset_of!(CommonState, page_base)) as i32;
     pub const PC: i32 = (STATE_OFFSET + offset_of!(CommonState, pc)) as i32;
     pub const RETIRED: i32 = (STATE_OFFSET + offset_of!(CommonState, retired)) as i32;
+    /// Guest-physical address of the reservation, all ones when there is none, and the 128 bits that memory held.
+    pub const RESERVATION_ADDR: i32 =
+        (STATE_OFFSET + offset_of!(CommonState, reservation_addr)) as i32;
+    pub const RESERVATION_VALUE: i32 =
+        (STATE_OFFSET + offset_of!(CommonState, reservation_value)) as i32;
     pub const FP_FLAGS: i32 = (STATE_OFFSET + offset_of!(CommonState, fp_flags)) as i32;
     pub const FP_ROUNDING: i32 = (STATE_OFFSET + offset_of!(CommonState, fp_rounding)) as i32;
 }
@@ -154,6 +159,8 @@ impl TlbOffsets {
     pub const READ: i32 = offset_of!(TlbEntry, read) as i32;
     pub const WRITE: i32 = offset_of!(TlbEntry, write) as i32;
     pub const ADDEND: i32 = offset_of!(TlbEntry, addend) as i32;
+    /// Guest-physical address of the page.
+    pub const PHYS: i32 = offset_of!(TlbEntry, phys) as i32;
 }
 
 /// Layout of the jump cache. The line of an address is `(pc >> 1 ^ pc >> 13) % LINES`.

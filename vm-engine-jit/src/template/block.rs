@@ -3,6 +3,7 @@
 use vm_engine::tier::{FrameOffsets, Step, Translation};
 use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
 
+use super::atomic;
 use super::float::{self, Unpacked};
 use super::stubs::Stubs;
 use super::{FRAME, Pins, RETIRED};
@@ -77,6 +78,7 @@ pub(crate) fn width(ty: Type) -> Option<Width> {
 pub(crate) fn is_native(inst: &Inst) -> bool {
     match inst.attr {
         Attr::Insn { .. } => return true,
+        Attr::Mem(mem) if atomic::is_native(inst, mem) => return true,
         Attr::Mem(mem) => {
             return matches!(inst.op, Op::Load | Op::Store)
                 && mem.size_log2 <= 3
@@ -102,7 +104,9 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
 
 /// Whether the translation has a slow path that is a step, or leaves for the operation's micro-operations.
 pub(crate) fn has_slow_path(inst: &Inst) -> bool {
-    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf) || float::has_step(inst)
+    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf)
+        || atomic::is_atomic(inst.op)
+        || float::has_step(inst)
 }
 
 /// The host's condition.
@@ -314,6 +318,7 @@ impl Emitter<'_> {
                 let done = match inst.op {
                     Op::ExitIf => self.exit_if(inst, step),
                     Op::RaiseIf => self.raise_if(inst, step),
+                    op if atomic::is_atomic(op) => self.atomic(inst, step),
                     _ => self.integer(inst),
                 };
                 self.in_memory = false;

@@ -13,7 +13,7 @@ fn access_width(mem: MemAttr) -> Width {
 
 /// The recent translation to try for an address that is off this operand: what is reached by one register mostly lies
 /// in one page for a while.
-fn line_of(base: Operand) -> usize {
+pub(crate) fn line_of(base: Operand) -> usize {
     base.slot().map_or(0, |slot| slot.index() % RECENT_LINES)
 }
 
@@ -42,7 +42,7 @@ impl Emitter<'_> {
 
     /// The host address of the guest's in RAX, as a sum of two registers; RDX is used. Without translation at hand the
     /// step runs instead, and goes on at the label given back. `line` is the recent translation to try first.
-    fn probe(
+    pub(crate) fn probe(
         &mut self,
         mem: MemAttr,
         write: bool,

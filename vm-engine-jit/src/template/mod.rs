@@ -1,5 +1,6 @@
 //! The template tier: IR blocks to x86-64 code in one pass.
 
+mod atomic;
 mod bits;
 mod block;
 mod branch;

@@ -204,16 +204,21 @@ pub(crate) fn recent(pins: &Pins, of: i32, line: usize) -> Mem {
     Mem::new(FRAME, of + 8 * line as i32 - pins.bias)
 }
 
-fn refill(asm: &mut Assembler, pins: &Pins, line: usize, tag: i32) -> Label {
+/// The TLB entry of the address in RAX to RCX.
+pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
-    let start = asm.here();
-    let missing = asm.label();
     asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
     let shift = 12 - TlbOffsets::BYTES.trailing_zeros() as u8;
     asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
     let mask = frame(FrameOffsets::TLB_BYTE_MASK);
     asm.alu(Alu::And, Width::Q, Reg::Rcx, mask);
     asm.alu(Alu::Add, Width::Q, Reg::Rcx, frame(FrameOffsets::TLB));
+}
+
+fn refill(asm: &mut Assembler, pins: &Pins, line: usize, tag: i32) -> Label {
+    let start = asm.here();
+    let missing = asm.label();
+    tlb_entry(asm, pins);
     asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
     asm.jcc(Cc::Ne, missing);
     for (from, to) in [
