@@ -12,10 +12,10 @@ use vm_ir::{Attr, Block, Cond, Inst, Op, Terminator};
 use super::{Kind, RAM, Random, prepare, program};
 
 /// A translator that takes one operation for another.
-struct Planted {
-    template: Template,
-    change: fn(&mut Inst) -> bool,
-    terminator: bool,
+pub(crate) struct Planted {
+    pub(crate) template: Template,
+    pub(crate) change: fn(&mut Inst) -> bool,
+    pub(crate) terminator: bool,
 }
 
 impl Translator for Planted {
@@ -123,6 +123,19 @@ const BUGS: &[Bug] = &[
         Kind::Mixed,
         attribute!(ExitIf, Attr::Cond(cond) => *cond = inverse(*cond)),
     ),
+    ("single bit", Kind::Mixed, swap!(BitSet BitClear)),
+    ("carry-less product", Kind::Mixed, swap!(ClMul ClMulH)),
+    ("mixed product", Kind::Mixed, swap!(MulHSU MulHU)),
+    ("combined bits", Kind::Mixed, swap!(OrCombine Not)),
+    ("atomic sum", Kind::Atomic, swap!(AtomicAdd AtomicSwap)),
+    ("atomic logic", Kind::Atomic, swap!(AtomicAnd AtomicOr)),
+    ("atomic minimum", Kind::Atomic, swap!(AtomicMinS AtomicMinU)),
+    ("reservation", Kind::Atomic, swap!(LoadReserved AtomicAdd)),
+    (
+        "conditional store",
+        Kind::Atomic,
+        swap!(StoreConditional AtomicSwap),
+    ),
     ("floating-point sum", Kind::Float, swap!(FpAdd FpSub)),
     ("floating-point product", Kind::Float, swap!(FpMul FpDiv)),
     ("fused product", Kind::Float, swap!(FpMulAdd FpMulSub)),
@@ -152,7 +165,7 @@ fn run(seed: u64, kind: Kind, translator: Arc<dyn Translator>) -> (Option<String
     (report, engine.lockstep_counts().0)
 }
 
-fn template() -> Template {
+pub(crate) fn template() -> Template {
     Template::new(Riscv::layout(), 1 << 20).expect("this host allows it")
 }
 
@@ -161,7 +174,7 @@ fn lockstep_finds_nothing_in_the_translator() {
     let mut seeds = Random(0x1234_5678_9abc_def1);
     let mut compared = 0;
     for n in 0..300 {
-        let kind = if n % 2 == 0 { Kind::Mixed } else { Kind::Float };
+        let kind = [Kind::Mixed, Kind::Float, Kind::Atomic][n % 3];
         let (report, blocks) = run(seeds.next(), kind, Arc::new(template()));
         assert_eq!(report, None);
         compared += blocks;

@@ -1,6 +1,7 @@
 //! Random RISC-V programs: translated code against the interpreter, which must agree on every register, on memory, on
 //! exceptions and on the instructions counted.
 
+mod cas;
 mod float;
 mod lockstep;
 
@@ -97,8 +98,8 @@ fn jal(rd: u32, offset: i32) -> u32 {
         | 0x6f
 }
 
-/// (funct7, funct3) of two-register operations of I, M, Zba, Zbb and Zbs.
-const OP: [(u32, u32); 38] = [
+/// (funct7, funct3) of two-register operations of I, M, Zba, Zbb, Zbc, Zbs and Zicond.
+const OP: [(u32, u32); 43] = [
     (0, 0),
     (0x20, 0),
     (0, 1),
@@ -123,6 +124,11 @@ const OP: [(u32, u32); 38] = [
     (0x20, 7),
     (0x20, 6),
     (0x20, 4),
+    (5, 1),
+    (5, 2),
+    (5, 3),
+    (7, 5),
+    (7, 7),
     (5, 4),
     (5, 5),
     (5, 6),
@@ -158,7 +164,7 @@ const OP_32: [(u32, u32); 16] = [
     (0x30, 5),
 ];
 /// Unary operations and shifts by constants: bits 31 to 20, funct3, opcode.
-const UNARY: [(u32, u32, u32); 14] = [
+const UNARY: [(u32, u32, u32); 22] = [
     (0x600, 1, 0x13),
     (0x601, 1, 0x13),
     (0x602, 1, 0x13),
@@ -173,6 +179,14 @@ const UNARY: [(u32, u32, u32); 14] = [
     (0x42c, 5, 0x13),
     (0x40d, 5, 0x1b),
     (0x611, 5, 0x13),
+    (0x60b, 5, 0x1b),
+    (0x085, 1, 0x1b),
+    (0x0a7, 1, 0x1b),
+    (0x080, 4, 0x3b),
+    (0x29f, 1, 0x13),
+    (0x4bf, 1, 0x13),
+    (0x6a0, 1, 0x13),
+    (0x4a1, 5, 0x13),
 ];
 
 /// One instruction that stands `left` instructions before the end.
@@ -219,10 +233,9 @@ fn instruction(random: &mut Random, left: i32) -> u32 {
             ),
             _ => r_type(0x53, 0, if imm & 1 == 0 { 0x71 } else { 0x79 }, rd, a, 0),
         },
-        // Atomics at the base itself.
         18 => {
-            let funct5 = [0, 1, 4, 8, 0xc, 0x10, 0x14, 0x18, 0x1c][random.below(9) as usize];
-            r_type(0x2f, 2 + random.below(2), funct5 << 2, rd, 4, b)
+            let at = base(random, a);
+            atomic(random, rd, at, b)
         }
         _ => {
             let far = 4 * (1 + random.below(left.clamp(1, 24) as u32) as i32);
@@ -233,6 +246,22 @@ fn instruction(random: &mut Random, left: i32) -> u32 {
             }
         }
     }
+}
+
+/// An atomic operation: often on a reservation, or nobody would see one kept, and often with a result that nobody wants.
+fn atomic(random: &mut Random, rd: u32, at: u32, value: u32) -> u32 {
+    const LR: u32 = 2;
+    const SC: u32 = 3;
+    let rest = [0, 1, 4, 8, 0xc, 0x10, 0x14, 0x18, 0x1c];
+    let funct5 = match random.below(16) {
+        0..=3 => LR,
+        4..=7 => SC,
+        _ => rest[random.below(9) as usize],
+    };
+    let rd = if random.below(4) == 0 { 0 } else { rd };
+    let value = if funct5 == LR { 0 } else { value };
+    let funct7 = funct5 << 2 | random.below(4);
+    r_type(0x2f, 2 + random.below(2), funct7, rd, at, value)
 }
 
 /// Mostly the data pointer.
@@ -247,6 +276,8 @@ enum Kind {
     Mixed,
     /// Mostly floating point.
     Float,
+    /// Mostly atomics.
+    Atomic,
 }
 
 /// A program that runs its random body a few times, so that blocks are linked, and ends in a call of firmware.
@@ -255,6 +286,16 @@ fn program(random: &mut Random, insns: i32, kind: Kind) -> Vec<u32> {
         .map(|n| match kind {
             Kind::Float if n == 0 => float::set_rounding(random),
             Kind::Float if random.below(8) != 0 => float::instruction(random),
+            Kind::Atomic if random.below(4) != 0 => {
+                let (rd, value, other) = (random.reg(), random.reg(), random.reg());
+                // Addresses that are none end the program.
+                let at = if random.below(4) == 0 {
+                    base(random, other)
+                } else {
+                    4
+                };
+                atomic(random, rd, at, value)
+            }
             _ => instruction(random, insns - n),
         })
         .collect();
@@ -297,7 +338,7 @@ struct End {
 
 fn bits(random: &mut Random, kind: Kind) -> u64 {
     match kind {
-        Kind::Mixed => random.value(),
+        Kind::Mixed | Kind::Atomic => random.value(),
         Kind::Float => float::value(random),
     }
 }
@@ -324,6 +365,10 @@ fn prepare(words: &[u32], start: u64, seed: u64, kind: Kind) -> (Arc<Engine<Risc
         state.f[n] = bits(&mut random, kind);
     }
     (state.x[3], state.x[4]) = (5, DATA);
+    if kind == Kind::Atomic {
+        // Some words are the last of their page, some misaligned for those of 64 bits.
+        state.x[4] += [0, 0, 0, 0, 0, 4, 0xff8, 0xffc][random.below(8) as usize];
+    }
     state.stvec = TRAP;
     // Floating point on (RISC-V Priv 1.13, 3.1.6.6).
     state.mstatus |= 1 << 13;
@@ -398,6 +443,18 @@ fn floating_point_programs_end_alike_translated_and_interpreted() {
     for _ in 0..count {
         finished += u32::from(compare(seeds.next(), 8, Kind::Float));
         finished += u32::from(compare(seeds.next(), 60, Kind::Float));
+    }
+    assert!(finished > count, "{finished} of {}", 2 * count);
+}
+
+#[test]
+fn atomic_programs_end_alike_translated_and_interpreted() {
+    let count = std::env::var("RANDOM_PROGRAMS").map_or(300, |n| n.parse().unwrap());
+    let mut seeds = Random(0x5ca1_ab1e_0ddb_a11d);
+    let mut finished = 0;
+    for _ in 0..count {
+        finished += u32::from(compare(seeds.next(), 8, Kind::Atomic));
+        finished += u32::from(compare(seeds.next(), 60, Kind::Atomic));
     }
     assert!(finished > count, "{finished} of {}", 2 * count);
 }
