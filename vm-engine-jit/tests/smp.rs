@@ -3,7 +3,7 @@
 //!
 //! `SMP_RUNS` sets the rounds of every test, as in `SMP_RUNS=10000000`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -123,6 +123,9 @@ fn run(vcpu: &mut Vcpu<Riscv>) -> [u64; 32] {
 
 /// Runs each program on a virtual CPU and a thread of its own; gives the last registers.
 fn together(programs: [Vec<u32>; 2]) -> (Arc<Engine<Riscv>>, [[u64; 32]; 2]) {
+    // Pairs that wait for each other need both their processors at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let engine = engine();
     let write = |at, words: &[u32]| {
         let done = engine.memory().write(GuestPhysAddr(at), &bytes(words));
