@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 use vm_frontend::{CommonState, Exception};
 use vm_ir::ExceptionCode;
-use vm_mem::{NO_TAG, TlbEntry};
+use vm_mem::{NO_TAG, TlbSet};
 
 use crate::microop::MicroOp;
 
@@ -80,10 +80,10 @@ pub(crate) struct FrameHead {
     /// Not zero when somebody wants this virtual CPU's attention.
     pub(crate) exit_flag: *const AtomicU32,
     /// TLB table of the current address space and data mode.
-    pub(crate) tlb: *const TlbEntry,
+    pub(crate) tlb: *const TlbSet,
     /// Mask of the page number that gives the table's index.
     pub(crate) tlb_mask: u64,
-    /// The same times the bytes of an entry, for host code.
+    /// The same times the bytes of a set, for host code.
     pub(crate) tlb_byte_mask: u64,
     /// Jump cache, [`JUMP_LINES`] lines.
     pub(crate) jump_cache: *mut JumpEntry,

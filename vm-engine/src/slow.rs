@@ -317,8 +317,8 @@ impl<G: Guest> Vcpu<G> {
     ) -> Result<(), Exception> {
         // SAFETY: the frame's table is the one in use; a matching tag leads to mapped guest RAM.
         unsafe {
-            let entry = memory::entry(self.frame.as_ptr().cast(), addr.raw());
-            if entry.write.load(Ordering::Relaxed) == addr.page_base().raw() {
+            let frame = self.frame.as_ptr().cast();
+            if let Some(entry) = memory::entry(frame, addr.raw(), 8, true) {
                 let host = addr
                     .raw()
                     .wrapping_add(entry.addend.load(Ordering::Relaxed));

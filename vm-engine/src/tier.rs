@@ -15,7 +15,7 @@ use std::mem::offset_of;
 
 use vm_frontend::CommonState;
 use vm_ir::{Block, Inst, StateLayout};
-use vm_mem::TlbEntry;
+use vm_mem::{TlbEntry, TlbSet};
 
 use crate::frame::{FrameHead, JUMP_LINES, JumpEntry, RECENT, Recent, STATE_OFFSET};
 use crate::microop::{Leave, MicroOp};
@@ -109,7 +109,7 @@ impl FrameOffsets {
     pub const EXIT_FLAG: i32 = offset_of!(FrameHead, exit_flag) as i32;
     /// Pointer to the TLB table.
     pub const TLB: i32 = offset_of!(FrameHead, tlb) as i32;
-    /// Mask of the page number times [`TlbOffsets::BYTES`].
+    /// Mask of the page number times [`TlbOffsets::SET_BYTES`].
     pub const TLB_BYTE_MASK: i32 = offset_of!(FrameHead, tlb_byte_mask) as i32;
     /// Pointer to the jump cache.
     pub const JUMP_CACHE: i32 = offset_of!(FrameHead, jump_cache) as i32;
@@ -155,7 +155,9 @@ pub struct TlbOffsets;
 
 #[allow(missing_docs)]
 impl TlbOffsets {
-    pub const BYTES: u64 = size_of::<TlbEntry>() as u64;
+    pub const SET_BYTES: u64 = size_of::<TlbSet>() as u64;
+    /// From a set's first way to its second.
+    pub const WAY_BYTES: i32 = size_of::<TlbEntry>() as i32;
     pub const READ: i32 = offset_of!(TlbEntry, read) as i32;
     pub const WRITE: i32 = offset_of!(TlbEntry, write) as i32;
     pub const ADDEND: i32 = offset_of!(TlbEntry, addend) as i32;

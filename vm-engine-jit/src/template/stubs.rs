@@ -204,11 +204,11 @@ pub(crate) fn recent(pins: &Pins, of: i32, line: usize) -> Mem {
     Mem::new(FRAME, of + 8 * line as i32 - pins.bias)
 }
 
-/// The TLB entry of the address in RAX to RCX.
+/// The first way of the TLB's set for the address in RAX to RCX.
 pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
     asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
-    let shift = 12 - TlbOffsets::BYTES.trailing_zeros() as u8;
+    let shift = 12 - TlbOffsets::SET_BYTES.trailing_zeros() as u8;
     asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
     let mask = frame(FrameOffsets::TLB_BYTE_MASK);
     asm.alu(Alu::And, Width::Q, Reg::Rcx, mask);
@@ -217,10 +217,11 @@ pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
 
 fn refill(asm: &mut Assembler, pins: &Pins, line: usize, tag: i32) -> Label {
     let start = asm.here();
-    let missing = asm.label();
+    let (second, hit) = (asm.label(), asm.label());
     tlb_entry(asm, pins);
     asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
-    asm.jcc(Cc::Ne, missing);
+    asm.jcc(Cc::Ne, second);
+    asm.bind(hit);
     for (from, to) in [
         (TlbOffsets::READ, FrameOffsets::RECENT_READ),
         (TlbOffsets::WRITE, FrameOffsets::RECENT_WRITE),
@@ -232,7 +233,11 @@ fn refill(asm: &mut Assembler, pins: &Pins, line: usize, tag: i32) -> Label {
     let addend = recent(pins, FrameOffsets::RECENT_ADDEND, line);
     asm.store(Width::Q, addend, Reg::Rcx);
     // Moves have kept the comparison's flags.
-    asm.bind(missing);
+    asm.ret();
+    asm.bind(second);
+    asm.alu_imm(Alu::Add, Width::Q, Reg::Rcx, TlbOffsets::WAY_BYTES);
+    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
+    asm.jcc(Cc::E, hit);
     asm.ret();
     start
 }

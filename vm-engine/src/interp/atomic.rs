@@ -9,7 +9,7 @@
 use std::sync::atomic::Ordering;
 
 use vm_ir::Op;
-use vm_mem::{access, tag_of};
+use vm_mem::access;
 
 use crate::frame::{FrameHead, common, word};
 use crate::interp::memory::{entry, leave_faulted};
@@ -32,9 +32,7 @@ struct Place {
 unsafe fn place<const SIZE: u8>(f: *mut FrameHead, addr: u64, write: bool) -> Option<Place> {
     // SAFETY: as in `memory::load`.
     unsafe {
-        let entry = entry(f, addr);
-        let tag = if write { &entry.write } else { &entry.read };
-        if tag.load(Ordering::Relaxed) == tag_of(addr, 1 << SIZE) {
+        if let Some(entry) = entry(f, addr, 1 << SIZE, write) {
             return Some(Place {
                 host: addr.wrapping_add(entry.addend.load(Ordering::Relaxed)),
                 phys: entry.phys.load(Ordering::Relaxed) | (addr & 0xfff),

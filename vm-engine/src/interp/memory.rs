@@ -10,11 +10,21 @@ use crate::frame::{FrameHead, common, word};
 use crate::interp::next;
 use crate::microop::{Handler, Leave, MicroOp};
 
-/// The TLB entry that an address maps to.
+/// The TLB entry that lets `bytes` bytes at an address be read, or written.
 #[inline(always)]
-pub(crate) unsafe fn entry<'a>(f: *mut FrameHead, addr: u64) -> &'a TlbEntry {
+pub(crate) unsafe fn entry<'a>(
+    f: *mut FrameHead,
+    addr: u64,
+    bytes: u64,
+    write: bool,
+) -> Option<&'a TlbEntry> {
     // SAFETY: the mask keeps the index inside the table, which lives until the owner's next flush.
-    unsafe { &*(*f).tlb.add(((addr >> 12) & (*f).tlb_mask) as usize) }
+    let set = unsafe { &*(*f).tlb.add(((addr >> 12) & (*f).tlb_mask) as usize) };
+    let hit = |entry: &&TlbEntry| {
+        let tag = if write { &entry.write } else { &entry.read };
+        tag.load(Ordering::Relaxed) == tag_of(addr, bytes)
+    };
+    set.ways.iter().find(hit)
 }
 
 /// Ends the block before the instruction of `op`, with the exception in the frame.
@@ -81,10 +91,9 @@ unsafe fn load<const SIZE: u8, const SIGNED: bool, const INDEX: bool>(
         } else {
             base_disp(f, op)
         };
-        let entry = entry(f, addr);
-        if entry.read.load(Ordering::Relaxed) != tag_of(addr, 1 << SIZE) {
+        let Some(entry) = entry(f, addr, 1 << SIZE, false) else {
             return load_slow::<SIZE, SIGNED>(f, op, addr);
-        }
+        };
         let host = addr.wrapping_add(entry.addend.load(Ordering::Relaxed));
         let value = match SIZE {
             0 => access::load_u8(host),
@@ -118,10 +127,9 @@ unsafe fn store<const SIZE: u8, const INDEX: bool>(f: *mut FrameHead, op: *const
         } else {
             base_disp(f, op)
         };
-        let entry = entry(f, addr);
-        if entry.write.load(Ordering::Relaxed) != tag_of(addr, 1 << SIZE) {
+        let Some(entry) = entry(f, addr, 1 << SIZE, true) else {
             return store_slow::<SIZE>(f, op, addr);
-        }
+        };
         let host = addr.wrapping_add(entry.addend.load(Ordering::Relaxed));
         let value = *word(f, (*op).b);
         match SIZE {

@@ -18,7 +18,7 @@ use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
 use vm_ir::Mode;
-use vm_mem::{MAX_MODES, SpaceRef, TlbEntry, TlbStats};
+use vm_mem::{MAX_MODES, SpaceRef, TlbSet, TlbStats};
 
 use crate::engine::Engine;
 use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry};
@@ -482,9 +482,9 @@ impl<G: Guest> Vcpu<G> {
         let space = self.table_of_space();
         let nowhere = self.rehearsal_table();
         let head = self.head();
-        head.tlb = space.table.entries;
+        head.tlb = space.table.sets;
         head.tlb_mask = space.table.mask;
-        head.tlb_byte_mask = space.table.mask * size_of::<TlbEntry>() as u64;
+        head.tlb_byte_mask = space.table.mask * size_of::<TlbSet>() as u64;
         if let Some(nowhere) = nowhere {
             (head.tlb, head.tlb_mask, head.tlb_byte_mask) = (nowhere, 0, 0);
         }

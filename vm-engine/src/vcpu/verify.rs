@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
 use vm_frontend::Guest;
 use vm_ir::BlockKey;
-use vm_mem::{TlbEntry, access};
+use vm_mem::{TlbSet, access};
 
 use super::Vcpu;
 use crate::microop::{Leave, MicroOp};
@@ -65,7 +65,7 @@ pub(crate) struct Rehearsal {
     /// Whether it is still going on.
     recording: bool,
     /// Matches no address, so that every access takes the slow path.
-    nowhere: Box<TlbEntry>,
+    nowhere: Box<TlbSet>,
     stored: BTreeMap<u64, u8>,
     loaded: BTreeMap<u64, u8>,
     log: RefCell<VecDeque<(Asked, Option<u64>)>>,
@@ -79,7 +79,7 @@ impl Rehearsal {
     fn new() -> Self {
         Self {
             recording: true,
-            nowhere: Box::new(TlbEntry::empty()),
+            nowhere: Box::new(TlbSet::empty()),
             stored: BTreeMap::new(),
             loaded: BTreeMap::new(),
             log: RefCell::default(),
@@ -118,7 +118,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// The table that no access finds anything in, during a rehearsal.
-    pub(crate) fn rehearsal_table(&self) -> Option<*const TlbEntry> {
+    pub(crate) fn rehearsal_table(&self) -> Option<*const TlbSet> {
         let rehearsal = self.rehearsal.as_deref().filter(|r| r.recording)?;
         Some(&raw const *rehearsal.nowhere)
     }

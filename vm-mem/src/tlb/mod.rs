@@ -1,8 +1,9 @@
 //! The software TLB of one virtual CPU.
 //!
-//! Per address space and data-access mode one direct-mapped table of 4 KiB translations. A hit needs one compare:
-//! an address with its page-offset bits masked (but for those that show misalignment) equals the tag. Tables
-//! grow when a flush finds them crowded and shrink when it finds them empty.
+//! Per address space and data-access mode one table of 4 KiB translations in sets of two ways. A hit needs one
+//! compare: an address with its page-offset bits masked (but for those that show misalignment) equals the tag. What
+//! was filled last is in the first way, where fast paths look; the second keeps copies between places that share a set
+//! off the page tables. Tables grow when a flush finds them crowded and shrink when it finds them empty.
 //!
 //! Only the owner fills and looks up. Other threads may clear write tags ([`Tlb::protect`]), which is why tags are
 //! atomic, and why tables are replaced under a lock.
@@ -10,149 +11,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vm_core::{GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, PAGE_SHIFT};
+use vm_core::{GuestPhysAddr, GuestVirtAddr};
 
 use crate::writers::{WriterHint, Writers};
 
-/// A tag that no access compares equal to: its page-offset bits are set.
-pub const NO_TAG: u64 = u64::MAX;
+mod table;
 
-/// One translation. 32 bytes, so that an index is a shift.
-#[derive(Debug)]
-#[repr(C, align(32))]
-pub struct TlbEntry {
-    /// Virtual page when reads hit, else [`NO_TAG`].
-    pub read: AtomicU64,
-    /// Virtual page when writes hit, else [`NO_TAG`].
-    pub write: AtomicU64,
-    /// Host address minus guest-virtual address.
-    pub addend: AtomicU64,
-    /// Guest-physical page.
-    pub phys: AtomicU64,
-}
-
-impl TlbEntry {
-    /// Matches no access.
-    pub const fn empty() -> Self {
-        Self {
-            read: AtomicU64::new(NO_TAG),
-            write: AtomicU64::new(NO_TAG),
-            addend: AtomicU64::new(0),
-            phys: AtomicU64::new(NO_TAG),
-        }
-    }
-
-    fn clear(&self) {
-        self.read.store(NO_TAG, Ordering::Relaxed);
-        self.write.store(NO_TAG, Ordering::Relaxed);
-        self.phys.store(NO_TAG, Ordering::Relaxed);
-    }
-
-    fn is_used(&self) -> bool {
-        self.phys.load(Ordering::Relaxed) != NO_TAG
-    }
-}
-
-/// What a lookup compares with a tag: misaligned addresses never match.
-#[inline(always)]
-pub const fn tag_of(addr: u64, bytes: u64) -> u64 {
-    addr & !((PAGE_BYTES - 1) & !(bytes - 1))
-}
-
-/// Entries of a fresh table.
-const MIN_ENTRIES: usize = 256;
-/// Entries of the largest table: 16 MiB worth of pages.
-const MAX_ENTRIES: usize = 4096;
-/// Flushes in a row that must find a table nearly empty before it shrinks, so that it does not oscillate.
-const SHRINK_AFTER: u32 = 64;
-
-/// Where a table is, for lookups by the owner's code.
-#[derive(Clone, Copy, Debug)]
-pub struct TableRef {
-    /// First entry.
-    pub entries: *const TlbEntry,
-    /// Mask of the page number that gives the index.
-    pub mask: u64,
-}
-
-#[derive(Debug)]
-struct Table {
-    entries: Box<[TlbEntry]>,
-    used: usize,
-    sparse_flushes: u32,
-    large: LargePages,
-}
-
-/// Page numbers `lo..=hi` of each half of the address space that came from guest pages above 4 KiB. A flush of one
-/// address in such a page is a flush of all of it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LargePages([Option<(u64, u64)>; 2]);
-
-impl LargePages {
-    /// Notes the guest page of `page_bytes` bytes around an address, if it is above 4 KiB.
-    pub fn note(&mut self, addr: GuestVirtAddr, page_bytes: u64) {
-        if page_bytes <= PAGE_BYTES {
-            return;
-        }
-        let number = addr.page_number();
-        let first = number & !((page_bytes >> PAGE_SHIFT) - 1);
-        let last = first + (page_bytes >> PAGE_SHIFT) - 1;
-        let range = &mut self.0[half(number)];
-        *range = Some(match *range {
-            Some((lo, hi)) => (lo.min(first), hi.max(last)),
-            None => (first, last),
-        });
-    }
-
-    /// Whether the address may lie in one of those noted.
-    pub fn may_hold(&self, addr: GuestVirtAddr) -> bool {
-        let number = addr.page_number();
-        self.0[half(number)].is_some_and(|(lo, hi)| (lo..=hi).contains(&number))
-    }
-}
-
-impl Table {
-    fn new(entries: usize) -> Self {
-        Self {
-            entries: std::iter::repeat_with(TlbEntry::empty)
-                .take(entries)
-                .collect(),
-            used: 0,
-            sparse_flushes: 0,
-            large: LargePages::default(),
-        }
-    }
-
-    fn index(&self, addr: GuestVirtAddr) -> usize {
-        (addr.page_number() as usize) & (self.entries.len() - 1)
-    }
-
-    /// Forgets everything; true when the table should be replaced by one of another size.
-    fn flush(&mut self) -> Option<usize> {
-        if self.used == 0 {
-            return None;
-        }
-        for entry in &self.entries {
-            entry.clear();
-        }
-        let (used, size) = (self.used, self.entries.len());
-        self.used = 0;
-        self.large = LargePages::default();
-        if used * 10 > size * 7 && size < MAX_ENTRIES {
-            return Some(size * 2);
-        }
-        self.sparse_flushes = if used * 10 < size * 3 {
-            self.sparse_flushes + 1
-        } else {
-            0
-        };
-        (self.sparse_flushes > SHRINK_AFTER && size > MIN_ENTRIES).then_some(size / 2)
-    }
-}
-
-fn half(page: u64) -> usize {
-    (page >> (63 - PAGE_SHIFT)) as usize & 1
-}
+pub use table::{LargePages, NO_TAG, TableRef, TlbEntry, TlbSet, tag_of};
+use table::{MIN_SETS, Table};
 
 /// One translation to remember.
 #[derive(Clone, Copy, Debug)]
@@ -331,12 +197,9 @@ impl Tlb {
         };
         let space = &mut spaces[at];
         space.last_use = now;
-        let table = space.tables[usize::from(mode)].get_or_insert_with(|| Table::new(MIN_ENTRIES));
+        let table = space.tables[usize::from(mode)].get_or_insert_with(|| Table::new(MIN_SETS));
         SpaceRef {
-            table: TableRef {
-                entries: table.entries.as_ptr(),
-                mask: table.entries.len() as u64 - 1,
-            },
+            table: table.place(),
             generation: space.generation,
         }
     }
@@ -361,29 +224,13 @@ impl Tlb {
         else {
             return;
         };
-        let page = fill.addr.page_base().raw();
-        let index = table.index(fill.addr);
-        let entry = &table.entries[index];
-        if !entry.is_used() {
-            table.used += 1;
-        }
         if fill.write {
             self.writers().note(fill.phys, fill.addr);
         }
-        entry.phys.store(fill.phys.raw(), Ordering::Relaxed);
-        entry
-            .addend
-            .store(fill.host.wrapping_sub(page), Ordering::Relaxed);
-        entry
-            .read
-            .store(if fill.read { page } else { NO_TAG }, Ordering::Relaxed);
-        entry
-            .write
-            .store(if fill.write { page } else { NO_TAG }, Ordering::SeqCst);
+        let entry = table.fill(&fill);
         if fill.write && !still_writable() {
             entry.write.store(NO_TAG, Ordering::SeqCst);
         }
-        table.large.note(fill.addr, fill.page_bytes);
         drop(spaces);
         self.count([1, 0, 0, 0, 0]);
     }
@@ -403,13 +250,13 @@ impl Tlb {
         {
             space.generation = self.fresh_generation();
             for table in space.tables.iter_mut().flatten() {
-                if table.used == 0 {
+                if table.is_empty() {
                     elided += 1;
                     continue;
                 }
                 full += 1;
-                if let Some(entries) = table.flush() {
-                    *table = Table::new(entries);
+                if let Some(sets) = table.flush() {
+                    *table = Table::new(sets);
                     resized += 1;
                 }
             }
@@ -433,19 +280,7 @@ impl Tlb {
                 space.generation = self.fresh_generation();
             }
             for table in space.tables.iter_mut().flatten() {
-                if table.large.may_hold(addr) {
-                    let _ = table.flush();
-                    continue;
-                }
-                let index = table.index(addr);
-                let entry = &table.entries[index];
-                let page = addr.page_base().raw();
-                let holds = entry.read.load(Ordering::Relaxed) == page
-                    || entry.write.load(Ordering::Relaxed) == page;
-                if holds {
-                    entry.clear();
-                    table.used -= 1;
-                }
+                table.flush_page(addr);
             }
         }
         drop(spaces);
@@ -458,7 +293,7 @@ impl Tlb {
         let tables = spaces
             .iter()
             .flat_map(|space| space.tables.iter().flatten())
-            .filter(|table| table.used != 0);
+            .filter(|table| !table.is_empty());
         let protect = |entry: &TlbEntry| {
             if entry.phys.load(Ordering::Relaxed) == phys.page_base().raw() {
                 entry.write.store(NO_TAG, Ordering::SeqCst);
@@ -467,7 +302,7 @@ impl Tlb {
         let mut writers = self.writers();
         match writers.take(phys) {
             Writers::Any => {
-                for entry in tables.flat_map(|table| &table.entries) {
+                for entry in tables.flat_map(Table::entries) {
                     protect(entry);
                     let tag = entry.write.load(Ordering::Relaxed);
                     let of = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
@@ -479,7 +314,7 @@ impl Tlb {
             Writers::Only(known) => {
                 for table in tables {
                     for &addr in &known {
-                        protect(&table.entries[table.index(addr)]);
+                        table.ways(addr).iter().for_each(protect);
                     }
                 }
             }
@@ -520,18 +355,11 @@ mod tests {
     fn probe(tlb: &Tlb, asid: u32, addr: u64, write: bool) -> Option<u64> {
         let spaces = tlb.lock();
         let table = spaces.iter().find(|s| s.asid == asid)?.tables[0].as_ref()?;
-        let entry = &table.entries[table.index(GuestVirtAddr(addr))];
-        let tag = if write { &entry.write } else { &entry.read };
-        (tag.load(Ordering::Relaxed) == tag_of(addr, 1))
-            .then(|| addr.wrapping_add(entry.addend.load(Ordering::Relaxed)))
-    }
-
-    #[test]
-    fn tag_of_misaligned_never_matches_a_page() {
-        assert_eq!(tag_of(0x1238, 8), 0x1000);
-        assert_ne!(tag_of(0x1239, 8), 0x1000);
-        assert_eq!(tag_of(0x1239, 1), 0x1000);
-        assert_ne!(tag_of(0x1ffe, 4), 0x1000);
+        let entry = table.ways(GuestVirtAddr(addr)).iter().find(|entry| {
+            let tag = if write { &entry.write } else { &entry.read };
+            tag.load(Ordering::Relaxed) == tag_of(addr, 1)
+        })?;
+        Some(addr.wrapping_add(entry.addend.load(Ordering::Relaxed)))
     }
 
     #[test]
@@ -585,26 +413,27 @@ mod tests {
     }
 
     #[test]
-    fn crowded_table_grows_at_the_flush() {
+    fn protect_takes_the_write_tag_of_the_second_way_too() {
         let tlb = Tlb::new();
         tlb.enter(1, 0);
-        for page in 0..MIN_ENTRIES as u64 {
-            tlb.fill(1, 0, fill(page << 12, 0x8000_0000), || true);
-        }
-        tlb.flush_all(None);
-        assert_eq!(tlb.enter(1, 0).table.mask, 2 * MIN_ENTRIES as u64 - 1);
+        let other = (MIN_SETS as u64) << 12;
+        tlb.fill(1, 0, fill(0, 0x8000_0000), || true);
+        tlb.fill(1, 0, fill(other, 0x8000_1000), || true);
+        tlb.protect(GuestPhysAddr(0x8000_0000));
+        assert!(probe(&tlb, 1, 0, true).is_none());
+        assert!(probe(&tlb, 1, 0, false).is_some());
+        assert!(probe(&tlb, 1, other, true).is_some());
     }
 
     #[test]
-    fn large_pages_hold_every_address_of_theirs() {
-        let mut large = LargePages::default();
-        large.note(GuestVirtAddr(0x1000), 0x1000);
-        assert!(!large.may_hold(GuestVirtAddr(0x1000)));
-        large.note(GuestVirtAddr(0x40_5000), 0x20_0000);
-        assert!(large.may_hold(GuestVirtAddr(0x40_0000)));
-        assert!(large.may_hold(GuestVirtAddr(0x5f_ffff)));
-        assert!(!large.may_hold(GuestVirtAddr(0x60_0000)));
-        assert!(!large.may_hold(GuestVirtAddr(0xffff_ffff_c040_0000)));
+    fn crowded_table_grows_at_the_flush() {
+        let tlb = Tlb::new();
+        tlb.enter(1, 0);
+        for page in 0..2 * MIN_SETS as u64 {
+            tlb.fill(1, 0, fill(page << 12, 0x8000_0000), || true);
+        }
+        tlb.flush_all(None);
+        assert_eq!(tlb.enter(1, 0).table.mask, 2 * MIN_SETS as u64 - 1);
     }
 
     #[test]
