@@ -189,9 +189,10 @@ impl<G: Guest> Vcpu<G> {
                 page_bytes: mapping.page_bytes,
             };
             let (asid, mode) = (self.space.asid, self.space.data_mode);
-            self.shared
-                .tlb
-                .fill(asid, mode, fill, || !code.has_code(page));
+            let tlb = &self.shared.tlb;
+            if tlb.fill(asid, mode, fill, || !code.has_code(page)) {
+                self.enter_table();
+            }
         }
         Ok(Reached {
             mapping,

@@ -478,7 +478,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Makes the frame use the TLB table of the current space; gives the space's generation.
-    fn enter_table(&mut self) -> u64 {
+    pub(crate) fn enter_table(&mut self) -> u64 {
         let space = self.table_of_space();
         let nowhere = self.rehearsal_table();
         let head = self.head();

@@ -3,7 +3,8 @@
 //! Per address space and data-access mode one table of 4 KiB translations in sets of two ways. A hit needs one
 //! compare: an address with its page-offset bits masked (but for those that show misalignment) equals the tag. What
 //! was filled last is in the first way, where fast paths look; the second keeps copies between places that share a set
-//! off the page tables. Tables grow when a flush finds them crowded and shrink when it finds them empty.
+//! off the page tables. Tables grow when they lose more than they hold or a flush finds them
+//! crowded, and shrink when flushes find them empty.
 //!
 //! Only the owner fills and looks up. Other threads may clear write tags ([`Tlb::protect`]), which is why tags are
 //! atomic, and why tables are replaced under a lock.
@@ -213,16 +214,23 @@ impl Tlb {
         }
     }
 
-    /// Remembers a translation. `still_writable` is asked after the write tag is visible to other threads and takes
+    /// Remembers a translation; true when that has given the table another place, which [`Tlb::enter`] tells.
+    /// `still_writable` is asked after the write tag is visible to other threads and takes
     /// it back when it says no (the page got translated code meanwhile).
-    pub fn fill(&self, asid: u32, mode: u8, fill: TlbFill, still_writable: impl FnOnce() -> bool) {
+    pub fn fill(
+        &self,
+        asid: u32,
+        mode: u8,
+        fill: TlbFill,
+        still_writable: impl FnOnce() -> bool,
+    ) -> bool {
         let mut spaces = self.lock();
         let Some(table) = spaces
             .iter_mut()
             .find(|space| space.asid == asid)
             .and_then(|space| space.tables[usize::from(mode)].as_mut())
         else {
-            return;
+            return false;
         };
         if fill.write {
             self.writers().note(fill.phys, fill.addr);
@@ -231,8 +239,15 @@ impl Tlb {
         if fill.write && !still_writable() {
             entry.write.store(NO_TAG, Ordering::SeqCst);
         }
+        let grown = table.grown();
+        let moved = grown.is_some();
+        if let Some(grown) = grown {
+            *table = grown;
+            self.change_version();
+        }
         drop(spaces);
-        self.count([1, 0, 0, 0, 0]);
+        self.count([1, 0, 0, 0, moved.into()]);
+        moved
     }
 
     /// Forgets everything of one address space, or of all. Entries of the space used on get a new generation.

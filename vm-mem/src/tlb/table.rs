@@ -85,8 +85,10 @@ pub const fn tag_of(addr: u64, bytes: u64) -> u64 {
 
 /// Sets of a fresh table.
 pub(super) const MIN_SETS: usize = 128;
-/// Sets of the largest table: 16 MiB worth of pages.
-const MAX_SETS: usize = 2048;
+/// Sets of the largest table: 64 MiB worth of pages.
+const MAX_SETS: usize = 8192;
+/// A table grows when it has lost so many times its number of sets since the last flush.
+const LOST_PER_SET: usize = 4;
 /// Flushes in a row that must find a table nearly empty before it shrinks, so that it does not oscillate.
 const SHRINK_AFTER: u32 = 64;
 
@@ -103,6 +105,8 @@ pub struct TableRef {
 pub(super) struct Table {
     sets: Box<[TlbSet]>,
     used: usize,
+    /// Translations that made room for others since the last flush.
+    lost: usize,
     sparse_flushes: u32,
     large: LargePages,
 }
@@ -144,6 +148,7 @@ impl Table {
         Self {
             sets: std::iter::repeat_with(TlbSet::empty).take(sets).collect(),
             used: 0,
+            lost: 0,
             sparse_flushes: 0,
             large: LargePages::default(),
         }
@@ -179,6 +184,9 @@ impl Table {
         let used = |first: &TlbEntry| usize::from(first.is_used()) + usize::from(second.is_used());
         let before = used(first);
         if first.is_used() && !first.holds(page) {
+            if second.is_used() && !second.holds(page) {
+                self.lost += 1;
+            }
             second.copy_from(first);
         } else if second.holds(page) {
             second.clear();
@@ -192,6 +200,31 @@ impl Table {
         self.used = self.used + used(first) - before;
         self.large.note(fill.addr, fill.page_bytes);
         first
+    }
+
+    /// A larger table with what this one holds, when this one is too small for the pages in use.
+    pub(super) fn grown(&self) -> Option<Self> {
+        if self.lost < LOST_PER_SET * self.sets.len() || self.sets.len() >= MAX_SETS {
+            return None;
+        }
+        let mut grown = Self::new(2 * self.sets.len());
+        // Second ways first, so that first ways stay what they are.
+        for way in [1, 0] {
+            for from in self.sets.iter().map(|set| &set.ways[way]) {
+                let tags = [&from.read, &from.write].map(|tag| tag.load(Ordering::Relaxed));
+                let Some(&page) = tags.iter().find(|&&tag| tag != NO_TAG) else {
+                    continue;
+                };
+                let [first, second] = grown.ways(GuestVirtAddr(page));
+                if first.is_used() {
+                    second.copy_from(first);
+                }
+                first.copy_from(from);
+                grown.used += 1;
+            }
+        }
+        grown.large = self.large;
+        Some(grown)
     }
 
     /// Forgets the page of an address.
@@ -221,6 +254,7 @@ impl Table {
         let (used, sets) = (self.used, self.sets.len());
         let size = 2 * sets;
         self.used = 0;
+        self.lost = 0;
         self.large = LargePages::default();
         if used * 10 > size * 7 && sets < MAX_SETS {
             return Some(sets * 2);
@@ -295,6 +329,33 @@ mod tests {
         table.fill(&fill(c, false));
         assert_eq!(tags(&table), [[Some(c), None], [Some(a), Some(a)]]);
         assert_eq!(table.used, 2);
+    }
+
+    #[test]
+    fn grown_table_holds_the_same() {
+        let mut table = Table::new(MIN_SETS);
+        let pages = 4 * MIN_SETS as u64;
+        let mut turns = 0;
+        let grown = loop {
+            for page in 0..pages {
+                table.fill(&fill(page, page % 2 == 0));
+            }
+            turns += 1;
+            if let Some(grown) = table.grown() {
+                break grown;
+            }
+        };
+        assert!(turns > 1, "one pass over its pages says nothing yet");
+        assert_eq!(grown.sets.len(), 2 * MIN_SETS);
+        assert_eq!(grown.used, table.used);
+        for page in 0..pages {
+            let addr = GuestVirtAddr(page << PAGE_SHIFT);
+            let way = |table: &Table| {
+                let holds = |entry: &TlbEntry| entry.holds(addr.raw());
+                table.ways(addr).iter().position(holds).is_some()
+            };
+            assert_eq!(way(&grown), way(&table), "page {page}");
+        }
     }
 
     #[test]
