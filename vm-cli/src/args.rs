@@ -299,7 +299,7 @@ pub(crate) struct MachineArgs {
     ///
     /// Compares registers, floating-point flags, stored bytes and device accesses. The guest is slower by orders of
     /// magnitude.
-    #[arg(long, help_heading = "Debugging")]
+    #[arg(long, env = "VM_CLI_VERIFY", help_heading = "Debugging")]
     pub(crate) verify: bool,
 
     /// Show code as it is translated, on standard error: ir is what guest code was lifted to, asm the host code

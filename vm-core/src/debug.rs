@@ -1,6 +1,47 @@
 //! What a debugger asks of a machine.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use crate::{GuestArch, GuestVirtAddr, VcpuId};
+
+/// A figure about a running machine.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Figure {
+    /// How often, or how many bytes or nanoseconds.
+    Count(u64),
+    /// One count in another.
+    Ratio(f64),
+    /// The same in hundredths.
+    Percent(f64),
+}
+
+impl Figure {
+    /// `part` of `whole`; nothing when there is no whole.
+    pub fn ratio(part: u64, whole: u64) -> Option<Self> {
+        (whole != 0).then(|| Self::Ratio(part as f64 / whole as f64))
+    }
+
+    /// The same in hundredths.
+    pub fn percent(part: u64, whole: u64) -> Option<Self> {
+        (whole != 0).then(|| Self::Percent(100.0 * part as f64 / whole as f64))
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let precision = f.precision().unwrap_or(2);
+        let text = match self {
+            Self::Count(count) => count.to_string(),
+            Self::Ratio(ratio) => format!("{ratio:.precision$}"),
+            Self::Percent(percent) => format!("{percent:.precision$} %"),
+        };
+        f.pad_integral(true, "", &text)
+    }
+}
+
+/// A figure and what it is of.
+pub type Statistic = (Cow<'static, str>, Figure);
 
 /// How one virtual CPU goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,8 +161,8 @@ pub trait DebugTarget: Send + Sync {
     fn set_watchpoints(&self, watch: &[Watchpoint]);
     /// Whether a virtual CPU sleeps, waiting for an interrupt, or has not been started.
     fn is_idle(&self, vcpu: VcpuId) -> bool;
-    /// Engine statistics of a virtual CPU as (name, value) pairs.
-    fn statistics(&self, vcpu: VcpuId) -> Vec<(&'static str, u64)>;
+    /// Statistics of a virtual CPU's engine.
+    fn statistics(&self, vcpu: VcpuId) -> Vec<Statistic>;
 }
 
 /// Gets every instruction that a traced machine executes.

@@ -24,7 +24,8 @@ pub use addr::{
 pub use arch::{GuestArch, UnknownArch};
 pub use clock::{Alarm, Alarms, Clock};
 pub use debug::{
-    DebugTarget, ExecTrace, NoRegister, Resume, StopCause, Unmapped, WatchKind, Watchpoint,
+    DebugTarget, ExecTrace, Figure, NoRegister, Resume, Statistic, StopCause, Unmapped, WatchKind,
+    Watchpoint,
 };
 pub use exit::{ResetKind, VmExit};
 pub use irq::{IrqLine, NoIrq};

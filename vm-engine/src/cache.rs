@@ -34,6 +34,16 @@ pub(crate) struct CachedBlock {
 }
 
 impl CachedBlock {
+    /// Guest instructions in it.
+    pub(crate) fn guest_insns(&self) -> u64 {
+        self.code.ops[0].imm()
+    }
+
+    /// Bytes of its host code.
+    pub(crate) fn host_bytes(&self) -> usize {
+        self.code.host_bytes()
+    }
+
     pub(crate) fn new(key: BlockKey, code: Code, second_page: Option<GuestPhysAddr>) -> Box<Self> {
         Box::new(Self {
             key,

@@ -132,6 +132,11 @@ impl<G: Guest> Engine<G> {
         let _ = self.translator.set(translator);
     }
 
+    /// Whether blocks are translated to host code.
+    pub fn translates(&self) -> bool {
+        self.translator.get().is_some()
+    }
+
     /// Has every block that is translated to host code interpreted too, and both outcomes compared. At the first
     /// difference the report gets a description of several lines, and the virtual CPU ends as one that cannot go on.
     /// The guest is slower by orders of magnitude. Call it once, before any virtual CPU runs.

@@ -154,12 +154,22 @@ pub struct Counters {
     pub tlb_misses: u64,
     /// Accesses to devices.
     pub device_accesses: u64,
-    /// Helper calls.
-    pub helper_calls: u64,
+    /// Accesses to memory by host code, where they are counted.
+    pub accesses: u64,
+    /// Operations that host code had the interpreter run.
+    pub steps: u64,
+    /// Guest instructions in blocks that were interpreted though there is a translator.
+    pub interpreted: u64,
     /// Times the run loop looked a block up.
     pub lookups: u64,
-    /// Blocks translated.
+    /// Blocks made: lifted, and translated or predecoded.
     pub translated: u64,
+    /// Guest instructions in them.
+    pub translated_insns: u64,
+    /// Nanoseconds that took.
+    pub translation_ns: u64,
+    /// Bytes of host code in them.
+    pub host_code_bytes: u64,
     /// Exceptions delivered.
     pub exceptions: u64,
     /// Interrupts delivered.

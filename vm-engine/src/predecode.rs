@@ -31,8 +31,13 @@ impl Code {
 
     /// Bytes of host memory.
     pub(crate) fn bytes(&self) -> usize {
-        let host = self.host.as_ref().map_or(0, |host| host.bytes);
-        std::mem::size_of_val(&*self.ops) + std::mem::size_of_val(&*self._defined) + 64 + host
+        let defined = std::mem::size_of_val(&*self._defined);
+        std::mem::size_of_val(&*self.ops) + defined + 64 + self.host_bytes()
+    }
+
+    /// Bytes of host code.
+    pub(crate) fn host_bytes(&self) -> usize {
+        self.host.as_ref().map_or(0, |host| host.bytes)
     }
 
     /// Where host code of other blocks enters this one, unless it has host code of its own.
@@ -67,20 +72,24 @@ struct Predecoder<'a> {
 /// The scratch word that takes results nobody wants.
 const SINK: usize = SCRATCH_WORDS - 2;
 
-/// Turns a block into code. `breakpoint` has the debugger asked before its first instruction.
+/// Turns a block into code. `breakpoint` has the debugger asked before its first instruction, `counted` has its
+/// instructions counted as interpreted ones.
 ///
 /// # Errors
 /// When its temporaries do not fit; lift it again with fewer instructions.
 pub(crate) fn predecode(
-    block: &Block,
+    (block, breakpoint, counted): (&Block, bool, bool),
     layout: &StateLayout,
     temps_offset: usize,
-    breakpoint: bool,
     host_float: bool,
 ) -> Result<Code, TooManyTemps> {
     let mut predecoder = Predecoder::start(block, layout, temps_offset, host_float)?;
     if breakpoint {
         predecoder.emit(control::breakpoint, |_| ());
+    }
+    if counted {
+        let insns = u64::from(block.guest_insns);
+        predecoder.emit(control::count_interpreted, |op| op.set_imm(insns));
     }
     for inst in &block.insts {
         predecoder.inst(inst);

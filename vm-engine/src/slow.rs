@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
-use vm_frontend::{Access, Exception, Guest, Mapping};
+use vm_frontend::{Access, Exception, Guest};
 use vm_mem::{TlbFill, access};
 
 use crate::frame::{FrameHead, SlowPaths};
@@ -119,20 +119,20 @@ unsafe fn define<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
     unsafe { crate::interp::define::run::<G>(f, op) }
 }
 
-/// A translation of one access.
-struct Reached {
-    mapping: Mapping,
+/// Where an access goes.
+struct Place {
+    phys: GuestPhysAddr,
+    /// Its host address when that is RAM.
     host: Option<u64>,
 }
 
 impl<G: Guest> Vcpu<G> {
     /// Translates an access of `bytes` bytes within a page, and remembers the translation where that is allowed.
-    fn reach(
-        &mut self,
-        addr: GuestVirtAddr,
-        bytes: u64,
-        kind: Access,
-    ) -> Result<Reached, Exception> {
+    fn reach(&mut self, addr: GuestVirtAddr, bytes: u64, kind: Access) -> Result<Place, Exception> {
+        if let Some((phys, host)) = self.rehearse_reach(addr, bytes, kind) {
+            let host = Some(host);
+            return Ok(Place { phys, host });
+        }
         // SAFETY: the state is only read, by code that holds no other reference to it.
         let state = unsafe { &(*self.frame.as_ptr()).state };
         self.reach_from(state, addr, bytes, kind)
@@ -160,7 +160,7 @@ impl<G: Guest> Vcpu<G> {
         addr: GuestVirtAddr,
         bytes: u64,
         kind: Access,
-    ) -> Result<Reached, Exception> {
+    ) -> Result<Place, Exception> {
         let mapping = G::translate(state, &self.engine.memory, addr, kind)?;
         if !mapping.cacheable && bytes > 1 {
             // Permissions change within the page: the last byte must have them too.
@@ -171,11 +171,9 @@ impl<G: Guest> Vcpu<G> {
                 kind,
             )?;
         }
+        let phys = mapping.page + addr.page_offset();
         let Some((range, code)) = self.engine.memory.find(mapping.page) else {
-            return Ok(Reached {
-                mapping,
-                host: None,
-            });
+            return Ok(Place { phys, host: None });
         };
         let host = (range.host + (mapping.page - range.base)).raw();
         if mapping.cacheable && !self.watches_page(addr) && self.rehearsal_table().is_none() {
@@ -194,9 +192,9 @@ impl<G: Guest> Vcpu<G> {
                 self.enter_table();
             }
         }
-        Ok(Reached {
-            mapping,
-            host: Some(host),
+        Ok(Place {
+            phys,
+            host: Some(host + addr.page_offset()),
         })
     }
 
@@ -212,20 +210,19 @@ impl<G: Guest> Vcpu<G> {
         if addr.page_offset() + bytes > PAGE_BYTES {
             return self.load_split(addr, bytes);
         }
-        let reached = self.reach(addr, bytes, Access::Read)?;
+        let place = self.reach(addr, bytes, Access::Read)?;
         self.note_watched(addr, bytes, false);
-        let offset = addr.page_offset();
-        if let Some(host) = reached.host {
-            let phys = (reached.mapping.page + offset).raw();
-            if let Some(value) = self.rehearse_load(phys, host + offset, bytes) {
+        let phys = place.phys.raw();
+        if let Some(host) = place.host {
+            if let Some(value) = self.rehearse_load(phys, host, bytes) {
                 return Ok([value, 0]);
             }
             // SAFETY: the bytes lie in one page of mapped RAM.
-            return Ok([unsafe { access::load(host + offset, size_log2) }, 0]);
+            return Ok([unsafe { access::load(host, size_log2) }, 0]);
         }
         self.counters_mut().device_accesses += 1;
         let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
-        match self.bus_read(reached.mapping.page.raw() + offset, width) {
+        match self.bus_read(phys, width) {
             Some(value) => Ok([value, 0]),
             None => Err(G::bus_error(addr, Access::Read)),
         }
@@ -255,23 +252,21 @@ impl<G: Guest> Vcpu<G> {
         }
         let bytes = 1_u64 << size_log2;
         let addr = GuestVirtAddr(addr);
-        let offset = addr.page_offset();
-        if offset + bytes > PAGE_BYTES {
+        if addr.page_offset() + bytes > PAGE_BYTES {
             self.reach_all(addr, bytes, Access::Write)?;
             for n in 0..bytes {
                 self.store(addr.wrapping_add(n).raw(), 0, [value[0] >> (8 * n), 0])?;
             }
             return Ok(());
         }
-        let reached = self.reach(addr, bytes, Access::Write)?;
+        let Place { phys, host } = self.reach(addr, bytes, Access::Write)?;
         self.note_watched(addr, bytes, true);
-        let phys = reached.mapping.page + offset;
-        if let Some(host) = reached.host {
+        if let Some(host) = host {
             if self.rehearse_store(phys.raw(), bytes, value[0]) {
                 return Ok(());
             }
             // SAFETY: the bytes lie in one page of mapped RAM.
-            unsafe { access::store(host + offset, size_log2, value[0]) };
+            unsafe { access::store(host, size_log2, value[0]) };
             if let Some((_, code)) = self.engine.memory.find(phys) {
                 code.written(phys, bytes);
             }
@@ -294,14 +289,10 @@ impl<G: Guest> Vcpu<G> {
         if !addr.raw().is_multiple_of(1 << size_log2) {
             return Err(G::misaligned(addr, kind));
         }
-        let reached = self.reach(addr, 1 << size_log2, kind)?;
+        let Place { phys, host } = self.reach(addr, 1 << size_log2, kind)?;
         self.note_watched(addr, 1 << size_log2, write);
-        match reached.host {
+        match host {
             Some(host) => {
-                let (host, phys) = (
-                    host + addr.page_offset(),
-                    reached.mapping.page + addr.page_offset(),
-                );
                 let there = self.rehearse_atomic(phys.raw(), host, 1 << size_log2);
                 Ok([there.unwrap_or(host), phys.raw()])
             }
@@ -329,16 +320,15 @@ impl<G: Guest> Vcpu<G> {
                 return Ok(());
             }
         }
-        let reached = self.reach_from(state, addr, bytes, Access::Write)?;
+        let Place { phys, host } = self.reach_from(state, addr, bytes, Access::Write)?;
         self.note_watched(addr, bytes, true);
-        let phys = reached.mapping.page + addr.page_offset();
         for offset in (0..bytes).step_by(8) {
-            if reached.host.is_some() && self.rehearse_store(phys.raw() + offset, 8, 0) {
+            if host.is_some() && self.rehearse_store(phys.raw() + offset, 8, 0) {
                 continue;
             }
-            match reached.host {
+            match host {
                 // SAFETY: the block is aligned, so its words lie in the one page that was reached.
-                Some(host) => unsafe { access::store(host + addr.page_offset() + offset, 3, 0) },
+                Some(host) => unsafe { access::store(host + offset, 3, 0) },
                 None if self.bus_write(phys.raw() + offset, AccessWidth::Double, 0) => {}
                 None => return Err(G::bus_error(addr, Access::Write)),
             }

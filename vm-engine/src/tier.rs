@@ -17,7 +17,7 @@ use vm_frontend::CommonState;
 use vm_ir::{Block, Inst, StateLayout};
 use vm_mem::{TlbEntry, TlbSet};
 
-use crate::frame::{FrameHead, JUMP_LINES, JumpEntry, RECENT, Recent, STATE_OFFSET};
+use crate::frame::{Counters, FrameHead, JUMP_LINES, JumpEntry, RECENT, Recent, STATE_OFFSET};
 use crate::microop::{Leave, MicroOp};
 
 /// Makes host code.
@@ -132,6 +132,9 @@ impl FrameOffsets {
     pub const FP_LIVE: i32 = offset_of!(FrameHead, fp_live) as i32;
     /// 32 bits for MXCSR on its way.
     pub const MXCSR: i32 = offset_of!(FrameHead, mxcsr) as i32;
+    /// 64-bit count of accesses to memory, for statistics.
+    pub const ACCESSES: i32 =
+        (offset_of!(FrameHead, counters) + offset_of!(Counters, accesses)) as i32;
     /// The guest's state.
     pub const STATE: i32 = STATE_OFFSET as i32;
     pub const PAGE_BASE: i32 = (STATE_OFFSET + offset_of!(CommonState, page_base)) as i32;
@@ -186,7 +189,10 @@ pub fn run_step_address() -> u64 {
 
 unsafe extern "sysv64" fn run_step(f: *mut FrameHead, first: *const MicroOp) -> u64 {
     // SAFETY: host code passes the frame that it was entered with and a micro-operation of its own block.
-    unsafe { ((*first).handler)(f, first) as u64 }
+    unsafe {
+        (*f).counters.steps += 1;
+        ((*first).handler)(f, first) as u64
+    }
 }
 
 /// Behind a step: goes back to the host code.

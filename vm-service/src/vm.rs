@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vm_core::config::SerialConfig;
-use vm_core::{DebugTarget, VcpuId};
+use vm_core::{DebugTarget, Statistic, VcpuId};
 use vm_device::net::nat::Nat;
 use vm_engine_jit::Dump;
 use vm_platform::riscv_virt::machine::{Machine, Outcome, TranslateOptions};
@@ -22,7 +22,7 @@ pub struct Vm {
     nats: Vec<Arc<Nat>>,
     signature: Option<Signature>,
     accel: AccelChoice,
-    statistics: Vec<Vec<(&'static str, u64)>>,
+    statistics: Vec<Vec<Statistic>>,
     handle: VmHandle,
 }
 
@@ -108,6 +108,7 @@ impl Vm {
             };
             machine.translate(TranslateOptions {
                 perf_map: config.perf_map,
+                count_accesses: config.stats,
                 dump,
                 verify: config
                     .verify
@@ -147,7 +148,7 @@ impl Vm {
     }
 
     /// What the engine did for each virtual CPU until the guest ended, as names and counts.
-    pub fn statistics(&self) -> &[Vec<(&'static str, u64)>] {
+    pub fn statistics(&self) -> &[Vec<Statistic>] {
         &self.statistics
     }
 

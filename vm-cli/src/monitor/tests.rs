@@ -1,6 +1,8 @@
 use std::sync::Mutex;
 
-use vm_core::{GuestArch, GuestVirtAddr, NoRegister, StopCause, Unmapped, Watchpoint};
+use vm_core::{
+    Figure, GuestArch, GuestVirtAddr, NoRegister, Statistic, StopCause, Unmapped, Watchpoint,
+};
 
 use super::*;
 use vm_debug::symbols::{Symbol, SymbolKind};
@@ -51,8 +53,8 @@ impl DebugTarget for Machine {
     fn is_idle(&self, vcpu: VcpuId) -> bool {
         vcpu.0 == 1
     }
-    fn statistics(&self, _: VcpuId) -> Vec<(&'static str, u64)> {
-        vec![("guest instructions retired", 12345)]
+    fn statistics(&self, _: VcpuId) -> Vec<Statistic> {
+        vec![("guest instructions retired".into(), Figure::Count(12345))]
     }
 }
 

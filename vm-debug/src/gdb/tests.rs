@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use vm_core::{GuestVirtAddr, NoRegister, Resume, Unmapped, VcpuId, Watchpoint};
+use vm_core::{Figure, GuestVirtAddr, NoRegister, Resume, Statistic, Unmapped, VcpuId, Watchpoint};
 
 use super::*;
 
@@ -180,8 +180,8 @@ impl DebugTarget for Scripted {
     fn is_idle(&self, vcpu: VcpuId) -> bool {
         vcpu.0 == 1
     }
-    fn statistics(&self, vcpu: VcpuId) -> Vec<(&'static str, u64)> {
-        vec![("exceptions", 7 + u64::from(vcpu.0))]
+    fn statistics(&self, vcpu: VcpuId) -> Vec<Statistic> {
+        vec![("exceptions".into(), Figure::Count(7 + u64::from(vcpu.0)))]
     }
 }
 

@@ -6,7 +6,7 @@ use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
 use super::atomic;
 use super::float::{self, Unpacked};
 use super::stubs::Stubs;
-use super::{FRAME, Pins, RETIRED};
+use super::{FRAME, Pins, RETIRED, Template};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
@@ -57,6 +57,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) stubs: &'a Stubs,
     pub(crate) of: &'a Translation<'a>,
     pub(crate) cold: Vec<Cold>,
+    /// Whether accesses to memory are counted.
+    pub(crate) counts_accesses: bool,
     /// Whether MXCSR and the pinned vector registers are known to be the guest's.
     pub(crate) live: bool,
     /// Whether the operation at hand finds its operands in memory, and leaves its result there.
@@ -136,15 +138,15 @@ fn mirrored(cc: Cc) -> Cc {
 pub(crate) fn translate(
     asm: &mut Assembler,
     of: &Translation<'_>,
-    pins: &Pins,
-    stubs: &Stubs,
+    template: &Template,
 ) -> Option<usize> {
     let start = asm.here();
     let mut emitter = Emitter {
         start,
         asm,
-        pins,
-        stubs,
+        pins: &template.pins,
+        stubs: &template.stubs,
+        counts_accesses: template.counts_accesses,
         of,
         cold: Vec::with_capacity(32),
         live: false,

@@ -52,6 +52,10 @@ impl Emitter<'_> {
         if step.first == 0 {
             return None;
         }
+        if self.counts_accesses {
+            let count = self.frame(FrameOffsets::ACCESSES);
+            self.asm.alu_imm(Alu::Add, Width::Q, count, 1);
+        }
         let (miss, hit, back) = (self.asm.label(), self.asm.label(), self.asm.label());
         let tag = match write {
             false => FrameOffsets::RECENT_READ,

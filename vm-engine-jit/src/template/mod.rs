@@ -141,6 +141,7 @@ pub struct Template {
     full: AtomicBool,
     perf_map: Option<PerfMap>,
     dump: Dump,
+    counts_accesses: bool,
 }
 
 impl Template {
@@ -178,12 +179,18 @@ impl Template {
             full: AtomicBool::new(false),
             perf_map: None,
             dump: Dump::default(),
+            counts_accesses: false,
         })
     }
 
     /// Shows code translated from now on, on standard error.
     pub fn show(&mut self, what: Dump) {
         self.dump = what;
+    }
+
+    /// Has code translated from now on count its accesses to memory, which makes it a little slower.
+    pub fn count_accesses(&mut self) {
+        self.counts_accesses = true;
     }
 
     /// Lists all code translated from now on where Linux's `perf` looks for it: blocks are named by the
@@ -212,32 +219,31 @@ impl Translator for Template {
         };
         let mut asm = lock().pop().unwrap_or_else(|| Assembler::new(CHUNK_BYTES));
         asm.clear();
-        let code =
-            block::translate(&mut asm, translation, &self.pins, &self.stubs).and_then(|entry| {
-                let piece = self.arena.allocate(asm.len());
-                self.full.store(piece.is_none(), Ordering::Relaxed);
-                let mut piece = piece?;
-                let base = piece.address();
-                let code = asm.finish(base)?;
-                piece.fill(code);
-                if self.dump.ir || self.dump.asm {
-                    eprint!(
-                        "{}",
-                        self.dump.text(translation, base, code).unwrap_or_default()
-                    );
-                }
-                if let Some(map) = &self.perf_map {
-                    let key = translation.block.key;
-                    let name = format!("guest_{:x}_{:x}", key.phys_pc.raw(), key.mode.0);
-                    map.note(base, piece.bytes(), &name);
-                }
-                Some(HostCode {
-                    entry: base + entry as u64,
-                    chained: base,
-                    bytes: piece.bytes(),
-                    keep: Box::new(piece),
-                })
-            });
+        let code = block::translate(&mut asm, translation, self).and_then(|entry| {
+            let piece = self.arena.allocate(asm.len());
+            self.full.store(piece.is_none(), Ordering::Relaxed);
+            let mut piece = piece?;
+            let base = piece.address();
+            let code = asm.finish(base)?;
+            piece.fill(code);
+            if self.dump.ir || self.dump.asm {
+                eprint!(
+                    "{}",
+                    self.dump.text(translation, base, code).unwrap_or_default()
+                );
+            }
+            if let Some(map) = &self.perf_map {
+                let key = translation.block.key;
+                let name = format!("guest_{:x}_{:x}", key.phys_pc.raw(), key.mode.0);
+                map.note(base, piece.bytes(), &name);
+            }
+            Some(HostCode {
+                entry: base + entry as u64,
+                chained: base,
+                bytes: piece.bytes(),
+                keep: Box::new(piece),
+            })
+        });
         lock().push(asm);
         code
     }

@@ -308,6 +308,15 @@ pub(crate) unsafe fn call(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     }
 }
 
+/// Counts `imm` instructions as interpreted.
+pub(crate) unsafe fn count_interpreted(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: the frame is alive, and the next micro-op is of the same block.
+    unsafe {
+        (*f).counters.interpreted += (*op).imm();
+        next!(f, op)
+    }
+}
+
 /// Leaves when a debugger wants a stop at this instruction.
 pub(crate) unsafe fn breakpoint(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: the slow path is of the frame's guest.

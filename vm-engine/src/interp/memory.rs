@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use vm_mem::{TlbEntry, access, tag_of};
+use vm_mem::{TlbEntry, TlbSet, access, tag_of};
 
 use crate::frame::{FrameHead, common, word};
 use crate::interp::next;
@@ -18,8 +18,23 @@ pub(crate) unsafe fn entry<'a>(
     bytes: u64,
     write: bool,
 ) -> Option<&'a TlbEntry> {
-    // SAFETY: the mask keeps the index inside the table, which lives until the owner's next flush.
-    let set = unsafe { &*(*f).tlb.add(((addr >> 12) & (*f).tlb_mask) as usize) };
+    // SAFETY: the frame's table is the current one.
+    unsafe { find((*f).tlb, (*f).tlb_mask, addr, bytes, write) }
+}
+
+/// The same in any table.
+///
+/// Safety: `sets` and `mask` are of one table, which lives until its owner's next flush.
+#[inline(always)]
+pub(crate) unsafe fn find<'a>(
+    sets: *const TlbSet,
+    mask: u64,
+    addr: u64,
+    bytes: u64,
+    write: bool,
+) -> Option<&'a TlbEntry> {
+    // SAFETY: the mask keeps the index inside the table.
+    let set = unsafe { &*sets.add(((addr >> 12) & mask) as usize) };
     let hit = |entry: &&TlbEntry| {
         let tag = if write { &entry.write } else { &entry.read };
         tag.load(Ordering::Relaxed) == tag_of(addr, bytes)

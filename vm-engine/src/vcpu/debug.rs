@@ -65,9 +65,10 @@ impl<G: Guest> Vcpu<G> {
             Err(exception) => return self.raise(exception),
         };
         let code = self
-            .predecode(&block, false)
+            .predecode(&block, false, false)
             .expect("invariant: one instruction's temporaries fit");
         // A budget of no instruction at all makes the end of this one come back here.
+        self.head().counters.interpreted += 1;
         let leave = self.execute_with(code.head(), 0);
         match leave {
             Leave::Link => None,
@@ -96,6 +97,9 @@ impl<G: Guest> Vcpu<G> {
 
     /// Has the run loop stop behind this instruction when it accesses something watched.
     pub(crate) fn note_watched(&mut self, addr: GuestVirtAddr, bytes: u64, write: bool) {
+        if self.rehearsal_table().is_some() {
+            return;
+        }
         let hit = self.engine.stops.load().hit(addr, bytes, write);
         if let Some(addr) = hit {
             self.watch_hit = Some((addr, write));

@@ -18,7 +18,9 @@ impl<G: Guest> Vcpu<G> {
         args: [u64; 3],
         left: u64,
     ) -> Result<u64, Exception> {
-        self.head().counters.helper_calls += 1;
+        if self.rehearsal_table().is_none() {
+            self.helper_calls[usize::from(helper)] += 1;
+        }
         // SAFETY: this virtual CPU keeps its engine, and nobody replaces it while a helper runs.
         let engine = unsafe { &*Arc::as_ptr(&self.engine) };
         let retired = self.common().retired.wrapping_sub(left);

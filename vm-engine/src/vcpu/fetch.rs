@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::time::Instant;
+
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
 use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits, NanRule};
 use vm_ir::{Block, BlockKey};
@@ -106,7 +108,20 @@ impl<G: Guest> Vcpu<G> {
         key: BlockKey,
         pc: u64,
     ) -> Result<&'static CachedBlock, Exception> {
-        self.head().counters.translated += 1;
+        let started = Instant::now();
+        let block = self.make_block(key, pc);
+        let took = started.elapsed().as_nanos() as u64;
+        let counters = &mut self.head().counters;
+        counters.translation_ns += took;
+        if let Ok(block) = block {
+            counters.translated += 1;
+            counters.translated_insns += block.guest_insns();
+            counters.host_code_bytes += block.host_bytes() as u64;
+        }
+        block
+    }
+
+    fn make_block(&mut self, key: BlockKey, pc: u64) -> Result<&'static CachedBlock, Exception> {
         let stops = self.engine.stops.load_full();
         // A watchpoint stops behind the instruction that hits it, so each gets a block of its own.
         let mut max_insns = if stops.watchpoints.is_empty() {
@@ -129,7 +144,7 @@ impl<G: Guest> Vcpu<G> {
             };
             let code = match translated {
                 Some(code) => Ok(code),
-                None => self.predecode(&block, breakpoint),
+                None => self.predecode(&block, breakpoint, self.engine.translator.get().is_some()),
             };
             match code {
                 Ok(mut code) => {
@@ -141,7 +156,7 @@ impl<G: Guest> Vcpu<G> {
                     }
                     let mut cached = CachedBlock::new(key, code, block.second_page);
                     if self.engine.lockstep.get().is_some() && !plain {
-                        cached.plain = self.predecode(&block, false).ok();
+                        cached.plain = self.predecode(&block, false, false).ok();
                     }
                     // Else the code was written meanwhile: read it again.
                     if let Some(block) = self.engine.cache.insert(cached, before) {
@@ -163,11 +178,19 @@ impl<G: Guest> Vcpu<G> {
         translate((block, pc), G::layout(), temps, host_float, translator)
     }
 
-    pub(super) fn predecode(&self, block: &Block, breakpoint: bool) -> Result<Code, TooManyTemps> {
+    /// Micro-operations for the block. `breakpoint` has the debugger asked before its first instruction, `counted` has
+    /// its instructions counted as interpreted ones.
+    pub(super) fn predecode(
+        &self,
+        block: &Block,
+        breakpoint: bool,
+        counted: bool,
+    ) -> Result<Code, TooManyTemps> {
         let rules = G::fp_rules();
         let host_float = rules.nan == NanRule::Canonical && !rules.tiny_before_rounding;
         let temps = Frame::<G::State>::TEMPS_OFFSET;
-        predecode(block, G::layout(), temps, breakpoint, host_float)
+        let layout = G::layout();
+        predecode((block, breakpoint, counted), layout, temps, host_float)
     }
 
     pub(super) fn lift(

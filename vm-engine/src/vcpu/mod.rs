@@ -6,6 +6,7 @@ mod debug;
 mod env;
 mod fetch;
 mod fetched;
+mod rehearsal;
 pub(crate) mod verify;
 
 use std::ptr::NonNull;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fetched::FetchedPages;
-use verify::Rehearsal;
+use rehearsal::Rehearsal;
 use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
@@ -54,12 +55,14 @@ struct Context {
 }
 
 /// Counters of one virtual CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VcpuStats {
     /// Guest instructions retired.
     pub retired: u64,
     /// Slow paths.
     pub counters: Counters,
+    /// Calls of each helper, by the numbers of the ISA's layout.
+    pub helper_calls: Vec<u64>,
     /// The software TLB.
     pub tlb: TlbStats,
 }
@@ -88,11 +91,12 @@ pub struct Vcpu<G: Guest> {
     next_context: u64,
     mode: Mode,
     fetched: FetchedPages,
-    /// What the interpreter did in the block that host code is to be compared in.
+    /// What the interpreter did in the block that host code is compared in; there once blocks are compared.
     rehearsal: Option<Box<Rehearsal>>,
     /// The state may have changed in ways that the frame's copies do not show.
     stale: bool,
     requests: Vec<Request>,
+    helper_calls: Box<[u64]>,
     alarms: Vec<(u32, Arc<dyn Alarm>)>,
     /// The breakpoint that the next run starts from, and does not stop at again.
     resume_at: Option<GuestVirtAddr>,
@@ -150,6 +154,7 @@ impl<G: Guest> Vcpu<G> {
             rehearsal: None,
             stale: true,
             requests: Vec::new(),
+            helper_calls: vec![0; G::layout().helpers.len()].into(),
             alarms: Vec::new(),
             resume_at: None,
             collecting: false,
@@ -211,6 +216,7 @@ impl<G: Guest> Vcpu<G> {
         VcpuStats {
             retired: self.common().retired,
             counters,
+            helper_calls: self.helper_calls.to_vec(),
             tlb,
         }
     }
@@ -456,7 +462,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// The TLB table of the current space, from memory as long as it is valid: spaces change with every system call.
-    fn table_of_space(&mut self) -> SpaceRef {
+    pub(crate) fn table_of_space(&mut self) -> SpaceRef {
         let (tlb, space) = (&self.shared.tlb, self.space);
         let version = tlb.version();
         if self.entered.version != version || self.entered.asid != space.asid {

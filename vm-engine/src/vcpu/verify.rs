@@ -8,18 +8,18 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
-use vm_frontend::Guest;
+use vm_frontend::{Access, Guest};
 use vm_ir::BlockKey;
 use vm_mem::{TlbSet, access};
 
 use super::Vcpu;
+use super::rehearsal::{Asked, Phase, Rehearsal};
+use crate::interp::memory;
 use crate::microop::{Leave, MicroOp};
 
 /// Who is told of a difference, in several lines.
@@ -51,94 +51,53 @@ impl Lockstep {
     }
 }
 
-/// Something that a block asked the outside for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
-    Read(u64, AccessWidth),
-    Write(u64, AccessWidth, u64),
-    Time,
-    Lines,
-}
-
-/// What a rehearsal did, and how far the real run has followed.
-pub(crate) struct Rehearsal {
-    /// Whether it is still going on.
-    recording: bool,
-    /// Matches no address, so that every access takes the slow path.
-    nowhere: Box<TlbSet>,
-    stored: BTreeMap<u64, u8>,
-    loaded: BTreeMap<u64, u8>,
-    log: RefCell<VecDeque<(Asked, Option<u64>)>>,
-    /// What an atomic operation works on.
-    scratch: Box<[u64; 2]>,
-    /// The first thing that the real run asked for and the rehearsal had not.
-    strayed: Cell<Option<Asked>>,
-}
-
-impl Rehearsal {
-    fn new() -> Self {
-        Self {
-            recording: true,
-            nowhere: Box::new(TlbSet::empty()),
-            stored: BTreeMap::new(),
-            loaded: BTreeMap::new(),
-            log: RefCell::default(),
-            scratch: Box::new([0; 2]),
-            strayed: Cell::new(None),
-        }
-    }
-
-    /// What the rehearsal sees at `bytes` bytes of RAM, which the host has at `host`.
-    fn load(&mut self, phys: u64, host: u64, bytes: u64) -> [u64; 2] {
-        let mut value = [0_u8; 16];
-        for n in 0..bytes {
-            let byte = self.stored.get(&(phys + n)).copied().unwrap_or_else(|| {
-                // SAFETY: the caller's bytes lie in one page of mapped RAM.
-                let byte = unsafe { access::load(host + n, 0) } as u8;
-                self.loaded.entry(phys + n).or_insert(byte);
-                byte
-            });
-            value[n as usize] = byte;
-        }
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|n| value[at + n]));
-        [word(0), word(8)]
-    }
-
-    fn store(&mut self, phys: u64, bytes: u64, value: [u64; 2]) {
-        for n in 0..bytes {
-            let byte = value[n as usize / 8] >> (8 * (n % 8));
-            self.stored.insert(phys + n, byte as u8);
-        }
-    }
-}
-
 impl<G: Guest> Vcpu<G> {
     fn rehearsing(&mut self) -> Option<&mut Rehearsal> {
-        self.rehearsal.as_deref_mut().filter(|r| r.recording)
+        let rehearsal = self.rehearsal.as_deref_mut();
+        rehearsal.filter(|rehearsal| rehearsal.phase == Phase::Recording)
     }
 
     /// The table that no access finds anything in, during a rehearsal.
     pub(crate) fn rehearsal_table(&self) -> Option<*const TlbSet> {
-        let rehearsal = self.rehearsal.as_deref().filter(|r| r.recording)?;
-        Some(&raw const *rehearsal.nowhere)
+        let rehearsal = self.rehearsal.as_deref()?;
+        (rehearsal.phase == Phase::Recording).then_some(&raw const *rehearsal.nowhere)
+    }
+
+    /// In a rehearsal, guest-physical and host address of an access that the TLB knows.
+    pub(crate) fn rehearse_reach(
+        &mut self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Option<(GuestPhysAddr, u64)> {
+        self.rehearsing()?;
+        let table = self.table_of_space().table;
+        let write = kind == Access::Write;
+        // SAFETY: this is the current table of this virtual CPU.
+        let entry = unsafe { memory::find(table.sets, table.mask, addr.raw(), bytes, write) }?;
+        let page = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
+        let addend = entry.addend.load(Ordering::Relaxed);
+        Some((page + addr.page_offset(), addr.raw().wrapping_add(addend)))
     }
 
     /// In a rehearsal, what a load from RAM gives.
     pub(crate) fn rehearse_load(&mut self, phys: u64, host: u64, bytes: u64) -> Option<u64> {
-        Some(self.rehearsing()?.load(phys, host, bytes)[0])
+        Some(self.rehearsing()?.load(phys, host, bytes))
     }
 
     /// In a rehearsal, keeps a store to RAM back. Says whether it did.
     pub(crate) fn rehearse_store(&mut self, phys: u64, bytes: u64, value: u64) -> bool {
         self.rehearsing()
-            .map(|rehearsal| rehearsal.store(phys, bytes, [value, 0]))
+            .map(|rehearsal| rehearsal.store(phys, bytes, value))
             .is_some()
     }
 
     /// In a rehearsal, where an atomic operation works in place of RAM.
     pub(crate) fn rehearse_atomic(&mut self, phys: u64, host: u64, bytes: u64) -> Option<u64> {
         let rehearsal = self.rehearsing()?;
-        *rehearsal.scratch = rehearsal.load(phys, host, bytes);
+        for (n, at) in (0..bytes).step_by(8).enumerate() {
+            rehearsal.scratch[n] = rehearsal.load(phys + at, host + at, (bytes - at).min(8));
+        }
         Some((&raw mut *rehearsal.scratch).expose_provenance() as u64)
     }
 
@@ -149,7 +108,9 @@ impl<G: Guest> Vcpu<G> {
         };
         // SAFETY: the box is alive; host atomics have written it by its address.
         let value = unsafe { (&raw const *rehearsal.scratch).read_volatile() };
-        rehearsal.store(phys, bytes, value);
+        for (n, at) in (0..bytes).step_by(8).enumerate() {
+            rehearsal.store(phys + at, (bytes - at).min(8), value[n]);
+        }
         true
     }
 
@@ -158,19 +119,24 @@ impl<G: Guest> Vcpu<G> {
         let Some(rehearsal) = self.rehearsal.as_deref() else {
             return outside();
         };
-        let mut log = rehearsal.log.borrow_mut();
-        if rehearsal.recording {
-            let answer = outside();
-            log.push_back((asked, answer));
-            return answer;
-        }
-        match log.pop_front() {
-            Some((expected, answer)) if expected == asked => answer,
-            _ => {
-                rehearsal
-                    .strayed
-                    .set(rehearsal.strayed.get().or(Some(asked)));
-                outside()
+        match rehearsal.phase {
+            Phase::Idle => outside(),
+            Phase::Recording => {
+                let answer = outside();
+                rehearsal.log.borrow_mut().push((asked, answer));
+                answer
+            }
+            Phase::Following => {
+                let at = rehearsal.followed.get();
+                rehearsal.followed.set(at + 1);
+                match rehearsal.log.borrow().get(at) {
+                    Some(&(expected, answer)) if expected == asked => answer,
+                    _ => {
+                        let strayed = rehearsal.strayed.get().or(Some(asked));
+                        rehearsal.strayed.set(strayed);
+                        outside()
+                    }
+                }
             }
         }
     }
@@ -219,18 +185,20 @@ impl<G: Guest> Vcpu<G> {
         let turn = lockstep.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.state().clone();
         let requests = self.requests.len();
-        self.rehearsal = Some(Box::new(Rehearsal::new()));
+        let counters = self.head().counters;
+        self.rehearsal
+            .get_or_insert_with(|| Box::new(Rehearsal::new()))
+            .start();
         self.enter_table();
         let expected = self.execute_with(plain.head(), 0);
         let expected = (reason(expected), self.head().fault);
         self.requests.truncate(requests);
-        let after = std::mem::replace(self.state_mut(), before.clone());
-        if let Some(rehearsal) = self.rehearsal.as_deref_mut() {
-            rehearsal.recording = false;
-        }
+        self.head().counters = counters;
+        let after = std::mem::replace(self.state_mut(), before);
+        self.set_phase(Phase::Following);
         self.enter_table();
         let leave = self.execute_with(block.head(), 0);
-        let rehearsal = self.rehearsal.take()?;
+        self.set_phase(Phase::Idle);
         drop(turn);
         lockstep.compared.fetch_add(1, Ordering::Relaxed);
 
@@ -240,24 +208,30 @@ impl<G: Guest> Vcpu<G> {
             let _ = writeln!(differences, "  way out: {expected:?}, host code {found:?}");
         }
         describe::<G>(&after, self.state(), &mut differences);
-        for (&phys, &byte) in &rehearsal.stored {
-            let found = self.byte(phys);
-            if found.is_some_and(|found| found != byte) {
+        let rehearsal = self.rehearsal.as_deref()?;
+        for word in &rehearsal.stored {
+            let found = self.word(word.phys).map(|found| found & word.mask);
+            if found.is_some_and(|found| found != word.value) {
                 let _ = writeln!(
                     differences,
-                    "  byte at physical {phys:x}: {byte:02x}, host code {found:02x?}"
+                    "  bytes {:x} of the word at physical {:x}: {:x}, host code {found:x?}",
+                    word.mask, word.phys, word.value
                 );
             }
         }
-        let left = rehearsal.log.borrow().front().map(|&(asked, _)| asked);
+        let log = rehearsal.log.borrow();
+        let left = log.get(rehearsal.followed.get()).map(|&(asked, _)| asked);
         if let Some(asked) = rehearsal.strayed.get().or(left) {
             let _ = writeln!(differences, "  only one of both runs: {asked:x?}");
         }
+        drop(log);
         if differences.is_empty() {
             return Some(leave);
         }
-        let disturbed = rehearsal.loaded.iter().any(|(phys, &byte)| {
-            !rehearsal.stored.contains_key(phys) && self.byte(*phys) != Some(byte)
+        let disturbed = rehearsal.loaded.iter().any(|word| {
+            let mask = rehearsal.unstored(word);
+            self.word(word.phys)
+                .is_none_or(|found| (found ^ word.value) & mask != 0)
         });
         if disturbed {
             lockstep.disturbed.fetch_add(1, Ordering::Relaxed);
@@ -271,12 +245,18 @@ impl<G: Guest> Vcpu<G> {
         None
     }
 
-    /// A byte of RAM.
-    fn byte(&self, phys: u64) -> Option<u8> {
+    fn set_phase(&mut self, phase: Phase) {
+        if let Some(rehearsal) = self.rehearsal.as_deref_mut() {
+            rehearsal.phase = phase;
+        }
+    }
+
+    /// An aligned word of RAM.
+    fn word(&self, phys: u64) -> Option<u64> {
         let (range, _) = self.engine.memory.find(GuestPhysAddr(phys))?;
         let host = (range.host + (GuestPhysAddr(phys) - range.base)).raw();
-        // SAFETY: the address lies in mapped RAM.
-        Some(unsafe { access::load(host, 0) } as u8)
+        // SAFETY: the address lies in mapped RAM, whose ranges are of whole pages.
+        Some(unsafe { access::load(host, 3) })
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vm_core::{
-    DebugTarget, GuestArch, GuestVirtAddr, NoRegister, Resume, StopCause, Unmapped, VcpuId,
-    Watchpoint,
+    DebugTarget, GuestArch, GuestVirtAddr, NoRegister, Resume, Statistic, StopCause, Unmapped,
+    VcpuId, Watchpoint,
 };
 use vm_engine::Vcpu;
+use vm_frontend::Guest as _;
 use vm_frontend::riscv::sys::{Riscv, csr};
 
 use super::machine::{Event, Order, Shared};
@@ -218,27 +219,13 @@ impl DebugTarget for Debugger {
                 .is_some_and(|peer| peer.was_waiting())
     }
 
-    fn statistics(&self, vcpu: VcpuId) -> Vec<(&'static str, u64)> {
+    fn statistics(&self, vcpu: VcpuId) -> Vec<Statistic> {
+        let engine = &self.shared.engine;
         let stats = self.vcpu(vcpu).stats();
-        let cache = self.shared.engine.cache_stats();
-        let (compared, disturbed) = self.shared.engine.lockstep_counts();
-        vec![
-            ("guest instructions retired", stats.retired),
-            ("blocks translated", stats.counters.translated),
-            ("block lookups", stats.counters.lookups),
-            ("TLB misses", stats.counters.tlb_misses),
-            ("TLB fills", stats.tlb.fills),
-            ("TLB flushes", stats.tlb.flushes),
-            ("TLB page flushes", stats.tlb.page_flushes),
-            ("helper calls", stats.counters.helper_calls),
-            ("device accesses", stats.counters.device_accesses),
-            ("exceptions", stats.counters.exceptions),
-            ("interrupts", stats.counters.interrupts),
-            ("blocks in cache", cache.blocks as u64),
-            ("bytes of code in cache", cache.bytes as u64),
-            ("code invalidations", cache.invalidations),
-            ("blocks compared with the interpreter", compared),
-            ("blocks not compared for a device's writes", disturbed),
-        ]
+        let names = Riscv::layout().helpers.iter().map(|helper| helper.name);
+        let helpers = names.zip(stats.helper_calls.iter().copied());
+        super::statistics::of_vcpu(&stats, engine.translates(), helpers)
+            .chain(super::statistics::of_engine(engine))
+            .collect()
     }
 }

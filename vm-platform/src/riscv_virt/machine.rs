@@ -120,6 +120,8 @@ pub struct MachineConfig {
 pub struct TranslateOptions {
     /// Whether it is listed for Linux's `perf`.
     pub perf_map: bool,
+    /// Count accesses to memory, for statistics.
+    pub count_accesses: bool,
     /// What is shown as it is made.
     pub dump: Dump,
     /// When there is one, all code is interpreted too, and a difference is told to it and ends the machine.
@@ -637,6 +639,9 @@ impl Machine {
         let bytes = self.shared.code_budget_bytes;
         let mut template = Template::new(Riscv::layout(), bytes)?;
         template.show(options.dump);
+        if options.count_accesses {
+            template.count_accesses();
+        }
         if options.perf_map {
             template.write_perf_map()?;
         }

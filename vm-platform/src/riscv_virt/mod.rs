@@ -7,3 +7,4 @@ mod htif;
 pub mod layout;
 pub mod machine;
 mod panic_watch;
+mod statistics;
