@@ -86,6 +86,12 @@ pub struct Launch {
     pub reboot: bool,
 }
 
+/// Options that every `vm-cli run` gets: the words in `VM_TESTS_OPTIONS`, `--accel interp` or `--verify` for instance.
+fn options_of_all() -> impl Iterator<Item = String> {
+    let words = std::env::var("VM_TESTS_OPTIONS").unwrap_or_default();
+    Vec::from_iter(words.split_whitespace().map(str::to_owned)).into_iter()
+}
+
 impl Launch {
     /// Debian's kernel with the standard initramfs, one CPU, 512 MiB.
     pub fn riscv64_linux(cache: &Cache) -> Self {
@@ -172,7 +178,9 @@ impl Launch {
 
     fn vm_cli_arguments(&self) -> Vec<String> {
         if let Some(file) = &self.config {
-            return vec!["--config".to_owned(), file.display().to_string()];
+            let mut words = vec!["--config".to_owned(), file.display().to_string()];
+            words.extend(options_of_all());
+            return words;
         }
         let mut words = vec!["--arch".to_owned(), "riscv64".to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
@@ -205,6 +213,7 @@ impl Launch {
             words.push("--no-reboot".to_owned());
         }
         words.extend_from_slice(&self.vm_cli_options);
+        words.extend(options_of_all());
         words
     }
 

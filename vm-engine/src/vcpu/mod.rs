@@ -93,6 +93,8 @@ pub struct Vcpu<G: Guest> {
     fetched: FetchedPages,
     /// What the interpreter did in the block that host code is compared in; there once blocks are compared.
     rehearsal: Option<Box<Rehearsal>>,
+    /// The state that it came to.
+    rehearsed: Option<Box<G::State>>,
     /// The state may have changed in ways that the frame's copies do not show.
     stale: bool,
     requests: Vec<Request>,
@@ -152,6 +154,7 @@ impl<G: Guest> Vcpu<G> {
             mode: Mode::default(),
             fetched: FetchedPages::new(),
             rehearsal: None,
+            rehearsed: None,
             stale: true,
             requests: Vec::new(),
             helper_calls: vec![0; G::layout().helpers.len()].into(),

@@ -183,7 +183,13 @@ impl<G: Guest> Vcpu<G> {
             return Some(self.execute(head));
         };
         let turn = lockstep.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.state().clone();
+        let mut rehearsed = match self.rehearsed.take() {
+            Some(mut state) => {
+                G::State::clone_from(&mut state, self.state());
+                state
+            }
+            None => Box::new(self.state().clone()),
+        };
         let requests = self.requests.len();
         let counters = self.head().counters;
         self.rehearsal
@@ -194,7 +200,7 @@ impl<G: Guest> Vcpu<G> {
         let expected = (reason(expected), self.head().fault);
         self.requests.truncate(requests);
         self.head().counters = counters;
-        let after = std::mem::replace(self.state_mut(), before);
+        std::mem::swap(self.state_mut(), &mut *rehearsed);
         self.set_phase(Phase::Following);
         self.enter_table();
         let leave = self.execute_with(block.head(), 0);
@@ -207,7 +213,8 @@ impl<G: Guest> Vcpu<G> {
         if found.0 != expected.0 || found.0 == Leave::Exception && found.1 != expected.1 {
             let _ = writeln!(differences, "  way out: {expected:?}, host code {found:?}");
         }
-        describe::<G>(&after, self.state(), &mut differences);
+        describe::<G>(&rehearsed, self.state(), &mut differences);
+        self.rehearsed = Some(rehearsed);
         let rehearsal = self.rehearsal.as_deref()?;
         for word in &rehearsal.stored {
             let found = self.word(word.phys).map(|found| found & word.mask);
