@@ -17,6 +17,7 @@ use vm_mem::{CodePages, CodeWriteObserver};
 
 use crate::microop::MicroOp;
 use crate::predecode::Code;
+use crate::retired::{EntryNote, RetiredLog};
 
 /// Lists in the hash table.
 const BUCKETS: usize = 1 << 17;
@@ -30,6 +31,7 @@ pub(crate) struct CachedBlock {
     /// The same to be interpreted, where both are compared.
     pub(crate) plain: Option<Code>,
     pub(crate) second_page: Option<GuestPhysAddr>,
+    pub(crate) entered: EntryNote,
     next: AtomicPtr<CachedBlock>,
 }
 
@@ -50,6 +52,7 @@ impl CachedBlock {
             code,
             plain: None,
             second_page,
+            entered: EntryNote::new(),
             next: AtomicPtr::new(ptr::null_mut()),
         })
     }
@@ -107,6 +110,8 @@ pub(crate) struct BlockCache {
     /// Times that code was found to be written.
     invalidated: AtomicU64,
     collector: Arc<Collector>,
+    /// Where what is gone was entered.
+    pub(crate) retired: RetiredLog,
     blocks: AtomicUsize,
     bytes: AtomicUsize,
     budget_bytes: usize,
@@ -136,6 +141,7 @@ impl BlockCache {
             }),
             invalidated: AtomicU64::new(0),
             collector,
+            retired: RetiredLog::default(),
             blocks: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             budget_bytes,
@@ -307,6 +313,11 @@ impl BlockCache {
         }
         if !retired.is_empty() {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            // Before they are retired: another thread may drop them as soon as they are.
+            let notes = retired.iter().map(|block| &block.entered);
+            self.retired.write(notes, || {
+                self.collector.now();
+            });
             self.collector.retire(bytes, Retired(retired));
         }
     }

@@ -16,6 +16,7 @@ mod hostfp;
 mod interp;
 mod microop;
 mod predecode;
+mod retired;
 mod shared;
 mod slow;
 pub mod tier;

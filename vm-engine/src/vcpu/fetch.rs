@@ -9,7 +9,7 @@ use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits, NanRule};
 use vm_ir::{Block, BlockKey};
 use vm_mem::access;
 
-use super::{FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
+use super::{ENTERED, FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
 use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
@@ -42,6 +42,10 @@ impl<G: Guest> Vcpu<G> {
         if block.second_page.is_some() {
             // The other page may be mapped here only.
             context = self.head().context;
+        }
+        block.entered.enter(pc);
+        if self.entered_pcs.len() < ENTERED {
+            self.entered_pcs.push(pc);
         }
         self.jump_cache[line] = JumpEntry {
             pc,

@@ -22,8 +22,9 @@ use vm_ir::Mode;
 use vm_mem::{MAX_MODES, SpaceRef, TlbSet, TlbStats};
 
 use crate::engine::Engine;
-use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry};
+use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry, jump_line};
 use crate::microop::{Leave, MicroOp};
+use crate::retired::News;
 use crate::shared::{Remote, VcpuShared};
 use crate::slow::For;
 
@@ -35,6 +36,8 @@ const BUDGET: u64 = 32 << 10;
 const FETCH_LINES: usize = 256;
 /// Retired things dropped in one turn of the run loop.
 const COLLECTED: usize = 64;
+/// Entries to the jump cache that are remembered between two epochs.
+const ENTERED: usize = 64;
 /// Code contexts remembered at once.
 const CONTEXTS: usize = 16;
 
@@ -83,6 +86,12 @@ pub struct Vcpu<G: Guest> {
     /// Where the TLB tables of the frame came from.
     pub(crate) space: AddressSpace,
     entered: Entered,
+    /// Addresses put into the jump cache since the last epoch; when there are [`ENTERED`] of them, perhaps not all.
+    entered_pcs: Vec<u64>,
+    /// How far the log of retired code has been read.
+    retired_seen: u64,
+    /// What was read there.
+    retired_pcs: Vec<u64>,
     participant: Participant,
     jump_cache: Box<[JumpEntry]>,
     fetch: Box<[FetchLine]>,
@@ -138,6 +147,9 @@ impl<G: Guest> Vcpu<G> {
             frame,
             space: AddressSpace::default(),
             entered: Entered::default(),
+            entered_pcs: Vec::with_capacity(ENTERED),
+            retired_seen: 0,
+            retired_pcs: Vec::new(),
             participant: engine.collector.register(),
             jump_cache,
             fetch: vec![
@@ -530,11 +542,35 @@ impl<G: Guest> Vcpu<G> {
         self.head().global_context = 0;
     }
 
+    /// Empties the lines of the jump cache that may lead to retired code.
+    fn forget_retired(&mut self) {
+        let mut pcs = std::mem::take(&mut self.retired_pcs);
+        match self
+            .engine
+            .cache
+            .retired
+            .since(&mut self.retired_seen, &mut pcs)
+        {
+            News::Nothing => {}
+            News::These if self.entered_pcs.len() < ENTERED => {
+                for &pc in pcs.iter().chain(&self.entered_pcs) {
+                    let line = &mut self.jump_cache[jump_line(pc)];
+                    if line.pc == pc {
+                        *line = JumpEntry::EMPTY;
+                    }
+                }
+            }
+            News::These | News::Everything => self.drop_pointers(),
+        }
+        self.entered_pcs.clear();
+        self.retired_pcs = pcs;
+    }
+
     fn drop_pointers_if_retired(&mut self) {
         let mut retired = false;
         self.participant.quiescent(|| retired = true);
         if retired {
-            self.drop_pointers();
+            self.forget_retired();
         }
         if retired || self.collecting {
             // The rest is for the next turns.
