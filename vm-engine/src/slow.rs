@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
 use vm_frontend::{Access, Exception, Guest};
-use vm_mem::{TlbFill, access};
+use vm_mem::{HAS_CODE, TlbFill, access, tag_of};
 
 use crate::frame::{FrameHead, SlowPaths};
 use crate::interp::memory;
@@ -124,14 +124,24 @@ struct Place {
     phys: GuestPhysAddr,
     /// Its host address when that is RAM.
     host: Option<u64>,
+    /// Whether the TLB has it, and the page's code alone keeps writes from hitting.
+    barred: bool,
 }
 
 impl<G: Guest> Vcpu<G> {
     /// Translates an access of `bytes` bytes within a page, and remembers the translation where that is allowed.
     fn reach(&mut self, addr: GuestVirtAddr, bytes: u64, kind: Access) -> Result<Place, Exception> {
         if let Some((phys, host)) = self.rehearse_reach(addr, bytes, kind) {
-            let host = Some(host);
-            return Ok(Place { phys, host });
+            return Ok(Place {
+                phys,
+                host: Some(host),
+                barred: false,
+            });
+        }
+        if kind == Access::Write
+            && let Some(place) = self.reach_barred(addr, bytes)
+        {
+            return Ok(place);
         }
         // SAFETY: the state is only read, by code that holds no other reference to it.
         let state = unsafe { &(*self.frame.as_ptr()).state };
@@ -173,7 +183,11 @@ impl<G: Guest> Vcpu<G> {
         }
         let phys = mapping.page + addr.page_offset();
         let Some((range, code)) = self.engine.memory.find(mapping.page) else {
-            return Ok(Place { phys, host: None });
+            return Ok(Place {
+                phys,
+                host: None,
+                barred: false,
+            });
         };
         let host = (range.host + (mapping.page - range.base)).raw();
         if mapping.cacheable && !self.watches_page(addr) && self.rehearsal_table().is_none() {
@@ -183,7 +197,8 @@ impl<G: Guest> Vcpu<G> {
                 phys: page,
                 host,
                 read: mapping.read,
-                write: mapping.write && !code.has_code(page),
+                write: mapping.write,
+                code: code.has_code(page),
                 page_bytes: mapping.page_bytes,
             };
             let (asid, mode) = (self.space.asid, self.space.data_mode);
@@ -195,6 +210,22 @@ impl<G: Guest> Vcpu<G> {
         Ok(Place {
             phys,
             host: Some(host + addr.page_offset()),
+            barred: false,
+        })
+    }
+
+    /// Where a write to a page with code goes, if the TLB knows.
+    fn reach_barred(&mut self, addr: GuestVirtAddr, bytes: u64) -> Option<Place> {
+        let table = self.table_of_space().table;
+        let tag = tag_of(addr.raw(), bytes) | HAS_CODE;
+        // SAFETY: this is the current table of this virtual CPU.
+        let entry = unsafe { memory::find_tag(table.sets, table.mask, addr.raw(), tag, true) }?;
+        let page = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
+        let addend = entry.addend.load(Ordering::Relaxed);
+        Some(Place {
+            phys: page + addr.page_offset(),
+            host: Some(addr.raw().wrapping_add(addend)),
+            barred: true,
         })
     }
 
@@ -259,7 +290,7 @@ impl<G: Guest> Vcpu<G> {
             }
             return Ok(());
         }
-        let Place { phys, host } = self.reach(addr, bytes, Access::Write)?;
+        let Place { phys, host, barred } = self.reach(addr, bytes, Access::Write)?;
         self.note_watched(addr, bytes, true);
         if let Some(host) = host {
             if self.rehearse_store(phys.raw(), bytes, value[0]) {
@@ -269,6 +300,11 @@ impl<G: Guest> Vcpu<G> {
             unsafe { access::store(host, size_log2, value[0]) };
             if let Some((_, code)) = self.engine.memory.find(phys) {
                 code.written(phys, bytes);
+                if barred && !code.has_code(phys) {
+                    let (asid, mode) = (self.space.asid, self.space.data_mode);
+                    let still_writable = || !code.has_code(phys);
+                    self.shared.tlb.unprotect(asid, mode, addr, still_writable);
+                }
             }
             return Ok(());
         }
@@ -289,7 +325,7 @@ impl<G: Guest> Vcpu<G> {
         if !addr.raw().is_multiple_of(1 << size_log2) {
             return Err(G::misaligned(addr, kind));
         }
-        let Place { phys, host } = self.reach(addr, 1 << size_log2, kind)?;
+        let Place { phys, host, .. } = self.reach(addr, 1 << size_log2, kind)?;
         self.note_watched(addr, 1 << size_log2, write);
         match host {
             Some(host) => {
@@ -320,7 +356,7 @@ impl<G: Guest> Vcpu<G> {
                 return Ok(());
             }
         }
-        let Place { phys, host } = self.reach_from(state, addr, bytes, Access::Write)?;
+        let Place { phys, host, .. } = self.reach_from(state, addr, bytes, Access::Write)?;
         self.note_watched(addr, bytes, true);
         for offset in (0..bytes).step_by(8) {
             if host.is_some() && self.rehearse_store(phys.raw() + offset, 8, 0) {

@@ -21,6 +21,6 @@ pub use code::{CodePages, CodeWatch, CodeWriteObserver, GRANULE_BYTES};
 pub use phys::PhysMemory;
 pub use ram::{GuestMemory, GuestRamMap, MemoryError, RamRange};
 pub use tlb::{
-    CodeFlush, LargePages, MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill, TlbSet,
-    TlbStats, tag_of,
+    CodeFlush, HAS_CODE, LargePages, MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill,
+    TlbSet, TlbStats, tag_of,
 };

@@ -33,11 +33,26 @@ pub(crate) unsafe fn find<'a>(
     bytes: u64,
     write: bool,
 ) -> Option<&'a TlbEntry> {
+    // SAFETY: as the caller's.
+    unsafe { find_tag(sets, mask, addr, tag_of(addr, bytes), write) }
+}
+
+/// The entry for the page of an address whose tag for reading, or writing, is `tag`.
+///
+/// Safety: as for [`find`].
+#[inline(always)]
+pub(crate) unsafe fn find_tag<'a>(
+    sets: *const TlbSet,
+    mask: u64,
+    addr: u64,
+    tag: u64,
+    write: bool,
+) -> Option<&'a TlbEntry> {
     // SAFETY: the mask keeps the index inside the table.
     let set = unsafe { &*sets.add(((addr >> 12) & mask) as usize) };
     let hit = |entry: &&TlbEntry| {
-        let tag = if write { &entry.write } else { &entry.read };
-        tag.load(Ordering::Relaxed) == tag_of(addr, bytes)
+        let held = if write { &entry.write } else { &entry.read };
+        held.load(Ordering::Relaxed) == tag
     };
     set.ways.iter().find(hit)
 }

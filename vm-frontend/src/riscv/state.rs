@@ -96,8 +96,10 @@ pub struct HartState {
 pub const X: u16 = 0;
 /// Number of the first floating-point register slot.
 pub const F: u16 = 32;
+/// The slot of the first of the system registers in [`csr_slot`].
+const CSR: u16 = 64;
 /// Slots in the layout.
-pub const SLOTS: usize = 64;
+pub const SLOTS: usize = CSR as usize + CSR_SLOTS.len();
 
 /// Order in which integer registers are given host registers: arguments, stack pointer, return address and
 /// temporaries first, as compiled code uses them.
@@ -120,6 +122,28 @@ const F_NAMES: [&str; 32] = [
 /// Every slot of a hart.
 pub static SLOT_TABLE: [SlotDecl; SLOTS] = slot_table();
 
+/// System registers that blocks read and write themselves.
+const CSR_SLOTS: [(&str, usize); 8] = [
+    ("sscratch", offset_of!(HartState, sscratch)),
+    ("sepc", offset_of!(HartState, sepc)),
+    ("scause", offset_of!(HartState, scause)),
+    ("stval", offset_of!(HartState, stval)),
+    ("mscratch", offset_of!(HartState, mscratch)),
+    ("mepc", offset_of!(HartState, mepc)),
+    ("mcause", offset_of!(HartState, mcause)),
+    ("mtval", offset_of!(HartState, mtval)),
+];
+
+/// The slot of a system register that is one word of the state, whose reads and writes have no other effect: the ones
+/// that trap handlers save (RISC-V Priv 1.13, 2.2). Whoever writes `sepc` and `mepc` clears the low bits.
+pub fn csr_slot(number: u16) -> Option<u16> {
+    match number {
+        0x140..=0x143 => Some(CSR + number - 0x140),
+        0x340..=0x343 => Some(CSR + 4 + number - 0x340),
+        _ => None,
+    }
+}
+
 const fn slot_table() -> [SlotDecl; SLOTS] {
     let mut table = [SlotDecl {
         name: "",
@@ -139,6 +163,17 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
             name: F_NAMES[n],
             ty: Type::F64,
             offset: (offset_of!(HartState, f) + 8 * n) as u32,
+            pin_rank: 255,
+        };
+        n += 1;
+    }
+    let mut n = 0;
+    while n < CSR_SLOTS.len() {
+        let (name, offset) = CSR_SLOTS[n];
+        table[CSR as usize + n] = SlotDecl {
+            name,
+            ty: Type::I64,
+            offset: offset as u32,
             pin_rank: 255,
         };
         n += 1;

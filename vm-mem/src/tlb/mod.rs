@@ -18,7 +18,7 @@ use crate::writers::{WriterHint, Writers};
 
 mod table;
 
-pub use table::{LargePages, NO_TAG, TableRef, TlbEntry, TlbSet, tag_of};
+pub use table::{HAS_CODE, LargePages, NO_TAG, TableRef, TlbEntry, TlbSet, tag_of};
 use table::{MIN_SETS, Table};
 
 /// One translation to remember.
@@ -32,8 +32,10 @@ pub struct TlbFill {
     pub host: u64,
     /// Whether reads may hit.
     pub read: bool,
-    /// Whether writes may hit.
+    /// Whether the mapping lets writes through.
     pub write: bool,
+    /// Whether the page has code, so that writes must not hit.
+    pub code: bool,
     /// Bytes of the guest's page.
     pub page_bytes: u64,
 }
@@ -232,12 +234,13 @@ impl Tlb {
         else {
             return false;
         };
-        if fill.write {
+        let hits = fill.write && !fill.code;
+        if hits {
             self.writers().note(fill.phys, fill.addr);
         }
         let entry = table.fill(&fill);
-        if fill.write && !still_writable() {
-            entry.write.store(NO_TAG, Ordering::SeqCst);
+        if hits && !still_writable() {
+            entry.take_write();
         }
         let grown = table.grown();
         let moved = grown.is_some();
@@ -248,6 +251,33 @@ impl Tlb {
         drop(spaces);
         self.count([1, 0, 0, 0, moved.into()]);
         moved
+    }
+
+    /// Lets writes to the page of an address hit again, where [`HAS_CODE`] keeps them from it; `still_writable` as for
+    /// [`Tlb::fill`].
+    pub fn unprotect(
+        &self,
+        asid: u32,
+        mode: u8,
+        addr: GuestVirtAddr,
+        still_writable: impl FnOnce() -> bool,
+    ) {
+        let spaces = self.lock();
+        let space = spaces.iter().find(|space| space.asid == asid);
+        let Some(table) = space.and_then(|space| space.tables[usize::from(mode)].as_ref()) else {
+            return;
+        };
+        let page = addr.page_base().raw();
+        let barred = |entry: &&TlbEntry| entry.write.load(Ordering::Relaxed) == page | HAS_CODE;
+        let Some(entry) = table.ways(addr).iter().find(barred) else {
+            return;
+        };
+        let phys = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
+        self.writers().note(phys, addr);
+        entry.write.store(page, Ordering::SeqCst);
+        if !still_writable() {
+            entry.take_write();
+        }
     }
 
     /// Forgets everything of one address space, or of all. Entries of the space used on get a new generation.
@@ -311,7 +341,7 @@ impl Tlb {
             .filter(|table| !table.is_empty());
         let protect = |entry: &TlbEntry| {
             if entry.phys.load(Ordering::Relaxed) == phys.page_base().raw() {
-                entry.write.store(NO_TAG, Ordering::SeqCst);
+                entry.take_write();
             }
         };
         let mut writers = self.writers();
@@ -321,7 +351,7 @@ impl Tlb {
                     protect(entry);
                     let tag = entry.write.load(Ordering::Relaxed);
                     let of = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
-                    if tag != NO_TAG && WriterHint::share(of, phys) {
+                    if tag & HAS_CODE == 0 && WriterHint::share(of, phys) {
                         writers.note(of, GuestVirtAddr(tag));
                     }
                 }
@@ -363,6 +393,7 @@ mod tests {
             host: 0x7000_0000_0000 + phys,
             read: true,
             write: true,
+            code: false,
             page_bytes: 4096,
         }
     }
@@ -438,6 +469,38 @@ mod tests {
         assert!(probe(&tlb, 1, 0, true).is_none());
         assert!(probe(&tlb, 1, 0, false).is_some());
         assert!(probe(&tlb, 1, other, true).is_some());
+    }
+
+    #[test]
+    fn unprotect_lets_writes_hit_again_unless_code_came_meanwhile() {
+        let tlb = Tlb::new();
+        tlb.enter(1, 0);
+        let (page, phys) = (GuestVirtAddr(0x1000), GuestPhysAddr(0x8000_0000));
+        let with_code = TlbFill {
+            code: true,
+            ..fill(page.raw(), phys.raw())
+        };
+        tlb.fill(1, 0, with_code, || unreachable!("no write tag was set"));
+        let writes = || probe(&tlb, 1, 0x1008, true).is_some();
+        assert!(!writes() && probe(&tlb, 1, 0x1008, false).is_some());
+        tlb.unprotect(1, 0, page, || false);
+        assert!(!writes());
+        tlb.unprotect(1, 0, page, || true);
+        assert!(writes());
+        tlb.protect(phys);
+        assert!(!writes());
+        tlb.unprotect(1, 0, page, || true);
+        assert!(writes());
+        let read_only = TlbFill {
+            write: false,
+            ..with_code
+        };
+        tlb.fill(1, 0, read_only, || true);
+        tlb.unprotect(1, 0, page, || true);
+        assert!(!writes());
+        tlb.flush_page(page, None, CodeFlush::default());
+        tlb.unprotect(1, 0, page, || true);
+        assert!(!writes());
     }
 
     #[test]

@@ -9,13 +9,17 @@ use super::TlbFill;
 /// A tag that no access compares equal to: its page-offset bits are set.
 pub const NO_TAG: u64 = u64::MAX;
 
+/// In a write tag: the mapping lets writes through, but the page has code, so they take the slow path. Like [`NO_TAG`]
+/// no access compares equal.
+pub const HAS_CODE: u64 = 0x800;
+
 /// One translation.
 #[derive(Debug)]
 #[repr(C, align(32))]
 pub struct TlbEntry {
     /// Virtual page when reads hit, else [`NO_TAG`].
     pub read: AtomicU64,
-    /// Virtual page when writes hit, else [`NO_TAG`].
+    /// Virtual page when writes hit; the page and [`HAS_CODE`] when that keeps them from it; else [`NO_TAG`].
     pub write: AtomicU64,
     /// Host address minus guest-virtual address.
     pub addend: AtomicU64,
@@ -34,6 +38,12 @@ impl TlbEntry {
         }
     }
 
+    /// Keeps writes from hitting.
+    pub(super) fn take_write(&self) {
+        let tag = self.write.load(Ordering::Relaxed);
+        self.write.store(tag | HAS_CODE, Ordering::SeqCst);
+    }
+
     fn clear(&self) {
         self.read.store(NO_TAG, Ordering::Relaxed);
         self.write.store(NO_TAG, Ordering::Relaxed);
@@ -45,7 +55,8 @@ impl TlbEntry {
     }
 
     fn holds(&self, page: u64) -> bool {
-        self.read.load(Ordering::Relaxed) == page || self.write.load(Ordering::Relaxed) == page
+        self.read.load(Ordering::Relaxed) == page
+            || self.write.load(Ordering::Relaxed) & !HAS_CODE == page
     }
 
     fn copy_from(&self, other: &Self) {
@@ -194,9 +205,10 @@ impl Table {
         first.phys.store(fill.phys.raw(), Ordering::Relaxed);
         let addend = fill.host.wrapping_sub(page);
         first.addend.store(addend, Ordering::Relaxed);
-        let tag = |hits: bool| if hits { page } else { NO_TAG };
-        first.read.store(tag(fill.read), Ordering::Relaxed);
-        first.write.store(tag(fill.write), Ordering::SeqCst);
+        let tag = |hits: bool, tag| if hits { tag } else { NO_TAG };
+        first.read.store(tag(fill.read, page), Ordering::Relaxed);
+        let write = if fill.code { page | HAS_CODE } else { page };
+        first.write.store(tag(fill.write, write), Ordering::SeqCst);
         self.used = self.used + used(first) - before;
         self.large.note(fill.addr, fill.page_bytes);
         first
@@ -215,7 +227,7 @@ impl Table {
                 let Some(&page) = tags.iter().find(|&&tag| tag != NO_TAG) else {
                     continue;
                 };
-                let [first, second] = grown.ways(GuestVirtAddr(page));
+                let [first, second] = grown.ways(GuestVirtAddr(page & !HAS_CODE));
                 if first.is_used() {
                     second.copy_from(first);
                 }
@@ -301,6 +313,7 @@ mod tests {
             host: 0x7000_0000_0000,
             read: true,
             write,
+            code: false,
             page_bytes: PAGE_BYTES,
         }
     }

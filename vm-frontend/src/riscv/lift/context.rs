@@ -81,6 +81,11 @@ impl Context {
         self.here() + i64::from(self.len)
     }
 
+    /// The bits of an address that instructions may begin at.
+    pub(super) fn instruction_mask(&self) -> i64 {
+        if self.compressed { -2 } else { -4 }
+    }
+
     /// The instruction as fetched, for a helper that may find it illegal.
     pub(super) fn bits_operand(&self) -> Operand {
         Operand::Imm(self.bits.into())

@@ -2,11 +2,12 @@
 //! 20240411, 2.7, 2.8 and chapters "Zifencei", "Zicsr", "Zihintpause", "Zawrs"; RISC-V Priv 1.13, 3.3 and 12.2). What
 //! they need of the system state is done and checked by helpers.
 
-use vm_ir::{ExceptionCode, FenceSet, HelperId, Operand, Terminator};
+use vm_ir::{ExceptionCode, FenceSet, HelperId, Op as Op64, Operand, Slot, Terminator};
 
 use super::Flow;
 use super::context::Context;
 use crate::riscv::decode::{Insn, Op};
+use crate::riscv::state::csr_slot;
 use crate::riscv::sys::fields::cause;
 use crate::riscv::sys::{self, CsrOp, csr_request, csr_stays_in_block, mode};
 
@@ -40,6 +41,9 @@ pub(super) enum Rule {
 }
 
 use Rule::*;
+
+const SEPC: u16 = 0x141;
+const MEPC: u16 = 0x341;
 
 pub(super) const TABLE: &[(Op, Rule)] = &[
     (Op::Fence, Fence),
@@ -147,6 +151,13 @@ fn fence(c: &mut Context, insn: &Insn) {
 fn csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand) -> Flow {
     let writes = op == CsrOp::Write || insn.rs1 != 0;
     let reads = op != CsrOp::Write || insn.rd != 0;
+    // Numbers tell the least privilege (RISC-V Priv 1.13, 2.1).
+    if mode::privilege(c.mode) >= u64::from(insn.csr() >> 8 & 3)
+        && let Some(slot) = csr_slot(insn.csr())
+    {
+        plain_csr(c, insn, op, source, Slot::state(slot));
+        return Flow::Next;
+    }
     let request = csr_request(insn.csr(), op, reads, writes);
     let operands = [Operand::Imm(request as i64), source, c.bits_operand()];
     let dst = c.x_dst(insn.rd);
@@ -155,5 +166,29 @@ fn csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand) -> Flow {
         Flow::Next
     } else {
         Flow::End(Terminator::Exit { offset: c.next() })
+    }
+}
+
+/// A register that is one word of the state.
+fn plain_csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand, register: Slot) {
+    let old = c.b.temp64();
+    c.b.mov(old, register);
+    if op == CsrOp::Write || insn.rs1 != 0 {
+        let new = c.b.temp64();
+        match op {
+            CsrOp::Write => c.b.mov(new, source),
+            CsrOp::Set => c.b.op64(Op64::Or, new, old, source),
+            CsrOp::Clear => {
+                c.b.op64(Op64::Xor, new, source, -1_i64);
+                c.b.op64(Op64::And, new, new, old);
+            }
+        }
+        if matches!(insn.csr(), SEPC | MEPC) {
+            c.b.op64(Op64::And, new, new, c.instruction_mask());
+        }
+        c.b.mov(register, new);
+    }
+    if let Some(dst) = c.x_dst(insn.rd) {
+        c.b.mov(dst, old);
     }
 }

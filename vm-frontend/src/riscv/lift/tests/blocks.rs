@@ -314,3 +314,32 @@ fn lift_single_precision_is_unboxed_once() {
         2
     );
 }
+
+#[test]
+fn lift_registers_of_trap_handlers_without_helper_where_the_mode_may() {
+    const USER: Mode = Mode(0);
+    const SUPERVISOR: Mode = Mode(1);
+    let helper = |word: u32, mode| {
+        let mut page = Page::at(0, &[word]);
+        let limits = LiftLimits {
+            max_insns: 1,
+            stop_before: &[],
+        };
+        let block = lift(&config("max"), key(0, mode), &mut page, limits).expect("lifts");
+        block.insts.iter().any(|inst| inst.op == Ir::Call)
+    };
+    for (number, least) in [(0x140, SUPERVISOR), (0x143, SUPERVISOR), (0x341, MACHINE)] {
+        for funct3 in [1, 2, 3, 5, 6, 7] {
+            // csrrw a0, number, a1 and the other five
+            let word = number << 20 | 11 << 15 | funct3 << 12 | 10 << 7 | 0x73;
+            assert!(helper(word, USER), "{word:08x}");
+            assert_eq!(helper(word, SUPERVISOR), least == MACHINE, "{word:08x}");
+            assert!(!helper(word, MACHINE), "{word:08x}");
+        }
+    }
+    // sstatus has effects of its own.
+    assert!(helper(
+        0x100 << 20 | 11 << 15 | 1 << 12 | 10 << 7 | 0x73,
+        MACHINE
+    ));
+}
