@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use vm_core::{GuestPhysAddr, PAGE_BYTES};
 use vm_gc::Collector;
@@ -18,11 +18,12 @@ use vm_mem::{CodePages, CodeWriteObserver};
 use crate::microop::MicroOp;
 use crate::predecode::Code;
 use crate::retired::{EntryNote, RetiredLog};
+use crate::sync::{AtomicPtr, AtomicU64, Mutex, MutexGuard};
 
 /// Lists in the hash table.
-const BUCKETS: usize = 1 << 17;
+const BUCKETS: usize = if cfg!(loom) { 1 } else { 1 << 17 };
 /// Stripes of pages whose last writes are told apart.
-const STRIPES: usize = 1 << 10;
+const STRIPES: usize = if cfg!(loom) { 4 } else { 1 << 10 };
 
 /// A block's code with what it was made from.
 pub(crate) struct CachedBlock {
@@ -33,6 +34,9 @@ pub(crate) struct CachedBlock {
     pub(crate) second_page: Option<GuestPhysAddr>,
     pub(crate) entered: EntryNote,
     next: AtomicPtr<CachedBlock>,
+    /// Blocks are marked in place of being dropped, so that those who still look at one can say so.
+    #[cfg(loom)]
+    dropped: loom::sync::atomic::AtomicBool,
 }
 
 impl CachedBlock {
@@ -54,7 +58,16 @@ impl CachedBlock {
             second_page,
             entered: EntryNote::new(),
             next: AtomicPtr::new(ptr::null_mut()),
+            #[cfg(loom)]
+            dropped: loom::sync::atomic::AtomicBool::new(false),
         })
+    }
+
+    /// Fails a test in which somebody looks at a block that was dropped.
+    #[inline(always)]
+    fn check_alive(&self) {
+        #[cfg(loom)]
+        assert!(!self.dropped.load(Ordering::Relaxed), "dropped under us");
     }
 
     pub(crate) fn head(&self) -> *const MicroOp {
@@ -159,6 +172,7 @@ impl BlockCache {
         let mut at = self.buckets[bucket(key)].load(Ordering::Acquire);
         // SAFETY: blocks found here are dropped only after the caller's next quiescent point.
         while let Some(block) = unsafe { at.as_ref() } {
+            block.check_alive();
             if block.key == key {
                 return Some(block);
             }
@@ -378,6 +392,16 @@ impl BlockCache {
 )]
 struct Retired(#[expect(dead_code, reason = "kept only to be dropped")] Vec<Box<CachedBlock>>);
 
+#[cfg(loom)]
+impl Drop for Retired {
+    fn drop(&mut self) {
+        for block in self.0.drain(..) {
+            block.dropped.store(true, Ordering::Relaxed);
+            std::mem::forget(block);
+        }
+    }
+}
+
 // SAFETY: retired blocks are only dropped; their atomic pointers may be dropped by any thread, and the addresses of
 // instructions that their micro-ops hold are their own.
 unsafe impl Send for Retired {}
@@ -409,3 +433,6 @@ impl Drop for BlockCache {
         self.collector.collect(usize::MAX);
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -19,6 +19,7 @@ mod predecode;
 mod retired;
 mod shared;
 mod slow;
+mod sync;
 pub mod tier;
 mod vcpu;
 

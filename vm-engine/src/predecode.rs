@@ -29,6 +29,18 @@ impl Code {
         self.ops.as_ptr()
     }
 
+    /// Nothing to run; `number` tells it from others.
+    #[cfg(all(test, loom))]
+    pub(crate) fn numbered(number: u64) -> Self {
+        let mut head = MicroOp::new(crate::microop::block_head);
+        head.set_imm(number);
+        Self {
+            ops: [head].into(),
+            _defined: [].into(),
+            host: None,
+        }
+    }
+
     /// Bytes of host memory.
     pub(crate) fn bytes(&self) -> usize {
         let defined = std::mem::size_of_val(&*self._defined);

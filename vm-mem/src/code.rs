@@ -4,11 +4,13 @@
 //! write tag in any TLB, so that every store to it comes by here.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use vm_core::{GuestPhysAddr, PAGE_BYTES, PAGE_SHIFT};
 use vm_memory::bitmap::{Bitmap, RefSlice, WithBitmapSlice};
+
+use crate::sync::{AtomicU64, barrier_behind_update, fence};
 
 /// Bytes that one bit of a page's word stands for.
 pub const GRANULE_BYTES: u64 = PAGE_BYTES / 64;
@@ -59,9 +61,13 @@ impl CodePages {
 
     /// Records that code is going to be read from `bytes` bytes at `addr` (within one page). True when the page had
     /// none until now, so that TLBs may hold write tags for it.
+    ///
+    /// What is read behind it has every store whose writer did not see the mark in [`CodePages::written`].
     pub fn mark(&self, addr: GuestPhysAddr, bytes: u64) -> bool {
         self.word(addr).is_some_and(|word| {
-            word.fetch_or(granules(addr.page_offset(), bytes), Ordering::SeqCst) == 0
+            let before = word.fetch_or(granules(addr.page_offset(), bytes), Ordering::SeqCst);
+            barrier_behind_update();
+            before == 0
         })
     }
 
@@ -75,6 +81,8 @@ impl CodePages {
     /// a granule with code was hit.
     #[inline]
     pub fn written(&self, addr: GuestPhysAddr, bytes: u64) {
+        // What was written must be visible before the marks are looked at: whoever marks now reads it.
+        fence(Ordering::SeqCst);
         let mut at = addr;
         let mut left = bytes;
         while left > 0 {
@@ -140,6 +148,9 @@ impl Bitmap for CodeWatch {
         RefSlice::new(self, offset)
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 #[cfg(test)]
 mod tests {

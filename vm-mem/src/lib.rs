@@ -13,6 +13,7 @@ pub mod access;
 mod code;
 mod phys;
 mod ram;
+mod sync;
 mod tlb;
 pub mod walk;
 mod writers;

@@ -9,11 +9,12 @@
 //! Only the owner fills and looks up. Other threads may clear write tags ([`Tlb::protect`]), which is why tags are
 //! atomic, and why tables are replaced under a lock.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vm_core::{GuestPhysAddr, GuestVirtAddr};
 
+use crate::sync::{Mutex, MutexGuard};
 use crate::writers::{WriterHint, Writers};
 
 mod table;
@@ -381,6 +382,9 @@ impl Tlb {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,11 @@
 //! One table of translations: sets of two ways.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use vm_core::{GuestVirtAddr, PAGE_BYTES, PAGE_SHIFT};
 
 use super::TlbFill;
+use crate::sync::AtomicU64;
 
 /// A tag that no access compares equal to: its page-offset bits are set.
 pub const NO_TAG: u64 = u64::MAX;
@@ -29,7 +30,7 @@ pub struct TlbEntry {
 
 impl TlbEntry {
     /// Matches no access.
-    pub const fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             read: AtomicU64::new(NO_TAG),
             write: AtomicU64::new(NO_TAG),
@@ -81,9 +82,9 @@ pub struct TlbSet {
 
 impl TlbSet {
     /// Matches no access.
-    pub const fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
-            ways: [const { TlbEntry::empty() }; 2],
+            ways: [TlbEntry::empty(), TlbEntry::empty()],
         }
     }
 }
@@ -95,7 +96,7 @@ pub const fn tag_of(addr: u64, bytes: u64) -> u64 {
 }
 
 /// Sets of a fresh table.
-pub(super) const MIN_SETS: usize = 128;
+pub(super) const MIN_SETS: usize = if cfg!(loom) { 1 } else { 128 };
 /// Sets of the largest table: 64 MiB worth of pages.
 const MAX_SETS: usize = 8192;
 /// A table grows when it has lost so many times its number of sets since the last flush.
