@@ -4,7 +4,7 @@
 use vm_core::{GuestPhysAddr, GuestVirtAddr, PAGE_SHIFT};
 
 /// Lines of the hint.
-const LINES: usize = if cfg!(loom) { 1 } else { 1 << 14 };
+const LINES: usize = if cfg!(loom) { 8 } else { 1 << 14 };
 /// Virtual pages that a line remembers: a kernel writes a page by its own address, a program by another.
 const KNOWN: usize = 2;
 
