@@ -390,7 +390,10 @@ impl BlockCache {
     clippy::vec_box,
     reason = "virtual CPUs may be reading the blocks where they are"
 )]
-struct Retired(#[expect(dead_code, reason = "kept only to be dropped")] Vec<Box<CachedBlock>>);
+struct Retired(
+    #[cfg_attr(not(loom), expect(dead_code, reason = "kept only to be dropped"))]
+    Vec<Box<CachedBlock>>,
+);
 
 #[cfg(loom)]
 impl Drop for Retired {

@@ -114,6 +114,19 @@ fn ecam_shows_functions_and_all_ones_elsewhere() {
 }
 
 #[test]
+fn ecam_access_of_eight_bytes_is_two_of_four() {
+    let machine = machine();
+    let bars = 2 << 15 | u64::from(reg::BAR0);
+    machine
+        .ecam
+        .write(bars, AccessWidth::Double, 0x1220_4000_0000);
+    assert_eq!(machine.read(2, reg::BAR0), 0x4000_0000);
+    assert_eq!(machine.read(2, reg::BAR0 + 4), 0x1221);
+    let both = machine.ecam.read(bars, AccessWidth::Double);
+    assert_eq!(both, 0x1221_4000_0000);
+}
+
+#[test]
 fn bar_sizing_tells_size_and_kind() {
     let machine = machine();
     let sized = |bar: u16| {

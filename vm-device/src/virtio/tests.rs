@@ -7,7 +7,7 @@ use vm_core::AccessWidth;
 use super::driver::*;
 use super::entropy::{HostEntropy, VirtioEntropy};
 use super::spec::{feature, isr, status};
-use super::{VirtioMmio, spec};
+use super::{Cause, VirtioMmio, spec};
 use crate::BusDevice;
 
 const WORD: AccessWidth = AccessWidth::Word;
@@ -112,6 +112,30 @@ fn notify_before_driver_ok_or_of_no_queue_is_ignored() {
     }
     rig.registers.write(0x50, WORD, 0xffff_0000);
     assert_eq!(rig.roundtrip(0, &[writable(BUFFERS, 16)]), 16);
+}
+
+#[test]
+fn interrupt_causes_are_acknowledged_one_by_one() {
+    let mut rig = rig();
+    rig.start(u64::MAX);
+    let signal = rig.registers.control().signal();
+    signal.config_changed();
+    signal.raise(Cause::Queue(0));
+    let both = isr::QUEUE | isr::CONFIG;
+    assert_eq!(rig.registers.read(0x60, WORD), u64::from(both));
+    rig.registers.write(0x64, WORD, isr::QUEUE.into());
+    assert_eq!(rig.registers.read(0x60, WORD), u64::from(isr::CONFIG));
+    assert!(rig.irq.high());
+    rig.registers.write(0x64, WORD, isr::CONFIG.into());
+    assert!(!rig.irq.high());
+}
+
+#[test]
+fn configuration_change_moves_the_generation_on() {
+    let rig = rig();
+    let before = rig.registers.read(0xfc, WORD);
+    rig.registers.control().signal().config_changed();
+    assert_ne!(rig.registers.read(0xfc, WORD), before);
 }
 
 #[test]

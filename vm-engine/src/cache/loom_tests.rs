@@ -49,19 +49,30 @@ fn explore(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
     model.check(test);
 }
 
+/// Looks for the block at `PAGE`, which is there all the time, and for the one at `NEXT_PAGE`, which may be.
+///
+/// Readers are spawned, and whoever changes the list is the first thread: loom remembers only the last access to an
+/// atomic, so a change behind a look of its own thread's would hide other threads' looks before it.
+fn spawn_reader(cache: &Arc<BlockCache>) -> thread::JoinHandle<Participant> {
+    let participant = cache.collector.register();
+    let cache = cache.clone();
+    thread::spawn(move || {
+        participant.online();
+        assert_eq!(found(&cache, PAGE), Some(1));
+        assert!(matches!(found(&cache, NEXT_PAGE), None | Some(2)));
+        participant.offline();
+        participant
+    })
+}
+
 #[test]
 fn loom_block_is_found_while_others_are_put_before_it() {
     explore(3, || {
         let cache = cache();
         insert(&cache, PAGE, 1);
-        let adding = cache.clone();
-        let adder = thread::spawn(move || insert(&adding, NEXT_PAGE, 2));
-        let participant = cache.collector.register();
-        participant.online();
-        assert_eq!(found(&cache, PAGE), Some(1));
-        assert!(matches!(found(&cache, NEXT_PAGE), None | Some(2)));
-        participant.offline();
-        assert_eq!(adder.join().expect("it ends"), Some(2));
+        let reader = spawn_reader(&cache);
+        assert_eq!(insert(&cache, NEXT_PAGE, 2), Some(2));
+        drop(reader.join().expect("the reader ends"));
         assert_eq!(found(&cache, NEXT_PAGE), Some(2));
     });
 }
@@ -86,15 +97,7 @@ fn loom_block_is_found_while_the_one_before_it_is_removed_and_dropped() {
         let cache = cache();
         insert(&cache, PAGE, 1);
         insert(&cache, NEXT_PAGE, 2);
-        let participant = cache.collector.register();
-        let reading = cache.clone();
-        let reader = thread::spawn(move || {
-            participant.online();
-            assert_eq!(found(&reading, PAGE), Some(1));
-            assert!(matches!(found(&reading, NEXT_PAGE), None | Some(2)));
-            participant.offline();
-            participant
-        });
+        let reader = spawn_reader(&cache);
         cache.forget(key(NEXT_PAGE));
         cache.collector.collect(8);
         drop(reader.join().expect("the reader ends"));
@@ -185,6 +188,30 @@ fn loom_code_written_elsewhere_on_its_page_is_not_kept_without_its_mark() {
         machine.store_slowly(PAGE);
         machine.check(PAGE);
         assert!(kept.is_none_or(|number| number == 0));
+    });
+}
+
+#[test]
+fn loom_old_code_of_a_page_whose_marks_are_gone_is_gone() {
+    explore(3, || {
+        let machine = Machine::new();
+        machine.translate(PAGE);
+        machine.cache.sync();
+        machine.translate(PAGE);
+        assert_eq!(found(&machine.cache, PAGE), Some(0));
+        let others = machine.clone();
+        let other = thread::spawn(move || {
+            if others.code().has_code(PAGE) {
+                return others.store_slowly(PAGE);
+            }
+            // Stores hit the TLB again, so nobody looks for marks.
+            others.word.store(1, Ordering::Relaxed);
+            others.cache.sync();
+            others.check(PAGE);
+        });
+        machine.store_slowly(PAGE);
+        other.join().expect("the other ends");
+        machine.check(PAGE);
     });
 }
 

@@ -190,3 +190,48 @@ fn reply(cable: &mut Cable, (from, to): (Ipv4Addr, Ipv4Addr), ident: u16, echo: 
         packet.fill_checksum();
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use smoltcp::wire::{ETHERNET_HEADER_LEN, EthernetAddress, Ipv4Packet};
+
+    use super::*;
+    use crate::net::FrameSink;
+    use crate::net::nat::config::NatConfig;
+
+    #[derive(Default)]
+    struct Card(Mutex<Vec<Vec<u8>>>);
+    impl FrameSink for Card {
+        fn receive(&self, frame: &[u8]) -> bool {
+            self.0.lock().push(frame.to_vec());
+            true
+        }
+    }
+
+    #[test]
+    fn reply_has_the_guests_identifier_and_what_was_sent() {
+        let plan = Plan::new(&NatConfig::default()).unwrap();
+        let card = Arc::new(Card::default());
+        let mut cable = Cable::new(&plan, None);
+        cable.plug(card.clone());
+        cable.neighbours.learn(plan.guest, EthernetAddress([2; 6]));
+        // As the host's socket delivers it, with an identifier of its own.
+        let echo = [0, 0, 0xde, 0xad, 0x11, 0x22, 0, 7, b'x', b'y'];
+        let outside = Ipv4Addr::new(192, 0, 2, 1);
+        reply(&mut cable, (outside, plan.guest), 0xabcd, &echo);
+        let frames = card.0.lock();
+        let packet = Ipv4Packet::new_checked(&frames[0][ETHERNET_HEADER_LEN..]).unwrap();
+        assert_eq!(
+            (packet.src_addr(), packet.dst_addr()),
+            (outside, plan.guest)
+        );
+        let answer = Icmpv4Packet::new_checked(packet.payload()).unwrap();
+        assert!(answer.verify_checksum());
+        assert_eq!(answer.msg_type(), Icmpv4Message::EchoReply);
+        assert_eq!((answer.echo_ident(), answer.echo_seq_no()), (0xabcd, 7));
+        assert_eq!(answer.data(), b"xy");
+    }
+}

@@ -84,6 +84,33 @@ fn request<R: Registers>(
 }
 
 #[test]
+fn requests_reach_the_last_sector_and_none_behind_it() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    for (kind, sector, sectors, fits) in [
+        (request::IN, 63, 1, true),
+        (request::IN, 63, 2, false),
+        (request::IN, 64, 1, false),
+        (request::OUT, 63, 1, true),
+        (request::OUT, 63, 2, false),
+        (request::OUT, 64, 1, false),
+    ] {
+        let data = match kind {
+            request::IN => writable(DATA, sectors * 512),
+            _ => readable(DATA, sectors * 512),
+        };
+        let (status, _) = request(&mut rig, kind, sector, Some(data));
+        let expected = if fits { Status::Ok } else { Status::IoError };
+        assert_eq!(
+            status, expected as u8,
+            "{kind}: {sectors} sectors at {sector}"
+        );
+    }
+    assert_eq!(rig.get(DATA, 1), [63]);
+}
+
+#[test]
 fn read_of_sectors_returns_them_and_interrupts() {
     let disk = RamDisk::new(64, false);
     let mut rig = rig(&disk);
