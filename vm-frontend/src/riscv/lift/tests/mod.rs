@@ -3,6 +3,7 @@
 mod blocks;
 mod differential;
 mod golden;
+mod known;
 mod machine;
 mod program;
 mod whole_table;
