@@ -10,6 +10,10 @@ use super::signal::GuestSignal;
 /// Events below this are queue notifications, one bit per queue.
 pub const QUEUE_EVENTS: u32 = 48;
 
+/// Bytes of one request that are moved before it minds that the device is being stopped. No driver asks for more at
+/// once, but a hostile one can ask for terabytes of the same memory, and whoever stops the device waits for the thread.
+const PATIENT_BYTES: u64 = 16 << 20;
+
 /// The event bit for a device's own event `n` (host input has come, ...), `n` below 16.
 pub const fn device_event(n: u32) -> u64 {
     1 << (QUEUE_EVENTS + (n & 15))
@@ -44,6 +48,11 @@ impl Doorbell {
     /// Whether the device may touch guest memory now.
     pub fn may_work(&self) -> bool {
         !self.stopping.load(Ordering::SeqCst) && !self.gated.load(Ordering::SeqCst)
+    }
+
+    /// Whether a request goes on of which `moved` bytes are done.
+    pub(crate) fn may_go_on(&self, moved: u64) -> bool {
+        moved < PATIENT_BYTES || self.may_work()
     }
 
     /// Allows or refuses memory accesses (PCI bus mastering). Work that was rung for meanwhile starts when they are

@@ -13,6 +13,7 @@ use super::device::{Activation, QueueWorker, VirtioDevice};
 use super::queue::{RingError, VirtQueue};
 use super::save::DeviceState;
 use super::spec::DeviceType;
+use super::worker::Doorbell;
 use crate::block::{BlockBackend, SECTOR_BYTES};
 
 const QUEUE_SIZE: u16 = 256;
@@ -115,6 +116,7 @@ impl VirtioDevice for VirtioBlock {
             queues: activation.queues,
             chain: Chain::new(),
             bounce: vec![0; BOUNCE_BYTES],
+            doorbell: activation.doorbell,
         })
     }
 
@@ -154,6 +156,7 @@ struct Worker {
     queues: Vec<Option<VirtQueue>>,
     chain: Chain,
     bounce: Vec<u8>,
+    doorbell: Arc<Doorbell>,
 }
 
 impl QueueWorker for Worker {
@@ -164,11 +167,13 @@ impl QueueWorker for Worker {
             queues,
             chain,
             bounce,
+            doorbell,
         } = self;
         let mut disk = Disk {
             shared,
             can_flush: *can_flush,
             bounce,
+            doorbell,
         };
         for queue in queues.iter_mut().flatten() {
             queue.drain(chain, |chain, memory| disk.serve(chain, memory))?;
@@ -201,6 +206,7 @@ struct Disk<'a> {
     shared: &'a Shared,
     can_flush: bool,
     bounce: &'a mut [u8],
+    doorbell: &'a Doorbell,
 }
 
 impl Disk<'_> {
@@ -260,6 +266,14 @@ impl Disk<'_> {
         }
     }
 
+    /// Fails a very long request when the device is being stopped.
+    fn go_on(&self, moved: u64) -> Result<(), Failed> {
+        match self.doorbell.may_go_on(moved) {
+            true => Ok(()),
+            false => Err(Failed(Status::IoError)),
+        }
+    }
+
     fn read(
         &mut self,
         sector: u64,
@@ -269,6 +283,7 @@ impl Disk<'_> {
     ) -> Result<(), Failed> {
         let start = self.range(sector, bytes)?;
         while *written < bytes {
+            self.go_on(*written)?;
             let here = (bytes - *written).min(self.bounce.len() as u64) as usize;
             let piece = &mut self.bounce[..here];
             self.shared.backend.read_at(start + *written, piece)?;
@@ -283,10 +298,13 @@ impl Disk<'_> {
         if self.shared.backend.read_only() {
             return Err(Failed(Status::IoError));
         }
+        let mut moved = 0;
         while reader.left() > 0 {
+            self.go_on(moved)?;
             let here = reader.read(self.bounce)?;
             self.shared.backend.write_at(at, &self.bounce[..here])?;
             at += here as u64;
+            moved += here as u64;
         }
         self.settle()
     }

@@ -110,6 +110,48 @@ fn requests_reach_the_last_sector_and_none_behind_it() {
     assert_eq!(rig.get(DATA, 1), [63]);
 }
 
+/// A huge, slow disk.
+struct Slow;
+
+impl BlockBackend for Slow {
+    fn len(&self) -> u64 {
+        1 << 40
+    }
+    fn read_only(&self) -> bool {
+        false
+    }
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        Ok(())
+    }
+    fn write_at(&self, offset: u64, _: &[u8]) -> io::Result<()> {
+        self.read_at(offset, &mut [])
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn requests_for_the_same_memory_over_and_over_end_with_a_reset() {
+    for kind in [request::IN, request::OUT] {
+        let mut rig = Rig::mmio(VirtioBlock::new(Arc::new(Slow), ""));
+        rig.start(u64::MAX);
+        let mut pieces = vec![header(&rig, kind, 0)];
+        let all = match kind {
+            request::IN => writable(DATA, 0x8_0000),
+            _ => readable(RAM_BASE, RAM_BYTES as u32),
+        };
+        pieces.resize(250, all);
+        pieces.push(writable(STATUS, 1));
+        rig.rings[0].add(&pieces);
+        rig.registers.notify(0);
+        let registers = rig.registers.clone();
+        let reset = std::thread::spawn(move || registers.set_status(0));
+        eventually("the reset is done", || reset.is_finished());
+    }
+}
+
 #[test]
 fn read_of_sectors_returns_them_and_interrupts() {
     let disk = RamDisk::new(64, false);

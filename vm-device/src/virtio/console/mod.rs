@@ -12,6 +12,7 @@ use super::queue::{RingError, VirtQueue};
 use super::save::DeviceState;
 use super::signal::GuestSignal;
 use super::spec::DeviceType;
+use super::worker::Doorbell;
 use crate::chardev::{CharInput, CharSink};
 
 /// Numbers of the console (VIRTIO 1.3, 5.3).
@@ -146,6 +147,7 @@ impl VirtioDevice for VirtioConsole {
             transmit: activation.queues[spec::TRANSMIT].take(),
             chain: Chain::new(),
             piece: vec![0; PIECE_BYTES],
+            doorbell: activation.doorbell,
         })
     }
 
@@ -171,6 +173,7 @@ struct Worker {
     transmit: Option<VirtQueue>,
     chain: Chain,
     piece: Vec<u8>,
+    doorbell: Arc<Doorbell>,
 }
 
 impl QueueWorker for Worker {
@@ -186,13 +189,18 @@ impl QueueWorker for Worker {
             transmit,
             chain,
             piece,
+            doorbell,
         } = self;
         if let Some(transmit) = transmit {
             transmit.drain(chain, |chain, memory| {
                 let mut reader = chain.reader(memory);
+                let mut moved = 0;
                 // A buffer that is not RAM ends the output that names it.
-                while let Ok(bytes @ 1..) = reader.read(piece) {
+                while doorbell.may_go_on(moved)
+                    && let Ok(bytes @ 1..) = reader.read(piece)
+                {
                     shared.sink.write(&piece[..bytes]);
+                    moved += bytes as u64;
                 }
                 Ok(0)
             })?;
@@ -237,6 +245,23 @@ mod tests {
         assert_eq!(*screen.0.lock(), b"hello, world!");
         assert_eq!(rig.roundtrip(1, &[readable(0x10, 5)]), 0);
         assert_eq!(rig.registers.status() & status::NEEDS_RESET, 0);
+    }
+
+    #[test]
+    fn output_of_the_same_memory_over_and_over_ends_with_a_reset() {
+        struct Slow;
+        impl CharSink for Slow {
+            fn write(&self, _: &[u8]) {
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+        }
+        let mut rig = Rig::mmio(VirtioConsole::new(Arc::new(Slow)));
+        rig.start(u64::MAX);
+        rig.rings[1].add(&[readable(RAM_BASE, RAM_BYTES as u32); 60]);
+        rig.registers.notify(1);
+        let registers = rig.registers.clone();
+        let reset = std::thread::spawn(move || registers.set_status(0));
+        eventually("the reset is done", || reset.is_finished());
     }
 
     #[test]
