@@ -110,8 +110,9 @@ fn requests_reach_the_last_sector_and_none_behind_it() {
     assert_eq!(rig.get(DATA, 1), [63]);
 }
 
-/// A huge, slow disk.
-struct Slow;
+/// A huge, slow disk that counts accesses.
+#[derive(Default)]
+struct Slow(AtomicU32);
 
 impl BlockBackend for Slow {
     fn len(&self) -> u64 {
@@ -121,6 +122,7 @@ impl BlockBackend for Slow {
         false
     }
     fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(std::time::Duration::from_millis(30));
         Ok(())
     }
@@ -135,7 +137,8 @@ impl BlockBackend for Slow {
 #[test]
 fn requests_for_the_same_memory_over_and_over_end_with_a_reset() {
     for kind in [request::IN, request::OUT] {
-        let mut rig = Rig::mmio(VirtioBlock::new(Arc::new(Slow), ""));
+        let slow = Arc::new(Slow::default());
+        let mut rig = Rig::mmio(VirtioBlock::new(slow.clone(), ""));
         rig.start(u64::MAX);
         let mut pieces = vec![header(&rig, kind, 0)];
         let all = match kind {
@@ -146,6 +149,7 @@ fn requests_for_the_same_memory_over_and_over_end_with_a_reset() {
         pieces.push(writable(STATUS, 1));
         rig.rings[0].add(&pieces);
         rig.registers.notify(0);
+        eventually("it begins", || slow.0.load(Ordering::SeqCst) > 0);
         let registers = rig.registers.clone();
         let reset = std::thread::spawn(move || registers.set_status(0));
         eventually("the reset is done", || reset.is_finished());

@@ -249,16 +249,20 @@ mod tests {
 
     #[test]
     fn output_of_the_same_memory_over_and_over_ends_with_a_reset() {
-        struct Slow;
+        #[derive(Default)]
+        struct Slow(AtomicU32);
         impl CharSink for Slow {
             fn write(&self, _: &[u8]) {
+                self.0.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(std::time::Duration::from_micros(200));
             }
         }
-        let mut rig = Rig::mmio(VirtioConsole::new(Arc::new(Slow)));
+        let slow = Arc::new(Slow::default());
+        let mut rig = Rig::mmio(VirtioConsole::new(slow.clone()));
         rig.start(u64::MAX);
         rig.rings[1].add(&[readable(RAM_BASE, RAM_BYTES as u32); 60]);
         rig.registers.notify(1);
+        eventually("it begins", || slow.0.load(Ordering::SeqCst) > 0);
         let registers = rig.registers.clone();
         let reset = std::thread::spawn(move || registers.set_status(0));
         eventually("the reset is done", || reset.is_finished());

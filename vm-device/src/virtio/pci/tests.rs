@@ -268,6 +268,14 @@ fn input_without_bus_mastering_waits_for_it() {
 }
 
 #[test]
+fn configuration_change_moves_the_generation_on() {
+    let rig = rig();
+    let before = rig.registers.common_read(0x15, BYTE);
+    rig.registers.function.control().signal().config_changed();
+    assert_ne!(rig.registers.common_read(0x15, BYTE), before);
+}
+
+#[test]
 fn structures_are_reached_through_configuration_space() {
     let mut rig = rig();
     rig.start(u64::MAX);
