@@ -65,7 +65,7 @@ impl CachedBlock {
 
     /// Fails a test in which somebody looks at a block that was dropped.
     #[inline(always)]
-    fn check_alive(&self) {
+    pub(crate) fn check_alive(&self) {
         #[cfg(loom)]
         assert!(!self.dropped.load(Ordering::Relaxed), "dropped under us");
     }

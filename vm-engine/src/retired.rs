@@ -11,8 +11,10 @@
 //! too, when the log has something new.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use crate::sync::{AtomicU64, Mutex, keep_order};
 
 /// Program counters are even.
 const NOWHERE: u64 = 1;
@@ -28,7 +30,7 @@ pub(crate) struct EntryNote(AtomicU64);
 
 impl EntryNote {
     /// In none.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU64::new(NOWHERE))
     }
 
@@ -44,6 +46,7 @@ impl EntryNote {
         {
             self.0.store(EVERYWHERE, order);
         }
+        keep_order();
     }
 
     fn get(&self) -> u64 {
@@ -83,6 +86,7 @@ impl RetiredLog {
     ) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         move_epoch();
+        keep_order();
         let mut push = |pc| {
             entries.end += 1;
             if entries.pcs.len() == KEPT {
@@ -121,7 +125,10 @@ impl RetiredLog {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod loom_tests;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
