@@ -35,7 +35,7 @@ impl VirtualCpu {
             seen: 0,
         };
         vcpu.participant.online();
-        vcpu.turn(cache);
+        vcpu.turn(cache, collector);
         vcpu
     }
 
@@ -54,7 +54,7 @@ impl VirtualCpu {
     }
 
     /// As `Vcpu::drop_pointers_if_retired`.
-    fn turn(&mut self, cache: &BlockCache) {
+    fn turn(&mut self, cache: &BlockCache, collector: &Collector) {
         let mut retired = false;
         self.participant.quiescent(|| retired = true);
         if retired {
@@ -68,11 +68,12 @@ impl VirtualCpu {
                 self.line = None;
             }
             self.entered = false;
+            collector.collect(8);
         }
     }
 }
 
-/// Throws the block away, and drops it when that is allowed, while a virtual CPU runs it. `before` prepares.
+/// Throws the block away while a virtual CPU runs it, which drops it when that is allowed. `before` prepares.
 fn explore(before: fn(&CachedBlock)) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
@@ -83,17 +84,18 @@ fn explore(before: fn(&CachedBlock)) {
         let block = cache.insert(block, cache.invalidated());
         before(block.expect("nothing was written"));
         let mut vcpu = VirtualCpu::new(&cache, &collector);
-        let running = cache.clone();
+        let (running, dropping) = (cache.clone(), collector.clone());
         let runner = thread::spawn(move || {
             for _ in 0..3 {
                 vcpu.run(&running, PC);
-                vcpu.turn(&running);
+                vcpu.turn(&running, &dropping);
             }
             vcpu.run(&running, PC);
             vcpu.participant
         });
+        // As when other code goes: what was entered before is known by its note alone.
+        collector.now();
         cache.forget(KEY);
-        collector.collect(8);
         drop(runner.join().expect("the virtual CPU ends"));
     });
 }
