@@ -1,0 +1,108 @@
+//! Programs without an operating system: on the built-in SBI, and in machine mode.
+
+use std::path::{Path, PathBuf};
+
+use vm_tests::{Cache, Emulator, Guest, Launch, compiled_bare, exit_code, guests_or_skip, limit};
+
+/// The program, where the host can compile it.
+fn program(source: &str, dir: &tempfile::TempDir) -> Option<PathBuf> {
+    let file = dir.path().join("program");
+    compiled_bare(source, &file).then_some(file)
+}
+
+#[test]
+fn debug_console_and_legacy_console_give_what_is_typed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let Some(program) = program("console.S", &dir) else {
+        return;
+    };
+    let launch = Launch::riscv64_kernel(program);
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &Cache::locate());
+    assert_eq!(guest.wait_for("I", limit(60)), "");
+    guest.type_text("more than eight bytes at once\n");
+    assert_eq!(
+        guest.wait_for("D", limit(60)),
+        "more than eight bytes at once\n"
+    );
+    guest.type_text("one by one\n");
+    assert_eq!(guest.wait_for("L", limit(60)), "one by one\n");
+    assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+}
+
+#[test]
+fn dump_signature_writes_the_words_between_the_symbols() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let Some(program) = program("signature.S", &dir) else {
+        return;
+    };
+    let file = dir.path().join("signature");
+    let launch =
+        Launch::riscv64_bare(program).with_option("--dump-signature", file.display().to_string());
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &Cache::locate());
+    assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+    let text = std::fs::read_to_string(file).expect("a signature");
+    assert_eq!(text, "01234567\nfffffffe\nffffffff\n0000cafe\n");
+}
+
+/// The registers before each instruction from the program counter `from` on, in the rows that both emulators write.
+fn rows(trace: &Path, from: u64) -> Vec<String> {
+    let text = std::fs::read_to_string(trace).expect("a trace");
+    let begin = format!(" pc       {from:016x}");
+    text.lines()
+        .filter(|line| line.starts_with(" pc") || line.starts_with(" x"))
+        .skip_while(|line| *line != begin)
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+/// Where the program's symbol `traced` is: behind 31 compressed instructions.
+const TRACED: u64 = 0x8020_0000 + 31 * 2;
+
+#[test]
+fn trace_has_the_registers_that_qemu_has_before_every_instruction() {
+    let Some(cache) = guests_or_skip(&[]) else {
+        return;
+    };
+    if let Err(why) = cache.qemu_system_riscv64() {
+        let required = std::env::var_os("VM_TESTS_REQUIRE_GUESTS").is_some_and(|v| v == "1");
+        assert!(!required, "guests are required: {why}");
+        println!("skipped: {why}");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let Some(program) = program("trace.S", &dir) else {
+        return;
+    };
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    let launch = Launch::riscv64_bare(program);
+    let traced = launch
+        .clone()
+        .with_option("--trace", format!("exec={}", ours.display()));
+    let mut guest = Guest::start_on(Emulator::VmCli, &traced, &cache);
+    assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+
+    let mut qemu = launch.command(Emulator::Qemu, &cache);
+    qemu.args([
+        "-accel",
+        "tcg,one-insn-per-tb=on",
+        "-d",
+        "cpu,nochain",
+        "-D",
+    ])
+    .arg(&theirs)
+    .stdin(std::process::Stdio::null());
+    let output = qemu.output().expect("QEMU starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+
+    let (ours, theirs) = (rows(&ours, TRACED), rows(&theirs, TRACED));
+    // A row of the program counter and eight of registers an instruction.
+    assert!(ours.len() > 9 * 4000, "{} rows", ours.len());
+    for (row, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert_eq!(ours, theirs, "row {} of instruction {}", row % 9, row / 9);
+    }
+    assert_eq!(ours.len(), theirs.len());
+}
