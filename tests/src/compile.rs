@@ -38,16 +38,19 @@ pub fn compiled(source: &str, options: &[&str], output: &Path) -> bool {
     }
 }
 
-/// [`compiled`], for a program that runs without an operating system from the start of RAM on.
+/// [`compiled`], for a program that runs without an operating system, its code at `start`.
 ///
 /// # Panics
 /// As [`compiled`].
-pub fn compiled_bare(source: &str, output: &Path) -> bool {
+pub fn compiled_bare(source: &str, start: u64, output: &Path) -> bool {
+    let link = format!("-Wl,-Ttext={start:#x},--build-id=none,-e,_start");
     let options = [
         "-nostdlib",
+        // No headers in front of the code.
+        "-Wl,-N",
         "-march=rv64gc_zicsr_zifencei",
         "-mabi=lp64d",
-        "-Wl,-Ttext=0x80200000,--build-id=none,-e,_start",
+        &link,
     ];
     compiled(source, &options, output)
 }

@@ -80,7 +80,7 @@ fn serial_unix_socket_serves_one_client_after_the_other() {
     };
     let mut guest = Guest::start(&launch, &cache);
     let started = Instant::now();
-    let mut connect = || {
+    let connect = || {
         loop {
             match UnixStream::connect(&socket) {
                 Ok(line) => return line,
