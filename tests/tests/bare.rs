@@ -45,6 +45,22 @@ fn dump_signature_writes_the_words_between_the_symbols() {
     assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
     let text = std::fs::read_to_string(file).expect("a signature");
     assert_eq!(text, "01234567\nfffffffe\nffffffff\n0000cafe\n");
+    assert_eq!(guest.wait_for("S", limit(10)), "");
+}
+
+#[test]
+fn serial_null_shows_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let Some(program) = program("signature.S", &dir) else {
+        return;
+    };
+    let launch = Launch {
+        serial: Some("null".to_owned()),
+        ..Launch::riscv64_bare(program)
+    };
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &Cache::locate());
+    assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+    assert_eq!(guest.console_text(), "");
 }
 
 /// The registers before each instruction from the program counter `from` on, in the rows that both emulators write.

@@ -130,7 +130,7 @@ fn receiver_that_does_not_read_halts_the_sender_and_loses_nothing() {
         }
     });
     guest.run_ok(
-        &format!("mkfifo /tmp/go; nc 10.0.2.2 {port} | (read x < /tmp/go; sha256sum > /tmp/sum) &"),
+        &format!("mkfifo /tmp/go; nc 10.0.2.2 {port} | (read x < /tmp/go; sha256sum > /tmp/sum) & true"),
         limit(30),
     );
     let mut seen = (0, Instant::now());
@@ -159,7 +159,7 @@ fn receiver_that_does_not_read_halts_the_sender_and_loses_nothing() {
         sha256(&data)
     });
     guest.run_ok(
-        &format!("(seq 1 2000000 | nc 10.0.2.2 {port}; echo x > /tmp/sent) &"),
+        &format!("(seq 1 2000000 | nc 10.0.2.2 {port}; echo x > /tmp/sent) & true"),
         limit(30),
     );
     sleep(Duration::from_secs(4));

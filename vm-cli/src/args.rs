@@ -369,6 +369,10 @@ fn one_line(message: &str) -> String {
 }
 
 #[cfg(test)]
+#[path = "args_covered.rs"]
+mod covered;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
