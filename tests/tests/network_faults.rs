@@ -130,7 +130,7 @@ fn receiver_that_does_not_read_halts_the_sender_and_loses_nothing() {
         }
     });
     guest.run_ok(
-        &format!("mkfifo /tmp/go; nc 10.0.2.2 {port} | (read x < /tmp/go; sha256sum > /tmp/sum) & true"),
+        &format!("mkfifo /tmp/go; nc 10.0.2.2 {port} | (read x < /tmp/go; tee /tmp/data | sha256sum > /tmp/sum) & true"),
         limit(30),
     );
     let mut seen = (0, Instant::now());
@@ -147,10 +147,6 @@ fn receiver_that_does_not_read_halts_the_sender_and_loses_nothing() {
     guest.run_ok("echo go > /tmp/go; wait", limit(120));
     server.join().expect("all was sent");
     assert_eq!(hash(&guest.run_ok("cat /tmp/sum", limit(30))), expected);
-
-    // The host does not read.
-    let lines: Vec<String> = (1..=2_000_000_u32).map(|n| format!("{n}\n")).collect();
-    let expected = sha256_of(lines.iter().map(|line| line.as_bytes()));
     let (go, may_read) = mpsc::channel();
     let (port, server) = serve(move |mut connection| {
         may_read.recv().expect("the test goes on");
@@ -159,7 +155,7 @@ fn receiver_that_does_not_read_halts_the_sender_and_loses_nothing() {
         sha256(&data)
     });
     guest.run_ok(
-        &format!("(seq 1 2000000 | nc 10.0.2.2 {port}; echo x > /tmp/sent) & true"),
+        &format!("(nc 10.0.2.2 {port} < /tmp/data; echo x > /tmp/sent) & true"),
         limit(30),
     );
     sleep(Duration::from_secs(4));
