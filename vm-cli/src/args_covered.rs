@@ -322,6 +322,7 @@ const COVERED: &[(&str, &str, &str)] = &[
         REFUSALS,
         "variables_of_the_environment_stand_for_options",
     ),
+    ("VM_CLI_VERIFY", ENGINE, "verify_compares_every_block"),
     (
         "VM_CLI_CODE_CACHE",
         REFUSALS,

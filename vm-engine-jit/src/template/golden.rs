@@ -148,7 +148,9 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
     };
     let config = CpuModel::from_name("max").expect("a model").config();
     let block = Riscv::lift(&config, key, &mut Code(words), limits).expect("no fault");
-    let temp_offsets: Vec<u16> = (0..block.temps.len() as u16).map(|n| 0x4000 + 16 * n).collect();
+    let temp_offsets: Vec<u16> = (0..block.temps.len() as u16)
+        .map(|n| 0x4000 + 16 * n)
+        .collect();
     let step = Step {
         first: 0x1000,
         last: 0x1020,
@@ -166,16 +168,15 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
     };
     let emitted = block::translate(&mut asm, &translation, template).expect("host code");
     let code = asm.finish(template.shared.address()).expect("short code");
-    let starts = Decoder::new(64, code, DecoderOptions::NONE)
-        .iter()
-        .map(|instruction| instruction.ip() as usize);
     let (mut through, mut all) = (0, 0);
-    for at in starts {
+    for instruction in Decoder::new(64, code, DecoderOptions::NONE).into_iter() {
         all += 1;
-        through += usize::from(at < emitted.cold);
+        through += usize::from((instruction.ip() as usize) < emitted.cold);
     }
     let (guest, bytes) = (block.guest_insns, code.len());
-    format!("{name}: {guest} guest instructions, {through} of the host's on the way through, {all} in all, {bytes} bytes\n")
+    format!(
+        "{name}: {guest} guest instructions, {through} of the host's on the way through, {all} in all, {bytes} bytes\n"
+    )
 }
 
 #[test]

@@ -229,10 +229,8 @@ impl Translator for Template {
             let code = asm.finish(base)?;
             piece.fill(code);
             if self.dump.ir || self.dump.asm {
-                eprint!(
-                    "{}",
-                    self.dump.text(translation, base, code).unwrap_or_default()
-                );
+                let text = self.dump.text(translation, base, (code, emitted.cold));
+                eprint!("{}", text.unwrap_or_default());
             }
             if let Some(map) = &self.perf_map {
                 let key = translation.block.key;
