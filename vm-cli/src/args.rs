@@ -300,7 +300,12 @@ pub(crate) struct MachineArgs {
     ///
     /// Compares registers, floating-point flags, stored bytes and device accesses. The guest is slower by orders of
     /// magnitude.
-    #[arg(long, env = "VM_CLI_VERIFY", help_heading = "Debugging")]
+    #[arg(
+        long,
+        env = "VM_CLI_VERIFY",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        help_heading = "Debugging"
+    )]
     pub(crate) verify: bool,
 
     /// Show code as it is translated, on standard error: ir is what guest code was lifted to, asm the host code
