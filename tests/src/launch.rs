@@ -188,15 +188,16 @@ impl Launch {
 
     fn vm_cli(&self) -> Command {
         let mut command = vm_cli();
-        command.arg("run").args(self.vm_cli_arguments());
+        command
+            .arg("run")
+            .args(self.vm_cli_arguments())
+            .args(options_of_all());
         command
     }
 
     fn vm_cli_arguments(&self) -> Vec<String> {
         if let Some(file) = &self.config {
-            let mut words = vec!["--config".to_owned(), file.display().to_string()];
-            words.extend(options_of_all());
-            return words;
+            return vec!["--config".to_owned(), file.display().to_string()];
         }
         let mut words = vec!["--arch".to_owned(), "riscv64".to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
@@ -229,7 +230,6 @@ impl Launch {
             words.push("--no-reboot".to_owned());
         }
         words.extend_from_slice(&self.vm_cli_options);
-        words.extend(options_of_all());
         words
     }
 
