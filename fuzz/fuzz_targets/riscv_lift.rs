@@ -1,5 +1,6 @@
 //! RISC-V code of arbitrary bytes: it decodes, disassembles and lifts without a panic, to blocks that the IR's verifier
-//! accepts. The first four bytes choose mode bits and how much of an instruction the next page supplies.
+//! accepts. The first four bytes choose mode bits and how much of an instruction the next page supplies; of the rest as
+//! much is looked at as a block can take.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,6 +11,9 @@ use vm_frontend::riscv::disasm::{Style, disassemble};
 use vm_frontend::riscv::isa::{CpuModel, Extensions};
 use vm_frontend::{CodePage, Exception, Guest, LiftLimits};
 use vm_ir::{BlockKey, ExceptionCode, Mode, verify};
+
+/// A block of the most and longest instructions.
+const CODE_BYTES: usize = 32 * 4;
 
 struct Bytes<'a>(&'a [u8], u16, bool);
 
@@ -44,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
         None => CpuModel::ALL[0].config(),
     };
     // Whole words are any bits, or the fields of a valid encoding, so that all of them are reached.
-    let mut code = code.to_vec();
+    let mut code = code[..code.len().min(CODE_BYTES)].to_vec();
     if head[3] & 1 != 0 {
         for word in code.chunks_exact_mut(4) {
             let fill = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
