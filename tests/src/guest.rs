@@ -165,6 +165,13 @@ impl Guest {
         self.child.id()
     }
 
+    /// Waits for `wanted` in the emulator's own messages, after everything waited for there before, and returns what
+    /// came before it.
+    pub fn wait_for_message(&mut self, wanted: &str, within: Duration) -> String {
+        let found = self.messages.wait_for(wanted, within);
+        found.unwrap_or_else(|timeout| panic!("among the emulator's messages: {timeout}"))
+    }
+
     /// Everything the console has shown.
     pub fn console_text(&self) -> String {
         self.console.text()

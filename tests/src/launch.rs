@@ -78,8 +78,8 @@ pub struct Launch {
     pub network: bool,
     /// Host ports that lead to the guest, as `tcp:127.0.0.1:2222-:22`.
     pub forwards: Vec<String>,
-    /// The console's output goes to this file instead of standard output.
-    pub serial_file: Option<PathBuf>,
+    /// Where the console goes, in the words of `vm-cli run --serial`, instead of standard input and output.
+    pub serial: Option<String>,
     /// Further options for `vm-cli run`; other emulators do not get them.
     pub vm_cli_options: Vec<String>,
     /// Start again when the guest asks for a reset.
@@ -121,6 +121,22 @@ impl Launch {
         }
     }
 
+    /// A kernel alone, one CPU, 512 MiB.
+    pub fn riscv64_kernel(file: impl Into<PathBuf>) -> Self {
+        Self {
+            kernel: Some(file.into()),
+            ..Self::empty()
+        }
+    }
+
+    /// A bare program in machine mode.
+    pub fn riscv64_bare(program: impl Into<PathBuf>) -> Self {
+        Self {
+            bios: Some("none".into()),
+            ..Self::riscv64_kernel(program)
+        }
+    }
+
     /// What a configuration file says, and nothing else.
     pub fn from_config(file: impl Into<PathBuf>) -> Self {
         Self {
@@ -141,7 +157,7 @@ impl Launch {
             disks: Vec::new(),
             network: false,
             forwards: Vec::new(),
-            serial_file: None,
+            serial: None,
             vm_cli_options: Vec::new(),
             reboot: false,
         }
@@ -172,15 +188,16 @@ impl Launch {
 
     fn vm_cli(&self) -> Command {
         let mut command = vm_cli();
-        command.arg("run").args(self.vm_cli_arguments());
+        command
+            .arg("run")
+            .args(self.vm_cli_arguments())
+            .args(options_of_all());
         command
     }
 
     fn vm_cli_arguments(&self) -> Vec<String> {
         if let Some(file) = &self.config {
-            let mut words = vec!["--config".to_owned(), file.display().to_string()];
-            words.extend(options_of_all());
-            return words;
+            return vec!["--config".to_owned(), file.display().to_string()];
         }
         let mut words = vec!["--arch".to_owned(), "riscv64".to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
@@ -208,12 +225,11 @@ impl Launch {
         if self.network {
             option("--net", format!("user{}", self.hostfwd()));
         }
-        option("--serial", self.serial());
+        option("--serial", self.serial().to_owned());
         if !self.reboot {
             words.push("--no-reboot".to_owned());
         }
         words.extend_from_slice(&self.vm_cli_options);
-        words.extend(options_of_all());
         words
     }
 
@@ -225,11 +241,8 @@ impl Launch {
             .collect()
     }
 
-    fn serial(&self) -> String {
-        match &self.serial_file {
-            None => "stdio".to_owned(),
-            Some(file) => format!("file:{}", file.display()),
-        }
+    fn serial(&self) -> &str {
+        self.serial.as_deref().unwrap_or("stdio")
     }
 
     fn qemu(&self, cache: &Cache) -> Command {
@@ -243,7 +256,7 @@ impl Launch {
             "-display",
             "none",
             "-serial",
-            &self.serial(),
+            self.serial(),
         ]);
         command.args([
             "-smp",

@@ -13,12 +13,15 @@
 //! `VM_TESTS_EMULATOR=qemu` runs the same tests on the private QEMU, which shows whether a failure is
 //! the test's own; `VM_TESTS_TIMEOUT_FACTOR` multiplies every time limit.
 
+mod compile;
 mod console;
 mod escape;
 mod guest;
 mod launch;
 mod need;
+pub mod net;
 
+pub use compile::{compiled, compiled_bare};
 pub use console::{Console, Timeout};
 pub use guest::Guest;
 pub use launch::{Disk, Emulator, Launch, example, vm_cli};

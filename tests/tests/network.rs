@@ -1,63 +1,14 @@
 //! The built-in NAT, seen from the guest and from a server and a client on the host.
 
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
+use vm_tests::net::{networked, noise, serve, sha256};
 use vm_tests::{Guest, Launch, guests_or_skip, limit};
 
 const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
 const TRANSFER_BYTES: usize = 4 << 20;
-
-/// Bytes that do not compress and are the same in every run (xorshift64).
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut noise = Vec::with_capacity(bytes + 8);
-    while noise.len() < bytes {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        noise.extend(state.to_le_bytes());
-    }
-    noise.truncate(bytes);
-    noise
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in Sha256::digest(bytes) {
-        write!(text, "{byte:02x}").expect("invariant: writing to a string does not fail");
-    }
-    text
-}
-
-/// Serves one connection on a port of its own.
-fn serve<T: Send + 'static>(
-    serve: impl FnOnce(TcpStream) -> T + Send + 'static,
-) -> (u16, JoinHandle<T>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = listener.local_addr().expect("invariant: bound").port();
-    let server = std::thread::spawn(move || {
-        let (connection, _) = listener.accept().expect("a connection");
-        let patience = Some(limit(60));
-        connection.set_read_timeout(patience).expect("a time limit");
-        connection
-            .set_write_timeout(patience)
-            .expect("a time limit");
-        serve(connection)
-    });
-    (port, server)
-}
-
-fn networked(launch: Launch) -> Launch {
-    Launch {
-        network: true,
-        ..launch.with_words("net=dhcp")
-    }
-}
 
 #[test]
 fn nat_guest_has_an_address_and_moves_data_both_ways() {

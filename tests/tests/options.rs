@@ -62,6 +62,23 @@ fn entropy_device_is_there_by_default() {
 }
 
 #[test]
+fn other_machine_options_reach_the_guest() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let launch = Launch::riscv64_linux(&cache)
+        .with_option("--cpu", "max,-zbb")
+        .with_option("--virtio", "pci")
+        .with_option("--rng", "on");
+    let mut guest = Guest::boot_to_shell(&launch, &cache);
+    let mut see = |command: &str| guest.run_ok(command, limit(60)).trim().to_owned();
+    let isa = see("grep ^isa /proc/cpuinfo");
+    assert!(isa.contains("_zba") && !isa.contains("_zbb"), "{isa}");
+    assert!(see("grep ^mmu /proc/cpuinfo").ends_with("sv57"));
+    assert!(see("ls -l /sys/bus/virtio/drivers/virtio_rng").contains("/pci"));
+}
+
+#[test]
 fn configuration_file_describes_the_machine() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;

@@ -2,39 +2,11 @@
 //! loading. A minute or so belongs to every test run; `cargo xtask soak` takes its time.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use vm_tests::{Cache, Guest, Launch, guests_or_skip, limit};
+use vm_tests::{Cache, Guest, Launch, compiled, guests_or_skip, limit};
 
 const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
-const COMPILER: &str = "riscv64-linux-gnu-gcc";
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guest/soak.c");
-
-/// The program for the guest; `None` where there is no compiler for it.
-fn compiled(dir: &Path) -> Option<Vec<u8>> {
-    let program = dir.join("soak");
-    let outcome = Command::new(COMPILER)
-        .args(["-O2", "-Wall", "-Werror", "-static", "-o"])
-        .arg(&program)
-        .arg(SOURCE)
-        .output();
-    match outcome {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let required = std::env::var_os("VM_TESTS_REQUIRE_GUESTS").is_some_and(|v| v == "1");
-            assert!(!required, "{COMPILER} is required");
-            println!("skipped: no {COMPILER}");
-            return None;
-        }
-        Err(error) => panic!("cannot start {COMPILER}: {error}"),
-        Ok(output) => assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
-    }
-    Some(std::fs::read(program).expect("what was just compiled"))
-}
 
 /// The standard initramfs with the program.
 fn initramfs_with(cache: &Cache, program: Vec<u8>, dir: &Path) -> PathBuf {
@@ -52,9 +24,11 @@ fn soak(time: Duration) {
         return;
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let Some(program) = compiled(dir.path()) else {
+    let program = dir.path().join("soak");
+    if !compiled("soak.c", &["-O2"], &program) {
         return;
-    };
+    }
+    let program = std::fs::read(program).expect("what was just compiled");
     let launch = Launch {
         cpus: 4,
         initrd: Some(initramfs_with(&cache, program, dir.path())),

@@ -244,10 +244,11 @@ pub(crate) struct MachineArgs {
     ///
     /// The guest gets 10.0.2.15 by DHCP, reaches the outside world, and this host at 10.0.2.2. hostfwd leads a port
     /// of this host to the guest: tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT, as hostfwd=tcp::2222-:22; pcap records
-    /// every frame; mac sets the card's address; hostname is what DHCP names the guest.
+    /// every frame; mac sets the card's address; hostname is what DHCP names the guest; loss loses
+    /// that many frames of a hundred each way, the same ones in every run.
     #[arg(
         long,
-        value_name = "user[,hostfwd=...][,pcap=FILE][,mac=ADDR][,hostname=NAME]",
+        value_name = "user[,hostfwd=...][,pcap=FILE][,mac=ADDR][,hostname=NAME][,loss=PERCENT]",
         help_heading = "Devices"
     )]
     pub(crate) net: Vec<NetConfig>,
@@ -299,7 +300,12 @@ pub(crate) struct MachineArgs {
     ///
     /// Compares registers, floating-point flags, stored bytes and device accesses. The guest is slower by orders of
     /// magnitude.
-    #[arg(long, env = "VM_CLI_VERIFY", help_heading = "Debugging")]
+    #[arg(
+        long,
+        env = "VM_CLI_VERIFY",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        help_heading = "Debugging"
+    )]
     pub(crate) verify: bool,
 
     /// Show code as it is translated, on standard error: ir is what guest code was lifted to, asm the host code
@@ -366,6 +372,10 @@ fn one_line(message: &str) -> String {
         .collect::<Vec<_>>()
         .join(" ")
 }
+
+#[cfg(test)]
+#[path = "args_covered.rs"]
+mod covered;
 
 #[cfg(test)]
 mod tests {

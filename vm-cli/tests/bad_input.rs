@@ -1,6 +1,7 @@
 //! What goes wrong before a guest runs: one line that says what and what to do, an exit code, nothing written.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -39,6 +40,10 @@ impl Folder {
     }
 
     fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vm-cli"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("VM_CLI")) {
             command.env_remove(name);
@@ -46,9 +51,8 @@ impl Folder {
         command
             .args(words)
             .current_dir(self.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs, and checks the code, that there is one line, and that it contains `words`.
@@ -315,4 +319,69 @@ fn completions_and_help_are_printed() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(text.contains("Examples:") && text.contains("Ctrl-A x"));
+}
+
+#[test]
+fn variables_of_the_environment_stand_for_options() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let run = ["run", "--kernel", kernel.to_str().unwrap()];
+    let debian = ["run", "debian", "--suite", "x-none"];
+    for (line, name, value, word) in [
+        (&run[..], "VM_CLI_CONFIG", "no.toml", "no.toml"),
+        (&run, "VM_CLI_CPUS", "9", "1 to 8"),
+        (&run, "VM_CLI_CPU", "debain", "did you mean 'debian'"),
+        (&run, "VM_CLI_MEMORY", "1M", "--memory"),
+        (&run, "VM_CLI_ACCEL", "kvm", "use auto, jit or interp"),
+        (&run, "VM_CLI_CODE_CACHE", "512K", "give it 1M or more"),
+        (&debian, "VM_CLI_MIRROR", "ftp://a", "http://"),
+    ] {
+        let output = folder.command(line).env(name, value).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name}: {text}");
+        assert!(text.contains(word), "{name}: {text}");
+    }
+}
+
+#[test]
+fn debian_options_choose_mirror_suite_and_keyring() {
+    let folder = Folder::new();
+    let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/archive", mirror.local_addr().unwrap());
+    // It has an unsigned list of files and nothing else.
+    let asked = std::thread::spawn(move || {
+        let (mut client, _) = mirror.accept().unwrap();
+        let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        while lines
+            .next()
+            .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+        {}
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nSuite\n";
+        client.write_all(answer.as_bytes()).unwrap();
+        first
+    });
+    let line = [
+        "run",
+        "debian",
+        "--suite",
+        "some-suite",
+        "--mirror",
+        &url,
+        "--keyring",
+        "my-keys.gpg",
+    ];
+    let mut command = folder.command(&line);
+    let output = command
+        .env("XDG_CACHE_HOME", folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(HOST_ERROR), "{text}");
+    assert!(text.contains("my-keys.gpg"), "{text}");
+    let asked = asked.join().unwrap();
+    assert!(
+        asked.starts_with("GET /archive/dists/some-suite/"),
+        "{asked}"
+    );
 }

@@ -26,20 +26,26 @@ fn firmware(dir: &Path) -> PathBuf {
     file
 }
 
-fn run(dir: &Path, options: &[&str]) -> Output {
+fn run(dir: &Path, options: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vm-cli"))
         .args(["run", "--serial", "null", "--bios"])
         .arg(firmware(dir))
         .args(options)
         .env("TMPDIR", dir)
+        .envs(variables.iter().copied())
         .output()
         .expect("vm-cli starts")
 }
 
 /// What it says, when it ends well.
 fn said(options: &[&str]) -> String {
+    said_with(options, &[])
+}
+
+/// The same with variables in the environment.
+fn said_with(options: &[&str], variables: &[(&str, &str)]) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let output = run(dir.path(), options);
+    let output = run(dir.path(), options, variables);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{options:?}: {text}");
     text
@@ -75,6 +81,8 @@ fn verify_compares_every_block() {
     let text = said(&["--stats", "--verify"]);
     assert!(count(&text, compared) >= 999_999, "{text}");
     assert!(!text.contains("differs"), "{text}");
+    let text = said_with(&["--stats"], &[("VM_CLI_VERIFY", "1")]);
+    assert!(count(&text, compared) >= 999_999, "{text}");
 }
 
 #[test]
@@ -106,9 +114,9 @@ fn perf_map_lists_translated_code() {
             .filter(|name| name.extension().is_some_and(|extension| extension == "map"))
             .collect::<Vec<_>>()
     };
-    run(dir.path(), &[]);
+    run(dir.path(), &[], &[]);
     assert!(maps().is_empty());
-    run(dir.path(), &["--perf-map"]);
+    run(dir.path(), &["--perf-map"], &[]);
     let text = std::fs::read_to_string(&maps()[0]).expect("a readable file");
     assert!(
         text.lines().any(|line| line.contains(" guest_80000010_")),
@@ -124,7 +132,7 @@ fn code_cache_that_cannot_be_had_is_announced() {
         "{text}"
     );
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let output = run(dir.path(), &["--code-cache", "512K"]);
+    let output = run(dir.path(), &["--code-cache", "512K"], &[]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(
         !output.status.success() && text.contains("give it 1M or more"),

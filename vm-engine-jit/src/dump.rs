@@ -17,8 +17,14 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Text of a block that was translated to `code`, to be run at `base`; nothing when it is not to be shown.
-    pub(crate) fn text(&self, of: &Translation<'_>, base: u64, code: &[u8]) -> Option<String> {
+    /// Text of a block that was translated to `code`, to be run at `base`, which is out of the way from `cold` on;
+    /// nothing when it is not to be shown.
+    pub(crate) fn text(
+        &self,
+        of: &Translation<'_>,
+        base: u64,
+        (code, cold): (&[u8], usize),
+    ) -> Option<String> {
         if self
             .filter
             .is_some_and(|(first, last)| !(first..=last).contains(&of.pc))
@@ -27,11 +33,12 @@ impl Dump {
         }
         let (key, insns) = (of.block.key, of.block.guest_insns);
         let mut text = format!(
-            "--- {:x} (physical {:x}, mode {:x}): {insns} instructions, {} host bytes\n",
+            "--- {:x} (physical {:x}, mode {:x}): {insns} instructions, {} host bytes, {} of them out of the way\n",
             of.pc,
             key.phys_pc.raw(),
             key.mode.0,
-            code.len()
+            code.len(),
+            code.len() - cold
         );
         if self.ir {
             text += &vm_ir::text::print(of.block, of.layout);

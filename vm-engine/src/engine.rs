@@ -167,6 +167,11 @@ impl<G: Guest> Engine<G> {
         self.cache.stats()
     }
 
+    /// Bytes of code that has been thrown away and waits until no virtual CPU can be in it.
+    pub fn memory_of_retired_code(&self) -> usize {
+        self.collector.stats().pending_bytes
+    }
+
     /// Replaces breakpoints and watchpoints. Virtual CPUs must not be running.
     pub fn set_stops(&self, breakpoints: &[GuestVirtAddr], watchpoints: &[Watchpoint]) {
         self.stops.store(Arc::new(Stops {

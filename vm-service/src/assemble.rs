@@ -174,6 +174,7 @@ fn nat_config(config: &NetConfig) -> Result<NatConfig, NatError> {
         hostname: config.hostname.clone(),
         forwards: forwards.collect::<Result<_, _>>()?,
         pcap: config.pcap.clone(),
+        loss_percent: config.loss,
         ..NatConfig::default()
     })
 }

@@ -69,7 +69,11 @@ impl VmError {
                 | Self::Cpu(_)
                 | Self::NoMachine(_)
                 | Self::Machine(MachineError::Cpus(_) | MachineError::TooManyDevices { .. })
-                | Self::Net(NatError::ForwardSyntax { .. } | NatError::Hostname { .. })
+                | Self::Net(
+                    NatError::ForwardSyntax { .. }
+                        | NatError::Hostname { .. }
+                        | NatError::Loss { .. }
+                )
                 | Self::Boot(BootError::NothingToBoot)
         )
     }

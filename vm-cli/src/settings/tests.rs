@@ -50,6 +50,7 @@ fn every_option_wins_over_the_file() {
         (&["--initrd", "I"], |c| c.initrd = Some("I".into())),
         (&["--append", "a b"], |c| c.append = "a b".into()),
         (&["--bios", "none"], |c| c.bios = Bios::None),
+        (&["--bios", "builtin"], |c| c.bios = Bios::Builtin),
         (&["--serial", "null"], |c| c.serial = SerialConfig::Null),
         (&["--console", "null"], |c| {
             c.console = Some(SerialConfig::Null)

@@ -57,7 +57,7 @@ pub enum NetKind {
 }
 
 /// A network card on the built-in NAT:
-/// `user[,hostfwd=tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT]...[,pcap=FILE][,mac=ADDRESS][,hostname=NAME]`.
+/// `user[,hostfwd=tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT]...[,pcap=FILE][,mac=ADDRESS][,hostname=NAME][,loss=PERCENT]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetConfig {
@@ -76,9 +76,17 @@ pub struct NetConfig {
     /// Name that the guest gets with its address.
     #[serde(default)]
     pub hostname: String,
+    /// Frames of a hundred that the network loses in each direction, for tests.
+    #[serde(default)]
+    pub loss: u8,
 }
 
-const KEYS: [&str; 5] = ["user", "hostfwd", "pcap", "mac", "hostname"];
+const KEYS: [&str; 6] = ["user", "hostfwd", "pcap", "mac", "hostname", "loss"];
+
+fn percent(text: &str) -> Result<u8, ConfigError> {
+    text.parse()
+        .map_err(|_| ConfigError::malformed("loss", text, "is no percentage: write 0 to 50"))
+}
 
 impl NetConfig {
     /// A card on the built-in NAT without anything special.
@@ -108,6 +116,7 @@ impl FromStr for NetConfig {
                 "pcap" => net.pcap = Some(options::value("pcap", value)?.into()),
                 "mac" => net.mac = Some(options::value("mac", value)?.parse()?),
                 "hostname" => net.hostname = options::value("hostname", value)?,
+                "loss" => net.loss = percent(&options::value("loss", value)?)?,
                 other => return Err(ConfigError::unknown("network option", other, &KEYS)),
             }
         }

@@ -64,13 +64,14 @@ fn disk_mistakes_name_the_nearest_word() {
 #[test]
 fn net_every_option_arrives() {
     let net: NetConfig =
-        "user,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53,pcap=f.pcap,mac=52:54:00:00:00:01,hostname=g"
+        "user,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53,pcap=f.pcap,mac=52:54:00:00:00:01,hostname=g,loss=5"
             .parse()
             .unwrap();
     assert_eq!(net.hostfwd, ["tcp::2222-:22", "udp::53-:53"]);
     assert_eq!(net.pcap.unwrap().to_str(), Some("f.pcap"));
     assert_eq!(net.mac, Some(MacAddress([0x52, 0x54, 0, 0, 0, 1])));
     assert_eq!(net.hostname, "g");
+    assert_eq!(net.loss, 5);
 }
 
 #[test]
@@ -80,6 +81,7 @@ fn net_mistakes_say_what_to_write() {
     assert!(message::<NetConfig>("user,mac=53:54:00:12:34:56").contains("even"));
     assert!(message::<NetConfig>("user,mac=52:54").contains("six bytes"));
     assert!(message::<NetConfig>("").contains("--net user"));
+    assert!(message::<NetConfig>("user,loss=few").contains("0 to 50"));
 }
 
 #[test]

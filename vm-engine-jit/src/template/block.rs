@@ -134,12 +134,20 @@ fn mirrored(cc: Cc) -> Cc {
     }
 }
 
-/// Emits the block; gives the offset of the entry behind the instruction count. `None`: not this block.
+/// Where in the code of a block something is.
+pub(crate) struct Emitted {
+    /// The entry behind the instruction count.
+    pub(crate) entry: usize,
+    /// The code out of the way, up to the end.
+    pub(crate) cold: usize,
+}
+
+/// Emits the block. `None`: not this block.
 pub(crate) fn translate(
     asm: &mut Assembler,
     of: &Translation<'_>,
     template: &Template,
-) -> Option<usize> {
+) -> Option<Emitted> {
     let start = asm.here();
     let mut emitter = Emitter {
         start,
@@ -165,8 +173,9 @@ pub(crate) fn translate(
         _ => {}
     }
     emitter.terminator()?;
+    let cold = emitter.asm.len();
     emitter.finish();
-    Some(entry)
+    Some(Emitted { entry, cold })
 }
 
 impl Emitter<'_> {

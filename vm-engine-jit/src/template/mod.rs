@@ -5,6 +5,8 @@ mod bits;
 mod block;
 mod branch;
 mod float;
+#[cfg(test)]
+mod golden;
 mod integer;
 mod memory;
 mod stubs;
@@ -219,7 +221,7 @@ impl Translator for Template {
         };
         let mut asm = lock().pop().unwrap_or_else(|| Assembler::new(CHUNK_BYTES));
         asm.clear();
-        let code = block::translate(&mut asm, translation, self).and_then(|entry| {
+        let code = block::translate(&mut asm, translation, self).and_then(|emitted| {
             let piece = self.arena.allocate(asm.len());
             self.full.store(piece.is_none(), Ordering::Relaxed);
             let mut piece = piece?;
@@ -227,10 +229,8 @@ impl Translator for Template {
             let code = asm.finish(base)?;
             piece.fill(code);
             if self.dump.ir || self.dump.asm {
-                eprint!(
-                    "{}",
-                    self.dump.text(translation, base, code).unwrap_or_default()
-                );
+                let text = self.dump.text(translation, base, (code, emitted.cold));
+                eprint!("{}", text.unwrap_or_default());
             }
             if let Some(map) = &self.perf_map {
                 let key = translation.block.key;
@@ -238,7 +238,7 @@ impl Translator for Template {
                 map.note(base, piece.bytes(), &name);
             }
             Some(HostCode {
-                entry: base + entry as u64,
+                entry: base + emitted.entry as u64,
                 chained: base,
                 bytes: piece.bytes(),
                 keep: Box::new(piece),

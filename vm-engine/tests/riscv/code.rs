@@ -9,8 +9,8 @@ use vm_engine::{Engine, Vcpu};
 use vm_frontend::riscv::Riscv;
 
 use super::asm::{
-    BEQ, BNE, ECALL, FENCE_I, FENCE_RW_RW, RET, SFENCE_VMA, addi, branch, bytes, jal, jalr, ld,
-    load_address, lw, sd, sh, span, sw,
+    BEQ, BNE, ECALL, FENCE_I, FENCE_RW_RW, RET, SFENCE_VMA, addi, branch, bytes, i_type, jal, jalr,
+    ld, load_address, lw, r_type, sd, sh, span, sw,
 };
 use super::machine;
 
@@ -96,6 +96,34 @@ fn store_to_another_page_runs_the_new_function() {
     words.extend([addi(8, 10, 0), sw(6, 5, 0), FENCE_I, jalr(1, 5, 0), ECALL]);
     let vcpu = run(&engine(&[(BASE, &words), (OTHER, &returning(3))]));
     assert_eq!((vcpu.state().x[8], vcpu.state().x[10]), (3, 7));
+}
+
+#[test]
+fn function_rewritten_many_times_runs_as_last_written_and_takes_no_more_room() {
+    const TIMES: i64 = 2000;
+    const ROUNDS: i64 = 20;
+    let slli = |rd, rs1, by| i_type(0x1013, rd, rs1, by);
+    let add = |rd, rs1, rs2| r_type(0x33, rd, rs1, rs2);
+    // a0 becomes `addi a0, x0, s1`, for s1 from TIMES down to 1.
+    let mut words = vec![addi(8, 0, 0), addi(18, 0, ROUNDS)];
+    words.extend(load_address(5, OTHER));
+    words.extend(load_word(7, addi(10, 0, 0)));
+    let round = span(&words);
+    words.push(addi(9, 0, TIMES));
+    let top = span(&words);
+    words.extend([slli(6, 9, 20), add(6, 6, 7), sw(6, 5, 0), FENCE_I]);
+    words.extend([jalr(1, 5, 0), add(8, 8, 10), addi(9, 9, -1)]);
+    words.push(branch(BNE, 9, 0, top - span(&words)));
+    words.push(addi(18, 18, -1));
+    words.push(branch(BNE, 18, 0, round - span(&words)));
+    words.push(ECALL);
+    let engine = engine(&[(BASE, &words), (OTHER, &returning(0))]);
+    let vcpu = run(&engine);
+    assert_eq!(vcpu.state().x[8] as i64, ROUNDS * TIMES * (TIMES + 1) / 2);
+    let cache = engine.cache_stats();
+    assert!(cache.invalidations as i64 >= ROUNDS * TIMES);
+    assert!(cache.blocks < 64 && cache.bytes < 1 << 20, "{cache:?}");
+    assert!(engine.memory_of_retired_code() < 1 << 20);
 }
 
 #[test]

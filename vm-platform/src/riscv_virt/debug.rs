@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use vm_boot::sbi::HartState;
 use vm_core::{
     DebugTarget, GuestArch, GuestVirtAddr, NoRegister, Resume, Statistic, StopCause, Unmapped,
     VcpuId, Watchpoint,
@@ -208,12 +209,9 @@ impl DebugTarget for Debugger {
 
     fn is_idle(&self, vcpu: VcpuId) -> bool {
         let peers = self.shared.engine.peers();
-        let stopped = self
-            .shared
-            .sbi
-            .as_ref()
-            .is_some_and(|sbi| sbi.harts().state(vcpu) == vm_boot::sbi::HartState::Stopped);
-        stopped
+        let idle = |state| matches!(state, HartState::Stopped | HartState::Suspended);
+        let sbi = self.shared.sbi.as_ref();
+        sbi.is_some_and(|sbi| idle(sbi.harts().state(vcpu)))
             || peers
                 .get(vcpu.0 as usize)
                 .is_some_and(|peer| peer.was_waiting())

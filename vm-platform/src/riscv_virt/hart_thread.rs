@@ -8,9 +8,9 @@ use vm_boot::sbi::{
 };
 use vm_core::{GuestVirtAddr, PAGE_BYTES, Resume, StopCause, VcpuId, VmExit};
 use vm_engine::{Remote, Vcpu, VcpuShared};
-use vm_frontend::FlushScope;
 use vm_frontend::riscv::state::HartState;
 use vm_frontend::riscv::sys::Riscv;
+use vm_frontend::{FlushScope, Guest as _};
 use vm_mem::GuestMemory;
 
 use super::machine::{Event, Order, Outcome, Shared, line};
@@ -28,6 +28,8 @@ pub(super) struct HartThread {
     generation: u64,
     /// Whether the hart executes (as opposed to: stopped by HSM).
     started: bool,
+    /// How it goes on when an interrupt ends its suspension, while HSM has it suspended.
+    suspended: Option<Wake>,
 }
 
 impl HartThread {
@@ -41,6 +43,7 @@ impl HartThread {
             vcpu,
             generation: 0,
             started,
+            suspended: None,
         }
     }
 
@@ -52,6 +55,11 @@ impl HartThread {
     pub(super) fn run(mut self) {
         while let Some(how) = self.obey() {
             if !self.started && !self.wait_for_start(how) {
+                continue;
+            }
+            if let Some(wake) = self.suspended
+                && !self.wait_for_wake(wake, how)
+            {
                 continue;
             }
             let exit = match how {
@@ -126,6 +134,7 @@ impl HartThread {
         if generation != self.generation {
             self.generation = generation;
             self.started = self.shared.starts(self.hart);
+            self.suspended = None;
         }
         Some(how)
     }
@@ -153,6 +162,39 @@ impl HartThread {
             }
             control = shared.wait(control);
         }
+    }
+
+    /// Sleeps until an interrupt ends the suspension; false when the machine wants something else, which does not end
+    /// it. There is no instruction to step to before, so a step ends at once.
+    fn wait_for_wake(&mut self, wake: Wake, how: Resume) -> bool {
+        let shared = self.shared.clone();
+        let Some(sbi) = &shared.sbi else { return true };
+        let vcpu = self.vcpu.clone();
+        let mut vcpu = locked(&vcpu);
+        if how != Resume::Step {
+            vcpu.wait_for_interrupt();
+        }
+        if !Riscv::wakes(vcpu.state(), vcpu.shared().lines()) {
+            if how != Resume::Step {
+                // It came back for an order to stop. This takes the order and executes nothing.
+                vcpu.run();
+                return false;
+            }
+            drop(vcpu);
+            shared.stop_for_debugger(StopCause::Stepped(self.hart));
+            return false;
+        }
+        self.suspended = None;
+        sbi.harts().resumed(self.hart);
+        match wake {
+            Wake::Return => {
+                let state = vcpu.state_mut();
+                state.x[10] = 0;
+                state.x[11] = 0;
+            }
+            Wake::Enter(entry) => self.enter(&mut vcpu, entry),
+        }
+        true
     }
 
     /// Puts the hart at an HSM entry (SBI HSM, "Function: Hart start").
@@ -192,18 +234,7 @@ impl HartThread {
                 sbi.harts().stopped(self.hart);
                 self.started = false;
             }
-            SbiOutcome::Suspend(wake) => {
-                vcpu.wait_for_interrupt();
-                sbi.harts().resumed(self.hart);
-                match wake {
-                    Wake::Return => {
-                        let state = vcpu.state_mut();
-                        state.x[10] = 0;
-                        state.x[11] = 0;
-                    }
-                    Wake::Enter(entry) => self.enter(&mut vcpu, entry),
-                }
-            }
+            SbiOutcome::Suspend(wake) => self.suspended = Some(wake),
             SbiOutcome::Reset(reset) => shared.raise(match reset.action {
                 ResetAction::PowerOff => Event::End(Outcome::PoweredOff),
                 ResetAction::Reboot(_) => Event::Reset,
@@ -239,6 +270,21 @@ impl<'a> Host<'a> {
 
     fn peer(&self, hart: VcpuId) -> Option<Arc<VcpuShared>> {
         self.shared.engine.peers().get(hart.0 as usize).cloned()
+    }
+
+    /// Serves requests for harts that a debugger keeps halted while others run: what they would serve before they run
+    /// on must not pile up until then.
+    fn serve_for_halted(&self, caller: VcpuId, harts: HartSet) {
+        for hart in harts.iter().filter(|hart| *hart != caller) {
+            // One that runs has it locked, and serves by itself.
+            let halted = self.shared.vcpus.get().and_then(|all| {
+                let vcpu = all.get(hart.0 as usize)?;
+                vcpu.try_lock().ok()
+            });
+            if let Some(mut vcpu) = halted {
+                vcpu.serve_remote();
+            }
+        }
     }
 
     /// Fences of the pages of a range, or one of everything.
@@ -288,7 +334,7 @@ impl SbiHost for Host<'_> {
         pending
     }
 
-    fn remote_fence(&self, _caller: VcpuId, fence: RemoteFence, harts: HartSet) {
+    fn remote_fence(&self, caller: VcpuId, fence: RemoteFence, harts: HartSet) {
         let targets: Vec<_> = harts.iter().filter_map(|hart| self.peer(hart)).collect();
         let mut vcpu = self.vcpu();
         match fence {
@@ -300,6 +346,8 @@ impl SbiHost for Host<'_> {
                 vcpu.broadcast(&targets, &Vec::from_iter(scopes));
             }
         }
+        drop(vcpu);
+        self.serve_for_halted(caller, harts);
     }
 
     fn wake_stopped(&self, _hart: VcpuId) {
@@ -318,7 +366,8 @@ impl SbiHost for Host<'_> {
         bytes.len()
     }
 
-    fn console_read(&self, _into: &mut [u8]) -> usize {
-        0
+    fn console_read(&self, into: &mut [u8]) -> usize {
+        let port = self.shared.serial_port.get();
+        port.map_or(0, |port| port.take_received(into))
     }
 }

@@ -1,6 +1,6 @@
 //! The machine: wiring, virtual CPU threads, reset and power-off.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -235,6 +235,10 @@ pub(super) struct Shared {
     changed: Condvar,
     panic_watch: Arc<PanicWatch>,
     pub(super) serial: Arc<dyn CharSink>,
+    /// Where characters are typed, once it is placed.
+    pub(super) serial_port: OnceLock<Arc<Ns16550>>,
+    /// The virtual CPUs in order, once there are all; each is locked while its hart runs.
+    pub(super) vcpus: OnceLock<Vec<Arc<Mutex<Vcpu<Riscv>>>>>,
     no_reboot: bool,
     pub(super) trace: Option<Arc<dyn ExecTrace>>,
 }
@@ -427,6 +431,8 @@ impl Machine {
             changed: Condvar::new(),
             panic_watch: panic_watch.clone(),
             serial: panic_watch.clone(),
+            serial_port: OnceLock::new(),
+            vcpus: OnceLock::new(),
             no_reboot: config.no_reboot,
             trace: config.trace,
         });
@@ -483,6 +489,7 @@ impl Machine {
             panic_watch.clone(),
         ));
         place("uart", layout::UART0, serial_port.clone())?;
+        shared.serial_port.get_or_init(|| serial_port.clone());
         let epoch_ns = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_nanos());
@@ -571,6 +578,7 @@ impl Machine {
             .into_iter()
             .map(|vcpu| Arc::new(Mutex::new(vcpu)))
             .collect();
+        shared.vcpus.get_or_init(|| vcpus.clone());
         let threads = vcpus
             .iter()
             .map(|vcpu| {

@@ -18,7 +18,7 @@ use vm_osal::terminal::Pty;
 use crate::{SerialInput, VmError};
 
 pub use outlet::Outlet;
-use unix::UnixLine;
+use unix::{SocketFile, UnixLine};
 
 /// Starts feeding a port's input from the host.
 type StartInput = Box<dyn FnOnce(SerialInput) + Send>;
@@ -30,6 +30,7 @@ pub(crate) struct SerialLine {
     start_input: Option<StartInput>,
     /// Where programs find the other end, when the host chose it.
     place: Option<PathBuf>,
+    _socket: Option<SocketFile>,
 }
 
 impl SerialLine {
@@ -47,6 +48,7 @@ impl SerialLine {
                 let input = line.clone();
                 Ok(Self {
                     start_input: Some(Box::new(move |port| input.serve(port))),
+                    _socket: Some(SocketFile(path.clone())),
                     ..Self::to(line)
                 })
             }
@@ -75,6 +77,7 @@ impl SerialLine {
             outlet: None,
             start_input: None,
             place: None,
+            _socket: None,
         }
     }
 

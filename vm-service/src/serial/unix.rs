@@ -20,10 +20,9 @@ struct Output {
     kept: VecDeque<u8>,
 }
 
-/// A listening socket with the client that is connected. Dropping it removes the socket's file.
+/// A listening socket with the client that is connected.
 pub(super) struct UnixLine {
     listener: UnixListener,
-    path: PathBuf,
     output: Mutex<Output>,
 }
 
@@ -39,7 +38,6 @@ impl UnixLine {
         };
         Ok(Arc::new(Self {
             listener,
-            path: path.to_owned(),
             output: Mutex::default(),
         }))
     }
@@ -101,9 +99,13 @@ impl CharSink for UnixLine {
     }
 }
 
-impl Drop for UnixLine {
+/// A socket's file, removed when this is dropped. It is apart from the line because who keeps the machine's parts, a
+/// debugger say, keeps the line's output, too.
+pub(super) struct SocketFile(pub(super) PathBuf);
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // The file may have been removed by somebody else.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.0);
     }
 }

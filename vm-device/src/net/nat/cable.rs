@@ -13,6 +13,7 @@ use smoltcp::wire::{
 
 use super::arp::Neighbours;
 use super::config::Plan;
+use super::loss::Loss;
 use crate::net::FrameSink;
 use crate::net::pcap::PcapWriter;
 
@@ -34,6 +35,8 @@ pub(super) struct Cable {
     /// Frames that the card refused, oldest first; not empty exactly while the card is full.
     waiting: VecDeque<Vec<u8>>,
     pcap: Option<PcapWriter>,
+    /// Which frames to the guest never arrive.
+    loss: Loss,
     /// Identification of the next packet (RFC 6864).
     ident: u16,
 }
@@ -49,6 +52,7 @@ impl Cable {
             card: None,
             waiting: VecDeque::new(),
             pcap,
+            loss: Loss::new(plan.loss_percent),
             ident: 0,
         }
     }
@@ -169,6 +173,9 @@ impl Cable {
 
     /// Completes the frame at `start` of the scratch buffer and sends it.
     fn finish(&mut self, to: EthernetAddress, kind: EthernetProtocol, start: usize, bytes: usize) {
+        if self.loss.next() {
+            return;
+        }
         let bytes = &mut self.scratch[start..start + bytes];
         let mut frame = EthernetFrame::new_unchecked(&mut *bytes);
         frame.set_src_addr(self.mac);

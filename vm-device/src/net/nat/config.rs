@@ -8,6 +8,7 @@ use std::str::FromStr;
 use smoltcp::wire::EthernetAddress;
 
 use super::forward::Forward;
+use super::loss::PERCENT_MAX;
 
 /// Host numbers within the guest network, as guests of other virtual machines know them.
 const GATEWAY_NUMBER: u32 = 2;
@@ -103,6 +104,9 @@ pub struct NatConfig {
     pub restrict: bool,
     /// Largest IPv4 packet in bytes on the virtual cable, 576 to 65,520.
     pub mtu: u16,
+    /// Frames of a hundred, 0 to 50, that the cable loses in each direction, for tests; which ones is the same in every
+    /// run.
+    pub loss_percent: u8,
     /// Name servers to ask; `None`: those of the host (`/etc/resolv.conf`), empty: only the host's own look-up.
     pub resolvers: Option<Vec<SocketAddr>>,
 }
@@ -121,6 +125,7 @@ impl Default for NatConfig {
             pcap: None,
             restrict: false,
             mtu: 1500,
+            loss_percent: 0,
             resolvers: None,
         }
     }
@@ -155,6 +160,14 @@ pub enum NatError {
     Mtu {
         /// What was given.
         mtu: u16,
+    },
+    /// The share of lost frames is out of range.
+    #[error(
+        "a network that loses {percent} frames of a hundred carries nothing: choose 0 to {PERCENT_MAX}"
+    )]
+    Loss {
+        /// What was given.
+        percent: u8,
     },
     /// The host name is no DNS label sequence.
     #[error("`{name}` is no host name: use at most 63 letters, digits, `-` and `.`")]
@@ -209,6 +222,7 @@ pub(super) struct Plan {
     pub(super) mac: EthernetAddress,
     pub(super) hostname: String,
     pub(super) mtu: u16,
+    pub(super) loss_percent: u8,
     pub(super) restrict: bool,
 }
 
@@ -238,6 +252,7 @@ impl Plan {
             mac: EthernetAddress(config.mac),
             hostname: config.hostname.clone(),
             mtu: config.mtu,
+            loss_percent: config.loss_percent,
             restrict: config.restrict,
         };
         if !plan.is_guest(plan.guest) {
@@ -251,6 +266,11 @@ impl Plan {
         }
         if !(MTU_MIN..=MTU_MAX).contains(&config.mtu) {
             return Err(NatError::Mtu { mtu: config.mtu });
+        }
+        if plan.loss_percent > PERCENT_MAX {
+            return Err(NatError::Loss {
+                percent: plan.loss_percent,
+            });
         }
         let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         if plan.hostname.len() > 63 || !plan.hostname.chars().all(letter) {

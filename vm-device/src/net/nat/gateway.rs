@@ -18,6 +18,7 @@ use super::dns_tcp::DnsTcp;
 use super::forward::Listeners;
 use super::fragment::Reassembly;
 use super::icmp::{self, Icmp, Trouble};
+use super::loss::Loss;
 use super::poll_set::{PollSet, Token};
 use super::tcp::{Target, Tcp};
 use super::udp::Udp;
@@ -32,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Gateway {
     plan: Plan,
     pub(super) cable: Cable,
+    /// Which of the guest's frames never arrive.
+    loss: Loss,
     reassembly: Reassembly,
     dhcp: Dhcp,
     dns: Dns,
@@ -66,6 +69,7 @@ impl Gateway {
     ) -> Self {
         Self {
             cable: Cable::new(&plan, pcap),
+            loss: Loss::new(plan.loss_percent),
             reassembly: Reassembly::default(),
             dhcp: Dhcp::default(),
             dns: Dns::new(plan.dns, plan.restrict, resolvers, waker),
@@ -82,6 +86,9 @@ impl Gateway {
     /// Takes a frame of the guest. Whatever is not understood is dropped, as by any host.
     pub(super) fn frame(&mut self, bytes: &[u8], now: Instant) {
         self.cable.capture(bytes);
+        if self.loss.next() {
+            return;
+        }
         let Ok(frame) = EthernetFrame::new_checked(bytes) else {
             return;
         };

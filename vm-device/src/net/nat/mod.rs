@@ -24,6 +24,7 @@ mod forward;
 mod fragment;
 mod gateway;
 mod icmp;
+mod loss;
 mod poll_set;
 mod tcp;
 #[cfg(test)]

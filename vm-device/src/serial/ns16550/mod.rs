@@ -300,6 +300,21 @@ impl Ns16550 {
         result
     }
 
+    /// Takes characters that were received, as if the guest had read them from RBR: for firmware services that share
+    /// the port with the guest. Returns how many there were.
+    pub fn take_received(&self, into: &mut [u8]) -> usize {
+        let take = |state: &mut State| (!state.rx.is_empty()).then(|| state.take_received());
+        let mut taken = 0;
+        // One at a time: whoever offers input fills the room that appears.
+        while taken < into.len()
+            && let Some(byte) = self.with(take)
+        {
+            into[taken] = byte;
+            taken += 1;
+        }
+        taken
+    }
+
     /// Receives a break condition, as a terminal server sends it on request (Linux: SysRq). Lost when the
     /// FIFO is full, with an overrun error.
     pub fn receive_break(&self) {

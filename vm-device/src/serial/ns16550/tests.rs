@@ -274,6 +274,34 @@ fn offer_cut_short_is_called_back_when_drained() {
 }
 
 #[test]
+fn take_received_reads_as_the_guest_does_and_makes_room() {
+    let port = Port::new();
+    let waiting = Arc::new(Mutex::new(b"root\n".to_vec()));
+    let uart = Arc::new(port.uart);
+    let (offered, weak) = (waiting.clone(), Arc::downgrade(&uart));
+    uart.on_ready(Arc::new(move || {
+        let mut waiting = offered.lock();
+        let taken = weak.upgrade().map_or(0, |uart| uart.offer(&waiting));
+        waiting.drain(..taken);
+    }));
+    uart.write(IER_DLM, Byte, u64::from(IER_ERBFI));
+    assert!(!port.irq.high());
+    // Without FIFOs there is room for one.
+    let taken = uart.offer(&waiting.lock());
+    assert_eq!(taken, 1);
+    waiting.lock().drain(..taken);
+    assert!(port.irq.high());
+    let mut bytes = [0; 3];
+    assert_eq!(uart.take_received(&mut bytes), 3);
+    assert_eq!(&bytes, b"roo");
+    assert!(port.irq.high(), "there is more");
+    assert_eq!(uart.take_received(&mut bytes), 2);
+    assert_eq!(&bytes[..2], b"t\n");
+    assert!(!port.irq.high());
+    assert_eq!(uart.take_received(&mut bytes), 0);
+}
+
+#[test]
 fn fifo_mode_switch_clears_received_characters() {
     let port = Port::new();
     port.put(IIR_FCR, FCR_ENABLE);

@@ -1,0 +1,411 @@
+//! Which test fails when an option is ignored: for every option, every word of its value, and every variable of the
+//! environment that the command line has, so that a new one without a test fails here.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use super::Cli;
+
+const SETTINGS: &str = "vm-cli/src/settings/tests.rs";
+const REFUSALS: &str = "vm-cli/tests/bad_input.rs";
+const ENGINE: &str = "vm-cli/tests/engine.rs";
+const OPTIONS: &str = "tests/tests/options.rs";
+const BARE: &str = "tests/tests/bare.rs";
+const SERIAL: &str = "tests/tests/serial.rs";
+const NETWORK: &str = "tests/tests/network.rs";
+const FAULTS: &str = "tests/tests/network_faults.rs";
+const GDB: &str = "tests/tests/gdb.rs";
+const DISK: &str = "tests/tests/disk.rs";
+const LINES: &str = "vm-service/src/serial/tests.rs";
+
+/// What is typed, or a variable's name; the file and the name of the test. A word of a value is behind its option.
+const COVERED: &[(&str, &str, &str)] = &[
+    (
+        "run --config",
+        OPTIONS,
+        "configuration_file_describes_the_machine",
+    ),
+    (
+        "run --config toml",
+        SETTINGS,
+        "config_option_reads_the_file",
+    ),
+    (
+        "run --kernel",
+        BARE,
+        "debug_console_and_legacy_console_give_what_is_typed",
+    ),
+    (
+        "run --initrd",
+        "tests/tests/shell.rs",
+        "shell_one_cpu_runs_programs",
+    ),
+    ("run --append", OPTIONS, "machine_options_reach_the_guest"),
+    (
+        "run --bios",
+        "tests/tests/firmware.rs",
+        "opensbi_dynamic_starts_u_boot_up_to_its_prompt",
+    ),
+    (
+        "run --bios none",
+        BARE,
+        "dump_signature_writes_the_words_between_the_symbols",
+    ),
+    (
+        "run --bios builtin",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --no-reboot",
+        "tests/tests/power.rs",
+        "reboot_with_no_reboot_ends_with_the_reset_code",
+    ),
+    ("run --arch", REFUSALS, "unknown_names_suggest_the_nearest"),
+    (
+        "run --cpus",
+        "tests/tests/shell.rs",
+        "shell_four_cpus_run_programs",
+    ),
+    ("run --cpu", OPTIONS, "machine_options_reach_the_guest"),
+    ("run --memory", OPTIONS, "machine_options_reach_the_guest"),
+    (
+        "run --accel",
+        ENGINE,
+        "accel_chooses_and_says_what_runs_the_guest",
+    ),
+    (
+        "run --code-cache",
+        ENGINE,
+        "code_cache_that_cannot_be_had_is_announced",
+    ),
+    ("run --disk", DISK, "fsync_then_kill_keeps_the_file"),
+    ("run --disk file", DISK, "fsync_then_kill_keeps_the_file"),
+    (
+        "run --disk format",
+        "vm-core/src/config/tests.rs",
+        "disk_mistakes_name_the_nearest_word",
+    ),
+    (
+        "run --disk raw",
+        "vm-core/src/config/tests.rs",
+        "disk_mistakes_name_the_nearest_word",
+    ),
+    (
+        "run --disk readonly",
+        OPTIONS,
+        "machine_options_reach_the_guest",
+    ),
+    (
+        "run --disk snapshot",
+        DISK,
+        "snapshot_disk_forgets_what_was_written",
+    ),
+    (
+        "run --disk on",
+        DISK,
+        "snapshot_disk_forgets_what_was_written",
+    ),
+    (
+        "run --disk serial",
+        OPTIONS,
+        "machine_options_reach_the_guest",
+    ),
+    (
+        "run --net",
+        NETWORK,
+        "nat_guest_has_an_address_and_moves_data_both_ways",
+    ),
+    (
+        "run --net user",
+        NETWORK,
+        "nat_guest_has_an_address_and_moves_data_both_ways",
+    ),
+    (
+        "run --net hostfwd",
+        NETWORK,
+        "hostfwd_client_on_the_host_reaches_a_server_in_the_guest",
+    ),
+    (
+        "run --net pcap",
+        NETWORK,
+        "pcap_file_has_every_frame_of_a_ping",
+    ),
+    ("run --net mac", OPTIONS, "machine_options_reach_the_guest"),
+    (
+        "run --net hostname",
+        OPTIONS,
+        "machine_options_reach_the_guest",
+    ),
+    (
+        "run --net loss",
+        FAULTS,
+        "lossy_network_loses_frames_and_no_data",
+    ),
+    ("run --serial", SERIAL, "serial_file_has_the_whole_console"),
+    (
+        "run --serial stdio",
+        "tests/tests/shell.rs",
+        "shell_one_cpu_runs_programs",
+    ),
+    (
+        "run --serial file",
+        SERIAL,
+        "serial_file_has_the_whole_console",
+    ),
+    (
+        "run --serial unix",
+        SERIAL,
+        "serial_unix_socket_serves_one_client_after_the_other",
+    ),
+    (
+        "run --serial pty",
+        SERIAL,
+        "serial_pty_is_a_terminal_for_another_program",
+    ),
+    ("run --serial null", BARE, "serial_null_shows_nothing"),
+    (
+        "run --console",
+        SERIAL,
+        "virtio_console_is_a_terminal_of_the_guest",
+    ),
+    (
+        "run --console stdio",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --console file",
+        SERIAL,
+        "virtio_console_is_a_terminal_of_the_guest",
+    ),
+    (
+        "run --console unix",
+        LINES,
+        "unix_line_keeps_output_for_the_first_client_and_serves_the_next",
+    ),
+    (
+        "run --console pty",
+        LINES,
+        "pty_line_carries_both_directions",
+    ),
+    (
+        "run --console null",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    ("run --rng", OPTIONS, "machine_options_reach_the_guest"),
+    (
+        "run --rng on",
+        OPTIONS,
+        "entropy_device_is_there_by_default",
+    ),
+    ("run --rng off", OPTIONS, "machine_options_reach_the_guest"),
+    ("run --virtio", OPTIONS, "machine_options_reach_the_guest"),
+    (
+        "run --virtio pci",
+        OPTIONS,
+        "other_machine_options_reach_the_guest",
+    ),
+    (
+        "run --virtio mmio",
+        OPTIONS,
+        "machine_options_reach_the_guest",
+    ),
+    (
+        "run --gdb",
+        GDB,
+        "gdb_breaks_steps_watches_interrupts_and_lets_the_guest_go_on",
+    ),
+    ("run --stats", ENGINE, "stats_are_printed_when_asked_for"),
+    ("run --verify", ENGINE, "verify_compares_every_block"),
+    (
+        "run --dump",
+        ENGINE,
+        "dump_shows_what_is_asked_for_of_the_code_that_is_asked_for",
+    ),
+    (
+        "run --dump ir",
+        ENGINE,
+        "dump_shows_what_is_asked_for_of_the_code_that_is_asked_for",
+    ),
+    (
+        "run --dump asm",
+        ENGINE,
+        "dump_shows_what_is_asked_for_of_the_code_that_is_asked_for",
+    ),
+    (
+        "run --filter",
+        ENGINE,
+        "dump_shows_what_is_asked_for_of_the_code_that_is_asked_for",
+    ),
+    ("run --perf-map", ENGINE, "perf_map_lists_translated_code"),
+    (
+        "run --dump-signature",
+        BARE,
+        "dump_signature_writes_the_words_between_the_symbols",
+    ),
+    (
+        "run --trace",
+        BARE,
+        "trace_has_the_registers_that_qemu_has_before_every_instruction",
+    ),
+    (
+        "run --trace exec",
+        BARE,
+        "trace_has_the_registers_that_qemu_has_before_every_instruction",
+    ),
+    (
+        "run debian --suite",
+        REFUSALS,
+        "debian_options_choose_mirror_suite_and_keyring",
+    ),
+    (
+        "run debian --mirror",
+        REFUSALS,
+        "debian_options_choose_mirror_suite_and_keyring",
+    ),
+    (
+        "run debian --keyring",
+        REFUSALS,
+        "debian_options_choose_mirror_suite_and_keyring",
+    ),
+    (
+        "disk create FILE",
+        REFUSALS,
+        "disk_create_makes_an_empty_image_and_touches_no_other",
+    ),
+    (
+        "disk create SIZE",
+        REFUSALS,
+        "disk_create_makes_an_empty_image_and_touches_no_other",
+    ),
+    (
+        "symbols KERNEL",
+        GDB,
+        "gdb_breaks_steps_watches_interrupts_and_lets_the_guest_go_on",
+    ),
+    (
+        "symbols OUTPUT",
+        GDB,
+        "gdb_breaks_steps_watches_interrupts_and_lets_the_guest_go_on",
+    ),
+    (
+        "completions SHELL",
+        REFUSALS,
+        "completions_and_help_are_printed",
+    ),
+    (
+        "VM_CLI_CONFIG",
+        REFUSALS,
+        "variables_of_the_environment_stand_for_options",
+    ),
+    (
+        "VM_CLI_CPUS",
+        REFUSALS,
+        "variables_of_the_environment_stand_for_options",
+    ),
+    (
+        "VM_CLI_CPU",
+        REFUSALS,
+        "variables_of_the_environment_stand_for_options",
+    ),
+    (
+        "VM_CLI_MEMORY",
+        REFUSALS,
+        "variables_of_the_environment_stand_for_options",
+    ),
+    (
+        "VM_CLI_ACCEL",
+        REFUSALS,
+        "variables_of_the_environment_stand_for_options",
+    ),
+    ("VM_CLI_VERIFY", ENGINE, "verify_compares_every_block"),
+    (
+        "VM_CLI_CODE_CACHE",
+        REFUSALS,
+        "variables_of_the_environment_stand_for_options",
+    ),
+    (
+        "VM_CLI_MIRROR",
+        REFUSALS,
+        "variables_of_the_environment_stand_for_options",
+    ),
+];
+
+/// Everything that the command line has, as [`COVERED`] names it.
+fn offered(program: &clap::Command, path: &str, into: &mut BTreeSet<String>) {
+    for argument in program.get_arguments() {
+        let id = argument.get_id().as_str();
+        if matches!(id, "help" | "version") {
+            continue;
+        }
+        let name = match argument.get_long() {
+            Some(long) => format!("{path}--{long}"),
+            None => format!("{path}{}", id.to_uppercase()),
+        };
+        let values = argument.get_value_names().unwrap_or_default();
+        for value in values
+            .iter()
+            .filter(|_| argument.get_action().takes_values())
+        {
+            let words = value.split(|c: char| !c.is_ascii_lowercase());
+            into.extend(
+                words
+                    .filter(|word| !word.is_empty())
+                    .map(|word| format!("{name} {word}")),
+            );
+        }
+        into.extend(
+            argument
+                .get_env()
+                .and_then(|name| Some(name.to_str()?.to_owned())),
+        );
+        into.insert(name);
+    }
+    for command in program
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+    {
+        offered(command, &format!("{path}{} ", command.get_name()), into);
+    }
+}
+
+#[test]
+fn every_option_has_a_test_that_fails_without_it() {
+    let mut program = Cli::command();
+    program.build();
+    let mut names = BTreeSet::new();
+    offered(&program, "", &mut names);
+    // A machine is described alike with and without Debian's installer.
+    let machine: Vec<_> = names
+        .iter()
+        .filter_map(|name| {
+            name.strip_prefix("run debian ")
+                .map(|rest| format!("run {rest}"))
+        })
+        .filter(|name| names.contains(name))
+        .collect();
+    for name in machine {
+        names.remove(&name.replacen("run ", "run debian ", 1));
+    }
+    let covered: BTreeSet<_> = COVERED
+        .iter()
+        .map(|(name, _, _)| (*name).to_owned())
+        .collect();
+    assert_eq!(names, covered, "what there is, and what has a test");
+}
+
+#[test]
+fn tests_of_options_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (name, file, test) in COVERED {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(
+            text.contains(&format!("fn {test}()")),
+            "{name}: no {test} in {file}"
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! How many host instructions typical blocks take. `BLESS=1` writes the golden file anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use iced_x86::{Decoder, DecoderOptions};
+use vm_core::GuestPhysAddr;
+use vm_engine::tier::Step;
+use vm_frontend::riscv::Riscv;
+use vm_frontend::riscv::isa::CpuModel;
+use vm_frontend::{CodePage, Exception, Guest, LiftLimits};
+use vm_ir::{BlockKey, Mode};
+
+use super::*;
+
+/// Blocks by name.
+const BLOCKS: &[(&str, &[u32])] = &[
+    // Copies words.
+    (
+        "copy",
+        &[
+            0x0005b683, // ld a3,0(a1)
+            0x00858593, // addi a1,a1,8
+            0x00d53023, // sd a3,0(a0)
+            0x00850513, // addi a0,a0,8
+            0xfec598e3, // bne a1,a2,0
+        ],
+    ),
+    // A step of a checksum by table.
+    (
+        "table",
+        &[
+            0x00054703, // lbu a4,0(a0)
+            0x00150513, // addi a0,a0,1
+            0x00f74733, // xor a4,a4,a5
+            0x0ff77713, // andi a4,a4,255
+            0x20d74733, // sh2add a4,a4,a3
+            0x00076703, // lwu a4,0(a4)
+            0x0087d79b, // srliw a5,a5,0x8
+            0x00e7c7b3, // xor a5,a5,a4
+            0xfec510e3, // bne a0,a2,14
+        ],
+    ),
+    // The beginning of a function, up to a call.
+    (
+        "call",
+        &[
+            0xfe010113, // addi sp,sp,-32
+            0x00113c23, // sd ra,24(sp)
+            0x00813823, // sd s0,16(sp)
+            0x00050413, // addi s0,a0,0
+            0xfff5051b, // addiw a0,a0,-1
+            0x00000097, // auipc ra,0x0
+            0x010080e7, // jalr ra,16(ra)
+        ],
+    ),
+    // The end of a function.
+    (
+        "return",
+        &[
+            0x01813083, // ld ra,24(sp)
+            0x01013403, // ld s0,16(sp)
+            0x02010113, // addi sp,sp,32
+            0x00008067, // jalr zero,0(ra)
+        ],
+    ),
+    // Rotations and sums on 32 bits.
+    (
+        "hash",
+        &[
+            0x6067581b, // roriw a6,a4,0x6
+            0x60b7589b, // roriw a7,a4,0xb
+            0x01184833, // xor a6,a6,a7
+            0x40e3f333, // andn t1,t2,a4
+            0x01d77e33, // and t3,a4,t4
+            0x01c34333, // xor t1,t1,t3
+            0x0068083b, // addw a6,a6,t1
+            0x010787bb, // addw a5,a5,a6
+            0xfeb510e3, // bne a0,a1,64
+        ],
+    ),
+    // A scalar product.
+    (
+        "product",
+        &[
+            0x00053707, // fld fa4,0(a0)
+            0x0005b687, // fld fa3,0(a1)
+            0x00850513, // addi a0,a0,8
+            0x00858593, // addi a1,a1,8
+            0x7ad777c3, // fmadd.d fa5,fa4,fa3,fa5
+            0xfec516e3, // bne a0,a2,88
+        ],
+    ),
+    // A shared counter.
+    (
+        "count",
+        &[
+            0x06e527af, // amoadd.w.aqrl a5,a4,(a0)
+            0x00008067, // jalr zero,0(ra)
+        ],
+    ),
+    // Compare and swap by reservation.
+    (
+        "take",
+        &[
+            0x140537af, // lr.d.aq a5,(a0)
+            0xfeb79ee3, // bne a5,a1,a8
+            0x18c5372f, // sc.d a4,a2,(a0)
+            0xfe071ae3, // bne a4,zero,a8
+        ],
+    ),
+    // The beginning of a trap handler.
+    (
+        "trap",
+        &[
+            0x14021273, // csrrw tp,sscratch,tp
+            0xfe021ee3, // bne tp,zero,b8
+            0x14002273, // csrrs tp,sscratch,zero
+            0x00223823, // sd sp,16(tp)
+            0x00823103, // ld sp,8(tp)
+        ],
+    ),
+];
+
+struct Code(&'static [u32]);
+
+impl CodePage for Code {
+    fn half(&mut self, offset: u16) -> u16 {
+        let word = self.0.get(usize::from(offset / 4)).copied().unwrap_or(0);
+        (word >> (8 * (offset % 4))) as u16
+    }
+
+    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
+        unreachable!("no code is that long")
+    }
+}
+
+/// Guest instructions, host instructions on the way through and in all, and host bytes.
+fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
+    let key = BlockKey {
+        phys_pc: GuestPhysAddr(0x8000_0000),
+        // Machine mode, floating point on.
+        mode: Mode(3 | 2 << 2),
+    };
+    let limits = LiftLimits {
+        max_insns: words.len() as u32,
+        stop_before: &[],
+    };
+    let config = CpuModel::from_name("max").expect("a model").config();
+    let block = Riscv::lift(&config, key, &mut Code(words), limits).expect("no fault");
+    let temp_offsets: Vec<u16> = (0..block.temps.len() as u16)
+        .map(|n| 0x4000 + 16 * n)
+        .collect();
+    let step = Step {
+        first: 0x1000,
+        last: 0x1020,
+        left: 0,
+    };
+    let mut asm = Assembler::new(CHUNK_BYTES);
+    let translation = Translation {
+        block: &block,
+        pc: 0,
+        layout: Riscv::layout(),
+        temp_offsets: &temp_offsets,
+        steps: &vec![step; block.insts.len()],
+        host_float: true,
+        terminator: step,
+    };
+    let emitted = block::translate(&mut asm, &translation, template).expect("host code");
+    let code = asm.finish(template.shared.address()).expect("short code");
+    let (mut through, mut all) = (0, 0);
+    for instruction in Decoder::new(64, code, DecoderOptions::NONE).into_iter() {
+        all += 1;
+        through += usize::from((instruction.ip() as usize) < emitted.cold);
+    }
+    let (guest, bytes) = (block.guest_insns, code.len());
+    format!(
+        "{name}: {guest} guest instructions, {through} of the host's on the way through, {all} in all, {bytes} bytes\n"
+    )
+}
+
+#[test]
+fn typical_blocks_take_as_many_host_instructions_as_the_golden_file_says() {
+    let template = Template::new(Riscv::layout(), 1 << 20).expect("this host allows it");
+    let mut now = String::new();
+    for &(name, words) in BLOCKS {
+        let _ = write!(now, "{}", line(&template, name, words));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/template/golden.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, &now).expect("the golden file can be written");
+    }
+    let then = std::fs::read_to_string(&file).expect("the golden file is there");
+    assert_eq!(now, then);
+}
