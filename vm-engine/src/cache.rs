@@ -286,6 +286,19 @@ impl BlockCache {
         self.retire_page(&mut index, key.phys_pc.page_base());
     }
 
+    /// Throws away everything made from a range of addresses that is no RAM, and what others are making from it now.
+    pub(crate) fn forget_range(&self, base: GuestPhysAddr, bytes: u64) {
+        let mut index = self.lock();
+        // Pages of the range fill every stripe, or nearly.
+        let now = self.count_invalidation();
+        index.last_written.fill(now);
+        let within = |page: &u64| page.wrapping_sub(base.raw()) < bytes;
+        let pages: Vec<u64> = index.pages.keys().copied().filter(within).collect();
+        for page in pages {
+            self.retire_page(&mut index, GuestPhysAddr(page));
+        }
+    }
+
     /// Links the block at `head` to the cell `site` of another one. Both must be in the cache, made from the page `page`,
     /// so that they are retired together; otherwise nothing is done.
     pub(crate) fn link(&self, page: GuestPhysAddr, site: *const MicroOp, head: *const MicroOp) {

@@ -1,5 +1,6 @@
 //! What the virtual CPUs of one machine share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -22,7 +23,8 @@ pub struct EngineParts<G: Guest> {
     pub memory: GuestMemory,
     /// Devices.
     pub bus: Arc<Bus>,
-    /// Address ranges (base, bytes) of the bus that hold code which never changes: boot ROM, flash.
+    /// Address ranges (base, bytes) of the bus that hold code: boot ROM, flash. A virtual CPU's write to one throws
+    /// away what was translated from it.
     pub rom: Vec<(GuestPhysAddr, u64)>,
     /// Virtual time.
     pub clock: Arc<dyn Clock>,
@@ -39,7 +41,7 @@ pub struct Engine<G: Guest> {
     pub(crate) config: G::Config,
     pub(crate) memory: GuestMemory,
     pub(crate) bus: Arc<Bus>,
-    pub(crate) rom: Vec<(GuestPhysAddr, u64)>,
+    rom: Vec<Rom>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) alarms: Arc<dyn Alarms>,
     pub(crate) ns_per_tick: u64,
@@ -49,6 +51,34 @@ pub struct Engine<G: Guest> {
     pub(crate) stops: ArcSwap<Stops>,
     pub(crate) translator: OnceLock<Arc<dyn Translator>>,
     pub(crate) lockstep: OnceLock<Lockstep>,
+}
+
+/// A range of the bus that code may be fetched from.
+pub(crate) struct Rom {
+    base: GuestPhysAddr,
+    bytes: u64,
+    /// Whether it has been since it was last written.
+    has_code: AtomicBool,
+}
+
+impl Rom {
+    fn new((base, bytes): (GuestPhysAddr, u64)) -> Self {
+        Self {
+            base,
+            bytes,
+            has_code: AtomicBool::new(false),
+        }
+    }
+
+    fn holds(&self, addr: GuestPhysAddr) -> bool {
+        addr.raw().wrapping_sub(self.base.raw()) < self.bytes
+    }
+
+    /// Notes that code is going to be read. Devices take reads and writes in turn: so either the reader gets what a
+    /// writer wrote, or the writer sees the note.
+    pub(crate) fn note_code(&self) {
+        self.has_code.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Where a debugger wants virtual CPUs to stop.
@@ -103,7 +133,7 @@ impl<G: Guest> Engine<G> {
             config: parts.config,
             memory: parts.memory,
             bus: parts.bus,
-            rom: parts.rom,
+            rom: parts.rom.into_iter().map(Rom::new).collect(),
             clock: parts.clock,
             alarms: parts.alarms,
             ns_per_tick: 1_000_000_000 / parts.ticks_per_second,
@@ -124,6 +154,21 @@ impl<G: Guest> Engine<G> {
     /// Guest RAM.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// The range of the bus around an address that code may be fetched from.
+    pub(crate) fn rom_at(&self, addr: GuestPhysAddr) -> Option<&Rom> {
+        self.rom.iter().find(|rom| rom.holds(addr))
+    }
+
+    /// Throws code away that was translated from where a virtual CPU has just written to the bus. A flash memory's
+    /// commands change what all of it reads as.
+    pub(crate) fn rom_written(&self, addr: GuestPhysAddr) {
+        if let Some(rom) = self.rom_at(addr)
+            && rom.has_code.swap(false, Ordering::SeqCst)
+        {
+            self.cache.forget_range(rom.base, rom.bytes);
+        }
     }
 
     /// Has blocks made from now on translated to host code. Call it once, before any virtual CPU runs; later calls

@@ -148,7 +148,7 @@ impl<G: Guest> Vcpu<G> {
         self.reach_from(state, addr, bytes, kind)
     }
 
-    /// The same for bytes on up to two pages; the exception is of the first byte that has one.
+    /// The same for bytes on up to two pages, of RAM if they are two; the exception is of the first byte that has one.
     fn reach_all(
         &mut self,
         addr: GuestVirtAddr,
@@ -156,9 +156,14 @@ impl<G: Guest> Vcpu<G> {
         kind: Access,
     ) -> Result<(), Exception> {
         let here = bytes.min(PAGE_BYTES - addr.page_offset());
-        self.reach(addr, here, kind)?;
+        let mut in_ram = self.reach(addr, here, kind)?.host.is_some();
         if here < bytes {
-            self.reach(addr.wrapping_add(here), bytes - here, kind)?;
+            let there = self.reach(addr.wrapping_add(here), bytes - here, kind)?;
+            in_ram &= there.host.is_some();
+            // Devices have no accesses in parts: a part of one might be done when another fails.
+            if !in_ram {
+                return Err(G::bus_error(addr, kind));
+            }
         }
         Ok(())
     }
@@ -261,6 +266,7 @@ impl<G: Guest> Vcpu<G> {
 
     /// Loads across a page end, byte by byte.
     fn load_split(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<[u64; 2], Exception> {
+        self.reach_all(addr, bytes, Access::Read)?;
         let mut value = 0;
         for n in 0..bytes {
             value |= self.load(addr.wrapping_add(n).raw(), 0)?[0] << (8 * n);

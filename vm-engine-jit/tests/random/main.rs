@@ -13,6 +13,7 @@ use vm_engine::{Engine, EngineParts, Vcpu};
 use vm_engine_jit::Template;
 use vm_frontend::riscv::Riscv;
 use vm_frontend::riscv::isa::CpuModel;
+use vm_frontend::riscv::state::HartState;
 use vm_frontend::{Guest, InstanceSpec};
 use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};
@@ -331,7 +332,7 @@ fn engine(image: &[u8], start: u64, data: &[u8]) -> Arc<Engine<Riscv>> {
 
 struct End {
     finished: bool,
-    state: String,
+    state: HartState,
     retired: u64,
     data: Vec<u8>,
 }
@@ -390,7 +391,7 @@ fn run(words: &[u32], start: u64, seed: u64, kind: Kind, translated: bool) -> En
         .unwrap();
     End {
         finished: vcpu.state().x[3] == 0,
-        state: format!("{:#x?}", vcpu.state()),
+        state: vcpu.state().clone(),
         retired,
         data,
     }
@@ -404,7 +405,12 @@ fn compare(seed: u64, insns: i32, kind: Kind) -> bool {
     let start = RAM + 0x1000 + 4 * u64::from(random.below(1024));
     let interpreted = run(&words, start, seed, kind, false);
     let translated = run(&words, start, seed, kind, true);
-    assert_eq!(interpreted.state, translated.state, "seed {seed:#x}");
+    assert!(
+        interpreted.state == translated.state,
+        "seed {seed:#x}: {:#x?} interpreted, {:#x?} translated",
+        interpreted.state,
+        translated.state
+    );
     assert_eq!(interpreted.retired, translated.retired, "seed {seed:#x}");
     assert!(
         interpreted.data == translated.data,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use vm_core::{GuestVirtAddr, PAGE_BYTES, VmExit};
 use vm_frontend::{Access, Exception, Guest, Request};
-use vm_ir::BlockKey;
+use vm_ir::{Attr, Block, BlockKey};
 
 use super::Vcpu;
 use crate::microop::Leave;
@@ -51,14 +51,16 @@ impl<G: Guest> Vcpu<G> {
         exit
     }
 
-    fn step_online(&mut self, waits: bool) -> Option<VmExit> {
+    pub(super) fn step_online(&mut self, waits: bool) -> Option<VmExit> {
         let pc = self.common().pc;
         let lifted = self.fetch_page(GuestVirtAddr(pc)).and_then(|page| {
             let key = BlockKey {
                 phys_pc: page + (pc & (PAGE_BYTES - 1)),
                 mode: self.mode,
             };
-            self.lift(key, pc, 1, &[])
+            let block = self.lift(key, pc, 1, &[])?;
+            self.check_last_half(&block, pc)?;
+            Ok(block)
         });
         let block = match lifted {
             Ok(block) => block,
@@ -79,6 +81,17 @@ impl<G: Guest> Vcpu<G> {
                 self.left(other)
             }
         }
+    }
+
+    /// Whether the last two bytes of a block of one instruction may be fetched, which may have other rights than its
+    /// first ones.
+    fn check_last_half(&self, block: &Block, pc: u64) -> Result<(), Exception> {
+        let bytes = block.insts.iter().find_map(|inst| match inst.attr {
+            Attr::Insn { len, .. } => Some(u64::from(len)),
+            _ => None,
+        });
+        let last = GuestVirtAddr(pc).wrapping_add(bytes.unwrap_or(2).saturating_sub(2));
+        G::translate(self.state(), &self.engine.memory, last, Access::Execute).map(|_| ())
     }
 
     /// Where the next run is to start; it does not stop at a breakpoint there.

@@ -15,16 +15,33 @@ use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
 use crate::predecode::{Code, TooManyTemps, predecode, translate};
 
+/// A page that code is fetched from.
+struct Fetched {
+    page: GuestPhysAddr,
+    /// What the translation holds in.
+    context: u64,
+    /// Whether all of the page may be fetched from, or none of it.
+    whole: bool,
+}
+
 impl<G: Guest> Vcpu<G> {
-    /// The code at a virtual address, from the caches or newly translated.
-    pub(super) fn find(&mut self, pc: u64) -> Result<*const MicroOp, Exception> {
+    /// The code at a virtual address, from the caches or newly translated. `None` where rights to fetch change within
+    /// the page: each instruction asks for them anew there, by itself.
+    pub(super) fn find(&mut self, pc: u64) -> Result<Option<*const MicroOp>, Exception> {
         let line = jump_line(pc);
         let entry = self.jump_cache[line];
         if entry.pc == pc && self.head().holds(entry.context) {
-            return Ok(entry.code);
+            return Ok(Some(entry.code));
         }
         self.head().counters.lookups += 1;
-        let (page, mut context) = self.fetch_page_in(GuestVirtAddr(pc))?;
+        let Fetched {
+            page,
+            mut context,
+            whole,
+        } = self.fetch_page_in(GuestVirtAddr(pc))?;
+        if !whole {
+            return Ok(None);
+        }
         let phys = page + (pc & (PAGE_BYTES - 1));
         let key = BlockKey {
             phys_pc: phys,
@@ -52,7 +69,7 @@ impl<G: Guest> Vcpu<G> {
             context,
             code: block.head(),
         };
-        Ok(block.head())
+        Ok(Some(block.head()))
     }
 
     pub(super) fn second_page_matches(
@@ -71,22 +88,24 @@ impl<G: Guest> Vcpu<G> {
 
     /// Physical page of a virtual page that code is fetched from.
     pub(super) fn fetch_page(&mut self, addr: GuestVirtAddr) -> Result<GuestPhysAddr, Exception> {
-        self.fetch_page_in(addr).map(|(page, _)| page)
+        self.fetch_page_in(addr).map(|fetched| fetched.page)
     }
 
-    /// The same, with the context that it holds in.
-    fn fetch_page_in(&mut self, addr: GuestVirtAddr) -> Result<(GuestPhysAddr, u64), Exception> {
+    /// The same, with where that holds.
+    fn fetch_page_in(&mut self, addr: GuestVirtAddr) -> Result<Fetched, Exception> {
         let page = addr.page_base().raw();
         let line = addr.page_number() as usize & (FETCH_LINES - 1);
         let known = self.fetch[line];
         if known.page == page && self.head().holds(known.context) {
-            return Ok((GuestPhysAddr(known.phys), known.context));
+            return Ok(Fetched {
+                page: GuestPhysAddr(known.phys),
+                context: known.context,
+                whole: true,
+            });
         }
         let mapping = G::translate(self.state(), &self.engine.memory, addr, Access::Execute)?;
         let fetchable = self.engine.memory.find(mapping.page).is_some()
-            || self.engine.rom.iter().any(|&(base, bytes)| {
-                (base.raw()..base.raw() + bytes).contains(&mapping.page.page_base().raw())
-            });
+            || self.engine.rom_at(mapping.page).is_some();
         if !fetchable {
             return Err(G::bus_error(addr, Access::Execute));
         }
@@ -103,7 +122,11 @@ impl<G: Guest> Vcpu<G> {
                 phys: mapping.page.raw(),
             };
         }
-        Ok((mapping.page, context))
+        Ok(Fetched {
+            page: mapping.page,
+            context,
+            whole: mapping.cacheable,
+        })
     }
 
     #[cold]
@@ -238,6 +261,9 @@ impl<G: Guest> FetchedPage<'_, G> {
         let engine = &self.vcpu.engine;
         let addr = page + u64::from(offset);
         let Some((range, code)) = engine.memory.find(addr) else {
+            if let Some(rom) = engine.rom_at(addr) {
+                rom.note_code();
+            }
             return engine.bus.read(addr.raw(), AccessWidth::Half).unwrap_or(0) as u16;
         };
         let granule = 1 << (offset / 64);

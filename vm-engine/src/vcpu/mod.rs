@@ -278,7 +278,13 @@ impl<G: Guest> Vcpu<G> {
             }
             let pc = self.common().pc;
             let head = match self.find(pc) {
-                Ok(head) => head,
+                Ok(Some(head)) => head,
+                Ok(None) => {
+                    if let Some(exit) = self.run_one(pc) {
+                        return exit;
+                    }
+                    continue;
+                }
                 Err(exception) => {
                     if let Some(exit) = self.raise(exception) {
                         return exit;
@@ -295,6 +301,14 @@ impl<G: Guest> Vcpu<G> {
                 return exit;
             }
         }
+    }
+
+    /// Runs one instruction of a page whose rights to fetch change within it.
+    fn run_one(&mut self, pc: u64) -> Option<VmExit> {
+        if self.stops_at(GuestVirtAddr(pc)) {
+            return Some(VmExit::Breakpoint(GuestVirtAddr(pc)));
+        }
+        self.step_online(true)
     }
 
     /// Runs code from a block's head on until it comes back.
@@ -350,7 +364,7 @@ impl<G: Guest> Vcpu<G> {
         // Where blocks are compared, each comes back by itself.
         if !self.stale
             && self.engine.lockstep.get().is_none()
-            && let Ok(head) = self.find(pc)
+            && let Ok(Some(head)) = self.find(pc)
             // SAFETY: heads that were just found are alive.
             && !unsafe { (*head).head_straddles() }
         {

@@ -149,7 +149,11 @@ impl<G: Guest> Vcpu<G> {
 
     /// Writes to a device; false when there is none.
     pub(crate) fn bus_write(&self, phys: u64, width: AccessWidth, value: u64) -> bool {
-        let write = || self.engine.bus.write(phys, width, value).then_some(0);
+        let write = || {
+            let written = self.engine.bus.write(phys, width, value);
+            self.engine.rom_written(GuestPhysAddr(phys));
+            written.then_some(0)
+        };
         self.ask(Asked::Write(phys, width, value), write).is_some()
     }
 
@@ -171,6 +175,8 @@ impl<G: Guest> Vcpu<G> {
         let Some(lockstep) = engine.lockstep.get() else {
             return Some(self.execute(head));
         };
+        // Until all is compared: another virtual CPU may store where this one just has.
+        let _turn = lockstep.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pc = self.common().pc;
         let block = self.fetch_page(GuestVirtAddr(pc)).ok().and_then(|page| {
             engine.cache.find(BlockKey {
@@ -182,7 +188,6 @@ impl<G: Guest> Vcpu<G> {
         else {
             return Some(self.execute(head));
         };
-        let turn = lockstep.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rehearsed = match self.rehearsed.take() {
             Some(mut state) => {
                 G::State::clone_from(&mut state, self.state());
@@ -205,7 +210,6 @@ impl<G: Guest> Vcpu<G> {
         self.enter_table();
         let leave = self.execute_with(block.head(), 0);
         self.set_phase(Phase::Idle);
-        drop(turn);
         lockstep.compared.fetch_add(1, Ordering::Relaxed);
 
         let mut differences = String::new();

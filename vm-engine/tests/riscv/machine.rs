@@ -1,4 +1,4 @@
-//! Virtual CPUs over bare memory, without devices: in S-mode, with calls to firmware as the way out.
+//! Virtual CPUs over bare memory, in S-mode, with calls to firmware as the way out.
 
 use std::sync::Arc;
 
@@ -11,8 +11,18 @@ use vm_frontend::riscv::isa::CpuModel;
 use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};
 
+/// Where a device is that code may be fetched from, if it is on the bus.
+pub(crate) const FLASH: u64 = 0x2000_0000;
+/// Its size.
+pub(crate) const FLASH_BYTES: u64 = 32 << 20;
+
 /// An engine whose RAM holds `image` at `base` and is `bytes` large.
 pub(crate) fn engine(base: u64, image: &[u8], bytes: u64) -> Arc<Engine<Riscv>> {
+    engine_on(Bus::new(), base, image, bytes)
+}
+
+/// The same with devices.
+pub(crate) fn engine_on(bus: Bus, base: u64, image: &[u8], bytes: u64) -> Arc<Engine<Riscv>> {
     let memory = GuestMemory::new(&[(GuestPhysAddr(base), bytes)]).expect("host memory");
     memory
         .write(GuestPhysAddr(base), image)
@@ -22,8 +32,8 @@ pub(crate) fn engine(base: u64, image: &[u8], bytes: u64) -> Arc<Engine<Riscv>> 
     Engine::new(EngineParts {
         config: model.config(),
         memory,
-        bus: Arc::new(Bus::new()),
-        rom: Vec::new(),
+        bus: Arc::new(bus),
+        rom: vec![(GuestPhysAddr(FLASH), FLASH_BYTES)],
         clock: clock.clone(),
         alarms: Arc::new(TimerThread::new(clock)),
         ticks_per_second: 10_000_000,

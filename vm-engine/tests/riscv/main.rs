@@ -2,6 +2,7 @@
 //! CPUs that run it, and what several of them see of each other's memory.
 
 mod asm;
+mod borders;
 mod code;
 mod differential;
 mod emulator;
