@@ -12,7 +12,7 @@ use vm_engine::Vcpu;
 use vm_frontend::Guest as _;
 use vm_frontend::riscv::sys::{Riscv, csr};
 
-use super::machine::{Event, Order, Shared};
+use super::control::{Event, Order, Shared};
 
 /// Everything a debugger may do to a machine.
 pub(super) struct Debugger {

@@ -13,7 +13,9 @@ use vm_frontend::riscv::sys::Riscv;
 use vm_frontend::{FlushScope, Guest as _};
 use vm_mem::GuestMemory;
 
-use super::machine::{Event, Order, Outcome, Shared, line};
+use super::config::Outcome;
+use super::control::{Event, Order, Shared};
+use super::wiring::line;
 
 /// Pages beyond which a fence of a range becomes a fence of everything.
 const MOST_PAGES_FENCED: u64 = 64;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use vm_boot::image::HtifSymbols;
 use vm_core::GuestPhysAddr;
 
-use super::machine::{Event, Outcome, Shared};
+use super::config::Outcome;
+use super::control::{Event, Shared};
 
 /// Polls the two words.
 pub(super) struct Htif {

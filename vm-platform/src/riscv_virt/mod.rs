@@ -1,5 +1,7 @@
 //! The RISC-V `virt` machine: one PLIC, CLINT timers, a 16550, virtio over mmio and PCIe.
 
+mod config;
+mod control;
 mod debug;
 pub mod fdt;
 mod hart_thread;
@@ -8,3 +10,4 @@ pub mod layout;
 pub mod machine;
 mod panic_watch;
 mod statistics;
+mod wiring;

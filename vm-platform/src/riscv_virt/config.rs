@@ -1,0 +1,160 @@
+//! What a machine is made of, how it can end, and why it may not be built.
+
+use std::sync::Arc;
+
+use vm_boot::BootError;
+use vm_boot::riscv::BootRequest;
+use vm_core::{ExecTrace, GuestVirtAddr, VcpuId};
+use vm_device::BusError;
+use vm_device::block::BlockBackend;
+use vm_device::chardev::CharSink;
+use vm_device::firmware::flash::FlashError;
+use vm_device::firmware::fw_cfg::FwCfgError;
+use vm_device::firmware::rom::RomError;
+use vm_device::net::NetBackend;
+use vm_device::pci::SlotTaken;
+use vm_engine::Report;
+use vm_engine_jit::Dump;
+use vm_frontend::riscv::isa::IsaConfig;
+use vm_mem::MemoryError;
+
+use super::fdt::FdtError;
+
+/// A disk of the machine.
+pub struct Disk {
+    /// Where its bytes are.
+    pub backend: Arc<dyn BlockBackend>,
+    /// Serial number that the guest sees; up to 20 bytes.
+    pub serial: String,
+}
+
+/// A network card of the machine.
+pub struct Nic {
+    /// What it is plugged into.
+    pub backend: Arc<dyn NetBackend>,
+    /// Hardware address.
+    pub mac: [u8; 6],
+}
+
+/// How virtio devices are attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum VirtioTransport {
+    /// As PCI Express functions, from slot 1 on.
+    #[default]
+    Pci,
+    /// Behind the machine's eight memory-mapped register slots.
+    Mmio,
+}
+
+/// What a machine is made of.
+pub struct MachineConfig {
+    /// Harts, 1 to 8.
+    pub cpus: u32,
+    /// RAM in bytes; whole MiB.
+    pub ram_bytes: u64,
+    /// Instructions and features of the harts.
+    pub isa: IsaConfig,
+    /// What to boot; `reset_address` and `boot_hart` are set by the machine.
+    pub boot: BootRequest,
+    /// Whether the machine answers SBI calls itself.
+    pub builtin_sbi: bool,
+    /// Kernel command line.
+    pub bootargs: String,
+    /// Images of the two flash banks; empty for erased.
+    pub flash: [Vec<u8>; 2],
+    /// Where the serial port's output goes.
+    pub serial: Arc<dyn CharSink>,
+    /// Disks in the order of their slots.
+    pub disks: Vec<Disk>,
+    /// Network cards, behind the disks.
+    pub nics: Vec<Nic>,
+    /// Output of a virtio console, if there is to be one.
+    pub console: Option<Arc<dyn CharSink>>,
+    /// Whether there is an entropy device.
+    pub rng: bool,
+    /// How disks, cards and the other virtio devices are attached.
+    pub virtio: VirtioTransport,
+    /// Whether a guest's reset ends the machine.
+    pub no_reboot: bool,
+    /// Whether the machine waits for a debugger before its first instruction.
+    pub start_paused: bool,
+    /// Host bytes that translated code may take.
+    pub code_budget_bytes: usize,
+    /// Who is told of every instruction; the machine is slower by orders of magnitude then.
+    pub trace: Option<Arc<dyn ExecTrace>>,
+}
+
+/// What there is to see of translated code.
+#[derive(Default)]
+pub struct TranslateOptions {
+    /// Whether it is listed for Linux's `perf`.
+    pub perf_map: bool,
+    /// Count accesses to memory, for statistics.
+    pub count_accesses: bool,
+    /// What is shown as it is made.
+    pub dump: Dump,
+    /// When there is one, all code is interpreted too, and a difference is told to it and ends the machine.
+    pub verify: Option<Report>,
+}
+
+/// How a machine ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The guest powered off.
+    PoweredOff,
+    /// The guest asked for a reset and the machine was told not to reboot.
+    Reset,
+    /// The guest's kernel panicked.
+    Panicked,
+    /// The guest reported failure with this code.
+    Failed(u16),
+    /// A hart could not go on.
+    Wedged {
+        /// Which.
+        hart: VcpuId,
+        /// Where.
+        pc: GuestVirtAddr,
+    },
+    /// The machine was stopped from outside.
+    Stopped,
+}
+
+/// Why a machine could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The number of harts is out of range.
+    #[error("{0} CPUs: this machine has 1 to 8")]
+    Cpus(u32),
+    /// More virtio devices than slots.
+    #[error("{count} virtio devices: there is room for {room}; leave some out")]
+    TooManyDevices {
+        /// Devices asked for.
+        count: usize,
+        /// Slots.
+        room: usize,
+    },
+    /// PCI slots.
+    #[error(transparent)]
+    Pci(#[from] SlotTaken),
+    /// RAM.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// Programs and files.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Device tree.
+    #[error(transparent)]
+    Fdt(#[from] FdtError),
+    /// Address map.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// Boot ROM.
+    #[error(transparent)]
+    Rom(#[from] RomError),
+    /// Flash.
+    #[error(transparent)]
+    Flash(#[from] FlashError),
+    /// Firmware configuration.
+    #[error(transparent)]
+    FwCfg(#[from] FwCfgError),
+}
