@@ -208,12 +208,15 @@ fn root_archive(
     Ok(rootfs.finish())
 }
 
+/// A guest whose code is compared instruction by instruction is slow: without the longer limit, systemd gives the
+/// console up after 90 s and starts no login there.
 fn grub_menu(version: &str) -> String {
     format!(
         "set timeout=1\n\
          menuentry 'Debian GNU/Linux' {{\n\
          \techo 'Loading Linux {version} ...'\n\
-         \tlinux /boot/vmlinux-{version} root=LABEL={ROOT_LABEL} console=ttyS0\n\
+         \tlinux /boot/vmlinux-{version} root=LABEL={ROOT_LABEL} console=ttyS0 \
+         systemd.default_device_timeout_sec=3600\n\
          \techo 'Loading initial ramdisk ...'\n\
          \tinitrd /boot/initrd.img-{version}\n\
          }}\n"
