@@ -208,15 +208,16 @@ fn root_archive(
     Ok(rootfs.finish())
 }
 
-/// A guest whose code is compared instruction by instruction is slow: without the longer limit, systemd gives the
-/// console up after 90 s and starts no login there.
+/// What GRUB adds to the kernel's command line. A guest whose code is compared with the interpreter is slow: without the
+/// longer limit, systemd gives the console up after 90 s and starts no login there.
+pub(super) const KERNEL_OPTIONS: &str = "console=ttyS0 systemd.default_device_timeout_sec=3600";
+
 fn grub_menu(version: &str) -> String {
     format!(
         "set timeout=1\n\
          menuentry 'Debian GNU/Linux' {{\n\
          \techo 'Loading Linux {version} ...'\n\
-         \tlinux /boot/vmlinux-{version} root=LABEL={ROOT_LABEL} console=ttyS0 \
-         systemd.default_device_timeout_sec=3600\n\
+         \tlinux /boot/vmlinux-{version} root=LABEL={ROOT_LABEL} {KERNEL_OPTIONS}\n\
          \techo 'Loading initial ramdisk ...'\n\
          \tinitrd /boot/initrd.img-{version}\n\
          }}\n"

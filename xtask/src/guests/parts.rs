@@ -192,7 +192,7 @@ pub(crate) const PARTS: &[Part] = &[
         about: "a disk with GRUB and Debian on ext4 (user root, no password)",
         bundles: &[&KERNEL, &BUSYBOX, &GRUB, &HOST_TOOLS, &BASE],
         on_request: false,
-        recipe: &[&[disk::INIT, "2"]],
+        recipe: &[&[disk::INIT, disk::KERNEL_OPTIONS, "2"]],
         outputs: &["riscv64/debian.img"],
         assemble: debian_disk,
     },
