@@ -292,11 +292,7 @@ impl BlockCache {
         // Pages of the range fill every stripe, or nearly.
         let now = self.count_invalidation();
         index.last_written.fill(now);
-        let within = |page: &u64| page.wrapping_sub(base.raw()) < bytes;
-        let pages: Vec<u64> = index.pages.keys().copied().filter(within).collect();
-        for page in pages {
-            self.retire_page(&mut index, GuestPhysAddr(page));
-        }
+        self.retire_pages(&mut index, |page| page.wrapping_sub(base.raw()) < bytes);
     }
 
     /// Links the block at `head` to the cell `site` of another one. Both must be in the cache, made from the page `page`,
@@ -349,6 +345,19 @@ impl BlockCache {
         }
     }
 
+    /// Throws away everything made from pages at these addresses.
+    fn retire_pages(&self, index: &mut Index, goes: impl Fn(u64) -> bool) {
+        let pages: Vec<u64> = index
+            .pages
+            .keys()
+            .copied()
+            .filter(|&page| goes(page))
+            .collect();
+        for page in pages {
+            self.retire_page(index, GuestPhysAddr(page));
+        }
+    }
+
     /// The number of an invalidation; whoever has asked for [`BlockCache::invalidated`] before has a smaller one.
     fn count_invalidation(&self) -> u64 {
         1 + self.invalidated.fetch_add(1, Ordering::SeqCst)
@@ -381,11 +390,7 @@ impl BlockCache {
 
     /// Throws everything away.
     pub(crate) fn flush(&self) {
-        let mut index = self.lock();
-        let pages: Vec<u64> = index.pages.keys().copied().collect();
-        for page in pages {
-            self.retire_page(&mut index, GuestPhysAddr(page));
-        }
+        self.retire_pages(&mut self.lock(), |_| true);
         self.flushes.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -23,7 +23,7 @@ mod machine {
     use vm_frontend::riscv::Riscv;
 
     use super::interpreted;
-    pub(crate) use interpreted::{FLASH, FLASH_BYTES, run_to_call, vcpu};
+    pub(crate) use interpreted::{FLASH, FLASH_BYTES, run_to_call, vcpu, write};
 
     /// Bytes of the code arena; small, so that code that is gone must make room.
     const CODE_BYTES: usize = 1 << 20;

@@ -331,7 +331,6 @@ fn engine(image: &[u8], start: u64, data: &[u8]) -> Arc<Engine<Riscv>> {
 }
 
 struct End {
-    finished: bool,
     state: HartState,
     retired: u64,
     data: Vec<u8>,
@@ -390,7 +389,6 @@ fn run(words: &[u32], start: u64, seed: u64, kind: Kind, translated: bool) -> En
         .read(GuestPhysAddr(DATA - 4096), &mut data)
         .unwrap();
     End {
-        finished: vcpu.state().x[3] == 0,
         state: vcpu.state().clone(),
         retired,
         data,
@@ -416,7 +414,7 @@ fn compare(seed: u64, insns: i32, kind: Kind) -> bool {
         interpreted.data == translated.data,
         "memory, seed {seed:#x}"
     );
-    interpreted.finished
+    interpreted.state.x[3] == 0
 }
 
 #[test]

@@ -53,13 +53,15 @@ impl<G: Guest> Vcpu<G> {
 
     pub(super) fn step_online(&mut self, waits: bool) -> Option<VmExit> {
         let pc = self.common().pc;
-        let lifted = self.fetch_page(GuestVirtAddr(pc)).and_then(|page| {
+        let lifted = self.fetch_page_in(GuestVirtAddr(pc)).and_then(|fetched| {
             let key = BlockKey {
-                phys_pc: page + (pc & (PAGE_BYTES - 1)),
+                phys_pc: fetched.page + (pc & (PAGE_BYTES - 1)),
                 mode: self.mode,
             };
             let block = self.lift(key, pc, 1, &[])?;
-            self.check_last_half(&block, pc)?;
+            if !fetched.whole {
+                self.check_last_half(&block, pc)?;
+            }
             Ok(block)
         });
         let block = match lifted {

@@ -16,12 +16,12 @@ use crate::microop::MicroOp;
 use crate::predecode::{Code, TooManyTemps, predecode, translate};
 
 /// A page that code is fetched from.
-struct Fetched {
-    page: GuestPhysAddr,
+pub(super) struct Fetched {
+    pub(super) page: GuestPhysAddr,
     /// What the translation holds in.
     context: u64,
     /// Whether all of the page may be fetched from, or none of it.
-    whole: bool,
+    pub(super) whole: bool,
 }
 
 impl<G: Guest> Vcpu<G> {
@@ -92,7 +92,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// The same, with where that holds.
-    fn fetch_page_in(&mut self, addr: GuestVirtAddr) -> Result<Fetched, Exception> {
+    pub(super) fn fetch_page_in(&mut self, addr: GuestVirtAddr) -> Result<Fetched, Exception> {
         let page = addr.page_base().raw();
         let line = addr.page_number() as usize & (FETCH_LINES - 1);
         let known = self.fetch[line];

@@ -12,7 +12,7 @@ use vm_frontend::riscv::Riscv;
 use super::asm::{
     BNE, ECALL, FENCE_I, RET, addi, branch, bytes, jalr, ld, load_address, sd, span, sw,
 };
-use super::machine::{self, FLASH, FLASH_BYTES};
+use super::machine::{self, FLASH, FLASH_BYTES, write};
 
 const BASE: u64 = 0x10000;
 /// The RAM ends where the flash begins.
@@ -27,11 +27,6 @@ const BARRED: (u64, u64) = (SPLIT + 8, 8);
 const FETCH_ACCESS: u64 = 1;
 const LOAD_ACCESS: u64 = 5;
 const STORE_ACCESS: u64 = 7;
-
-fn write(engine: &Engine<Riscv>, at: u64, words: &[u32]) {
-    let done = engine.memory().write(GuestPhysAddr(at), &bytes(words));
-    done.expect("within memory");
-}
 
 /// An engine with flash that holds `image` and code at the start of its RAM.
 fn engine(image: &[u32], words: &[u32]) -> Arc<Engine<Riscv>> {
@@ -67,17 +62,17 @@ fn exception(vcpu: &mut Vcpu<Riscv>) -> (u64, u64, u64) {
     (state.scause, state.sepc, state.stval)
 }
 
-/// Code that calls the split page's start.
-fn calls_split() -> Vec<u32> {
+/// Code that calls a function.
+fn calls(function: u64) -> Vec<u32> {
     let mut words = vec![addi(10, 0, 0)];
-    words.extend(load_address(5, SPLIT));
+    words.extend(load_address(5, function));
     words.extend([jalr(1, 5, 0), ECALL]);
     words
 }
 
 #[test]
 fn straight_code_stops_at_a_protected_part_of_its_page() {
-    let engine = engine(&[], &calls_split());
+    let engine = engine(&[], &calls(SPLIT));
     let add = addi(10, 10, 1);
     write(&engine, SPLIT, &[add, add, add, add, RET]);
     let mut vcpu = guarded(&engine, 0);
@@ -88,12 +83,8 @@ fn straight_code_stops_at_a_protected_part_of_its_page() {
 
 #[test]
 fn loop_in_the_rest_of_a_split_page_runs() {
-    let engine = engine(&[], &calls_split());
     let start = SPLIT + 16;
-    let mut words = vec![addi(10, 0, 0)];
-    words.extend(load_address(5, start));
-    words.extend([jalr(1, 5, 0), ECALL]);
-    write(&engine, BASE, &words);
+    let engine = engine(&[], &calls(start));
     let mut code = vec![addi(9, 0, 100), addi(10, 10, 1), addi(9, 9, -1)];
     code.extend([branch(BNE, 9, 0, -8), RET]);
     write(&engine, start, &code);
@@ -105,7 +96,7 @@ fn loop_in_the_rest_of_a_split_page_runs() {
 #[test]
 fn second_half_of_an_instruction_may_not_be_protected() {
     const C_NOP: u32 = 1;
-    let engine = engine(&[], &calls_split());
+    let engine = engine(&[], &calls(SPLIT));
     write(&engine, SPLIT, &[C_NOP, C_NOP, C_NOP, addi(10, 10, 1), RET]);
     let mut vcpu = guarded(&engine, 0);
     let barred = BARRED.0;
@@ -115,7 +106,7 @@ fn second_half_of_an_instruction_may_not_be_protected() {
 
 #[test]
 fn code_that_another_virtual_cpu_may_run_is_not_run() {
-    let engine = engine(&[], &calls_split());
+    let engine = engine(&[], &calls(SPLIT));
     let add = addi(10, 10, 1);
     write(&engine, SPLIT, &[add, add, add, add, RET]);
     let mut free = machine::vcpu(&engine, 0, BASE, TRAP);
@@ -145,14 +136,11 @@ fn code_in_flash_runs_as_last_programmed() {
 
 #[test]
 fn access_to_memory_and_device_at_once_faults_and_does_nothing() {
-    let loads = [ld(6, 5, -4)];
-    let stores = [sd(5, 5, -4)];
-    for (access, cause) in [(loads, LOAD_ACCESS), (stores, STORE_ACCESS)] {
+    for (access, cause) in [(ld(6, 5, -4), LOAD_ACCESS), (sd(5, 5, -4), STORE_ACCESS)] {
         let mut words = load_address(5, FLASH).to_vec();
         words.push(addi(6, 0, 7));
         let at = BASE + span(&words) as u64;
-        words.extend(access);
-        words.push(ECALL);
+        words.extend([access, ECALL]);
         let engine = engine(&[RET], &words);
         let mut vcpu = machine::vcpu(&engine, 0, BASE, TRAP);
         assert_eq!(exception(&mut vcpu), (cause, at, FLASH - 4));

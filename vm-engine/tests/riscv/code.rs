@@ -26,13 +26,9 @@ const DATA: u64 = BASE + 0x8000;
 /// An engine with pieces of code at addresses.
 fn engine(pieces: &[(u64, &[u32])]) -> Arc<Engine<Riscv>> {
     let engine = machine::engine(BASE, &[], RAM);
-    let write = |at, words: &[u32]| {
-        let done = engine.memory().write(GuestPhysAddr(at), &bytes(words));
-        done.expect("within memory");
-    };
-    write(TRAP, &[ECALL]);
+    machine::write(&engine, TRAP, &[ECALL]);
     for &(at, words) in pieces {
-        write(at, words);
+        machine::write(&engine, at, words);
     }
     engine
 }

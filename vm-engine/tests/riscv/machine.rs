@@ -11,6 +11,8 @@ use vm_frontend::riscv::isa::CpuModel;
 use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};
 
+use super::asm::bytes;
+
 /// Where a device is that code may be fetched from, if it is on the bus.
 pub(crate) const FLASH: u64 = 0x2000_0000;
 /// Its size.
@@ -39,6 +41,12 @@ pub(crate) fn engine_on(bus: Bus, base: u64, image: &[u8], bytes: u64) -> Arc<En
         ticks_per_second: 10_000_000,
         code_budget_bytes: 32 << 20,
     })
+}
+
+/// Puts code at an address.
+pub(crate) fn write(engine: &Engine<Riscv>, at: u64, words: &[u32]) {
+    let done = engine.memory().write(GuestPhysAddr(at), &bytes(words));
+    done.expect("within memory");
 }
 
 /// Virtual CPU `number`, starting at `pc`. Exceptions go to `trap`.

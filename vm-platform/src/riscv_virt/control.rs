@@ -44,6 +44,21 @@ pub(super) struct Control {
     pub(super) wakeups: u64,
 }
 
+impl Control {
+    /// Before the first run; `paused` has it wait for a debugger.
+    pub(super) fn new(harts: u32, paused: bool) -> Self {
+        Self {
+            order: Order::Park,
+            parked: 0,
+            resume: vec![Resume::Continue; harts as usize],
+            stop: paused.then_some(StopCause::Paused),
+            generation: 0,
+            event: None,
+            wakeups: 0,
+        }
+    }
+}
+
 /// Something that ends the run of all harts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Event {

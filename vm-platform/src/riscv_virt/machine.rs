@@ -7,7 +7,7 @@ use std::time::Duration;
 use vm_boot::Extent;
 use vm_boot::riscv::{BootPlan, BootRequest};
 use vm_boot::sbi::Sbi;
-use vm_core::{Clock, DebugTarget, Resume, StopCause, VcpuId};
+use vm_core::{Clock, DebugTarget, VcpuId};
 use vm_device::Bus;
 use vm_device::chardev::CharInput;
 use vm_device::serial::ns16550::Ns16550;
@@ -114,15 +114,7 @@ impl Machine {
             code_budget_bytes: config.code_budget_bytes,
             sbi: config.builtin_sbi.then(|| Sbi::new(config.cpus, VcpuId(0))),
             plan,
-            control: Mutex::new(Control {
-                order: Order::Park,
-                parked: 0,
-                resume: vec![Resume::Continue; config.cpus as usize],
-                stop: config.start_paused.then_some(StopCause::Paused),
-                generation: 0,
-                event: None,
-                wakeups: 0,
-            }),
+            control: Mutex::new(Control::new(config.cpus, config.start_paused)),
             changed: Condvar::new(),
             panic_watch: panic_watch.clone(),
             serial: panic_watch.clone(),
