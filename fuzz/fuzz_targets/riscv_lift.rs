@@ -80,7 +80,7 @@ fuzz_target!(|data: &[u8]| {
         stop_before: &[],
     };
     let mut page = Bytes(&code, offset, head[3] & 32 != 0);
-    if let Ok(block) = Riscv::lift(&config, key, &mut page, limits) {
+    if let Ok(block) = Riscv::lift(&config, key, &mut page, limits, Block::default()) {
         verify(&block, Riscv::layout()).expect("lifted blocks are well-formed");
         assert!(block.guest_insns <= limits.max_insns);
     }

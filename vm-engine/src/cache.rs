@@ -15,8 +15,8 @@ use vm_gc::Collector;
 use vm_ir::BlockKey;
 use vm_mem::{CodePages, CodeWriteObserver};
 
+use crate::code::Code;
 use crate::microop::MicroOp;
-use crate::predecode::Code;
 use crate::retired::{EntryNote, RetiredLog};
 use crate::sync::{AtomicPtr, AtomicU64, Mutex, MutexGuard};
 
@@ -30,7 +30,7 @@ pub(crate) struct CachedBlock {
     pub(crate) key: BlockKey,
     pub(crate) code: Code,
     /// The same to be interpreted, where both are compared.
-    pub(crate) plain: Option<Code>,
+    pub(crate) plain: Option<Box<Code>>,
     pub(crate) second_page: Option<GuestPhysAddr>,
     pub(crate) entered: EntryNote,
     next: AtomicPtr<CachedBlock>,

@@ -10,6 +10,7 @@
 //! devices and helpers -> [`vm_core::VmExit`].
 
 mod cache;
+mod code;
 mod engine;
 mod frame;
 mod hostfp;

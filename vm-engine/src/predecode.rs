@@ -3,76 +3,43 @@
 //! Constants in places where a handler wants a slot go through scratch words; operations without a handler of
 //! their own run by their definition in `vm_ir::eval`.
 
+use std::ops::Range;
+
 use vm_ir::{
     Attr, Block, Ext, FenceSet, Inst, MemAttr, MemOrder, Op, Operand, Slot, StateLayout,
     Terminator, Type,
 };
 
+use crate::code::TooManyTemps;
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
 use crate::interp::{atomic, control, float, int, memory};
 use crate::microop::{Handler, MicroOp, block_head};
-use crate::tier::{self, HostCode, Step, Translation, Translator};
+use crate::tier::Step;
 
-/// Code of one block, ready to run.
-pub(crate) struct Code {
+/// Storage for predecoding, used for one block after the other.
+#[derive(Default)]
+pub(crate) struct Storage {
+    /// Frame offsets of the block's temporaries, and of one more.
+    pub(crate) temp_offsets: Vec<u16>,
     /// Head and operations.
-    pub(crate) ops: Box<[MicroOp]>,
-    /// Operations that run by their definition; micro-ops point into it.
-    _defined: Box<[Inst]>,
-    /// What the block is run by where it is not by its micro-ops alone.
-    host: Option<HostCode>,
+    pub(crate) ops: Vec<MicroOp>,
+    /// Operations that run by their definition.
+    defined: Vec<Inst>,
+    /// Micro-ops that do, in the same order.
+    definitions: Vec<usize>,
+    /// Where the micro-ops of each operation are.
+    pub(crate) places: Vec<Range<usize>>,
+    /// What host code finds there.
+    pub(crate) steps: Vec<Step>,
 }
 
-impl Code {
-    /// The block's head.
-    pub(crate) fn head(&self) -> *const MicroOp {
-        self.ops.as_ptr()
-    }
-
-    /// Nothing to run; `number` tells it from others.
-    #[cfg(all(test, loom))]
-    pub(crate) fn numbered(number: u64) -> Self {
-        let mut head = MicroOp::new(crate::microop::block_head);
-        head.set_imm(number);
-        Self {
-            ops: [head].into(),
-            _defined: [].into(),
-            host: None,
-        }
-    }
-
-    /// Bytes of host memory.
-    pub(crate) fn bytes(&self) -> usize {
-        let defined = std::mem::size_of_val(&*self._defined);
-        std::mem::size_of_val(&*self.ops) + defined + 64 + self.host_bytes()
-    }
-
-    /// Bytes of host code.
-    pub(crate) fn host_bytes(&self) -> usize {
-        self.host.as_ref().map_or(0, |host| host.bytes)
-    }
-
-    /// Where host code of other blocks enters this one, unless it has host code of its own.
-    pub(crate) fn set_host_entry(&mut self, interpret: u64) {
-        let entry = self.host.as_ref().map_or(interpret, |host| host.chained);
-        self.ops[0].set_host(entry);
-    }
-}
-
-/// The block needs more temporaries than a frame has; a shorter one will do.
-#[derive(Debug)]
-pub(crate) struct TooManyTemps;
-
-struct Predecoder<'a> {
+/// A block on its way to micro-operations.
+pub(crate) struct Predecoder<'a> {
     layout: &'a StateLayout,
-    temp_offsets: Vec<u16>,
     temps: &'a [Type],
     /// Not one of the block's temporaries.
     held: Slot,
-    ops: Vec<MicroOp>,
-    defined: Vec<Inst>,
-    /// Micro-ops that run by definition, and which.
-    definitions: Vec<usize>,
+    pub(crate) made: &'a mut Storage,
     pc_offset: u16,
     insn: u32,
     guest_insns: u32,
@@ -84,147 +51,71 @@ struct Predecoder<'a> {
 /// The scratch word that takes results nobody wants.
 const SINK: usize = SCRATCH_WORDS - 2;
 
-/// Turns a block into code. `breakpoint` has the debugger asked before its first instruction, `counted` has its
-/// instructions counted as interpreted ones.
-///
-/// # Errors
-/// When its temporaries do not fit; lift it again with fewer instructions.
-pub(crate) fn predecode(
-    (block, breakpoint, counted): (&Block, bool, bool),
-    layout: &StateLayout,
-    temps_offset: usize,
-    host_float: bool,
-) -> Result<Code, TooManyTemps> {
-    let mut predecoder = Predecoder::start(block, layout, temps_offset, host_float)?;
-    if breakpoint {
-        predecoder.emit(control::breakpoint, |_| ());
+impl Storage {
+    fn clear(&mut self) {
+        self.temp_offsets.clear();
+        self.ops.clear();
+        self.defined.clear();
+        self.definitions.clear();
+        self.places.clear();
+        self.steps.clear();
     }
-    if counted {
-        let insns = u64::from(block.guest_insns);
-        predecoder.emit(control::count_interpreted, |op| op.set_imm(insns));
-    }
-    for inst in &block.insts {
-        predecoder.inst(inst);
-    }
-    predecoder.terminator(&block.terminator);
-    Ok(predecoder.finish())
-}
 
-/// Has a block translated to host code. Its micro-ops are those that the host code falls back to.
-pub(crate) fn translate(
-    (block, pc): (&Block, u64),
-    layout: &'static StateLayout,
-    temps_offset: usize,
-    host_float: bool,
-    translator: &dyn Translator,
-) -> Option<Code> {
-    let mut predecoder = Predecoder::start(block, layout, temps_offset, host_float).ok()?;
-    let entry = predecoder.emit(tier::enter_host, |_| ());
-    let mut places = Vec::with_capacity(block.insts.len() + 1);
-    for inst in &block.insts {
-        let first = predecoder.ops.len();
-        let marker = matches!(inst.attr, Attr::Insn { .. });
-        if marker || translator.falls_back(inst) {
-            predecoder.inst(inst);
+    /// What was made, in memory of its own; definitions are where micro-ops point to.
+    pub(crate) fn take(&mut self) -> (Box<[MicroOp]>, Box<[Inst]>) {
+        let defined: Box<[Inst]> = self.defined.as_slice().into();
+        for (inst, &at) in defined.iter().zip(&self.definitions) {
+            self.ops[at].set_imm(std::ptr::from_ref(inst).expose_provenance() as u64);
         }
-        let end = predecoder.ops.len();
-        if end > first {
-            predecoder.emit(tier::resume_host, |_| ());
-        }
-        places.push((first, end));
+        (self.ops.drain(..).collect(), defined)
     }
-    let first = predecoder.ops.len();
-    predecoder.terminator(&block.terminator);
-    places.push((first, predecoder.ops.len()));
-    let temp_offsets = std::mem::take(&mut predecoder.temp_offsets);
-    let mut code = predecoder.finish();
-    let address = |n: usize| (&raw const code.ops[n]).expose_provenance() as u64;
-    let mut steps: Vec<Step> = places
-        .iter()
-        .map(|&(first, end)| {
-            if first == end {
-                return Step::default();
-            }
-            Step {
-                first: address(first),
-                last: address(end - 1),
-                left: code.ops[end - 1].left,
-            }
-        })
-        .collect();
-    let terminator = steps.pop()?;
-    let host = translator.translate(&Translation {
-        block,
-        pc,
-        layout,
-        temp_offsets: &temp_offsets,
-        steps: &steps,
-        host_float,
-        terminator,
-    })?;
-    code.ops[entry].set_imm(translator.enter());
-    code.ops[entry].set_host(host.entry);
-    code.host = Some(host);
-    Some(code)
 }
 
 impl<'a> Predecoder<'a> {
     /// A predecoder that has made the block's head.
-    fn start(
+    ///
+    /// # Errors
+    /// When the block's temporaries do not fit.
+    pub(crate) fn start(
         block: &'a Block,
         layout: &'a StateLayout,
         temps_offset: usize,
         host_float: bool,
+        made: &'a mut Storage,
     ) -> Result<Self, TooManyTemps> {
-        let mut temp_offsets = Vec::with_capacity(block.temps.len());
+        made.clear();
         let mut at = temps_offset;
         for ty in &block.temps {
-            temp_offsets.push(at as u16);
+            made.temp_offsets.push(at as u16);
             at += ty.slot_bytes() as usize;
         }
         // One more, for what memory operations give on the way to where it is extended.
-        let held = Slot::temp(temp_offsets.len() as u16);
-        temp_offsets.push(at as u16);
+        let held = Slot::temp(made.temp_offsets.len() as u16);
+        made.temp_offsets.push(at as u16);
         at += 8;
         if at > temps_offset + 8 * TEMP_WORDS {
             return Err(TooManyTemps);
         }
-        let mut predecoder = Self {
+        let mut head = MicroOp::new(block_head);
+        head.set_imm(u64::from(block.guest_insns));
+        head.aux = i32::from(block.second_page.is_some());
+        made.ops.push(head);
+        Ok(Self {
             layout,
-            temp_offsets,
             temps: &block.temps,
             held,
-            ops: Vec::with_capacity(block.insts.len() + 4),
-            defined: Vec::new(),
-            definitions: Vec::new(),
+            made,
             pc_offset: block.key.phys_pc.page_offset() as u16,
             insn: 0,
             guest_insns: block.guest_insns,
             scratch_used: 0,
             host_float,
-        };
-        let mut head = MicroOp::new(block_head);
-        head.set_imm(u64::from(block.guest_insns));
-        head.aux = i32::from(block.second_page.is_some());
-        predecoder.ops.push(head);
-        Ok(predecoder)
-    }
-
-    fn finish(mut self) -> Code {
-        let defined = self.defined.into_boxed_slice();
-        for (number, &at) in self.definitions.iter().enumerate() {
-            self.ops[at].set_imm(std::ptr::from_ref(&defined[number]).expose_provenance() as u64);
-        }
-        Code {
-            ops: self.ops.into_boxed_slice(),
-            _defined: defined,
-            host: None,
-        }
+        })
     }
 
     fn offset(&self, slot: Slot) -> u16 {
         if slot.is_temp() {
-            self.temp_offsets[slot.index()]
+            self.made.temp_offsets[slot.index()]
         } else {
             (STATE_OFFSET + self.layout.slots[slot.index()].offset as usize) as u16
         }
@@ -251,13 +142,13 @@ impl<'a> Predecoder<'a> {
         inst.ext == Ext::Keep
     }
 
-    fn emit(&mut self, handler: Handler, set: impl FnOnce(&mut MicroOp)) -> usize {
+    pub(crate) fn emit(&mut self, handler: Handler, set: impl FnOnce(&mut MicroOp)) -> usize {
         let mut op = MicroOp::new(handler);
         op.pc_offset = self.pc_offset;
         op.left = (self.guest_insns.saturating_sub(self.insn.saturating_sub(1))) as u16;
         set(&mut op);
-        self.ops.push(op);
-        self.ops.len() - 1
+        self.made.ops.push(op);
+        self.made.ops.len() - 1
     }
 
     fn destination(&self, slot: Option<Slot>) -> u16 {
@@ -299,7 +190,8 @@ impl<'a> Predecoder<'a> {
         }
     }
 
-    fn inst(&mut self, inst: &Inst) {
+    /// Adds the micro-operations of one operation.
+    pub(crate) fn inst(&mut self, inst: &Inst) {
         self.scratch_used = 0;
         if let Attr::Insn { offset, .. } = inst.attr {
             self.pc_offset = offset;
@@ -579,8 +471,8 @@ impl<'a> Predecoder<'a> {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, variant)
         });
         // Special cases run by definition.
-        self.defined.push(*inst);
-        self.definitions.push(at);
+        self.made.defined.push(*inst);
+        self.made.definitions.push(at);
         true
     }
 
@@ -593,14 +485,15 @@ impl<'a> Predecoder<'a> {
         let words = inst
             .dst
             .map_or(0, |dst| self.slot_type(dst).slot_bytes() / 8) as i32;
-        self.defined.push(*inst);
+        self.made.defined.push(*inst);
         let at = self.emit(control::define, |op| {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, i32::from(e) | words << 16);
         });
-        self.definitions.push(at);
+        self.made.definitions.push(at);
     }
 
-    fn terminator(&mut self, terminator: &Terminator) {
+    /// Adds those of the block's end.
+    pub(crate) fn terminator(&mut self, terminator: &Terminator) {
         self.scratch_used = 0;
         match *terminator {
             Terminator::Jump { offset, .. } => {

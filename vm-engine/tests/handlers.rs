@@ -162,6 +162,7 @@ impl<const RULE: u8> Guest for Given<RULE> {
         key: BlockKey,
         code: &mut dyn CodePage,
         _: LiftLimits<'_>,
+        _: Block,
     ) -> Result<Block, Exception> {
         code.half(key.phys_pc.page_offset() as u16);
         let given = config.lock().expect("no test panics with the lock");

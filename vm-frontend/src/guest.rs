@@ -225,8 +225,8 @@ pub trait Guest: Sized + Send + Sync + 'static {
     /// What data accesses use now.
     fn address_space(state: &Self::State) -> AddressSpace;
 
-    /// Decodes and lifts the block at `key`. Never crosses the page, but for one straddling instruction, which
-    /// is a block of its own. Undefined instructions become exceptions of the block.
+    /// Decodes and lifts the block at `key`, into the storage of a `spare` one. Never crosses the page, but for one
+    /// straddling instruction, which is a block of its own. Undefined instructions become exceptions of the block.
     ///
     /// # Errors
     /// The exception of fetching the second half of a straddling first instruction.
@@ -235,6 +235,7 @@ pub trait Guest: Sized + Send + Sync + 'static {
         key: BlockKey,
         code: &mut dyn CodePage,
         limits: LiftLimits<'_>,
+        spare: Block,
     ) -> Result<Block, Exception>;
 
     /// Translates for an access of the current mode, setting accessed and dirty bits where the ISA says so.

@@ -108,6 +108,24 @@ pub struct Block {
     pub second_page: Option<GuestPhysAddr>,
 }
 
+impl Default for Block {
+    /// A block of nothing, for its storage.
+    fn default() -> Self {
+        Self {
+            key: BlockKey {
+                phys_pc: GuestPhysAddr(0),
+                mode: Mode(0),
+            },
+            insts: Vec::new(),
+            temps: Vec::new(),
+            terminator: Terminator::Dispatch,
+            guest_insns: 0,
+            guest_bytes: 0,
+            second_page: None,
+        }
+    }
+}
+
 impl Block {
     /// Guest instructions and bytes as the markers count them; restart points do not count.
     pub fn marked(&self) -> (u32, u32) {

@@ -26,15 +26,20 @@ fn args<const N: usize>(given: [Operand; N]) -> [Operand; 4] {
 impl BlockBuilder {
     /// Starts an empty block.
     pub fn new(key: BlockKey) -> Self {
+        Self::reusing(key, Block::default())
+    }
+
+    /// Starts an empty block in the storage of another one, whose content is lost.
+    pub fn reusing(key: BlockKey, spare: Block) -> Self {
+        let (mut insts, mut temps) = (spare.insts, spare.temps);
+        insts.clear();
+        temps.clear();
         Self {
             block: Block {
                 key,
-                insts: Vec::with_capacity(32),
-                temps: Vec::new(),
-                terminator: Terminator::Dispatch,
-                guest_insns: 0,
-                guest_bytes: 0,
-                second_page: None,
+                insts,
+                temps,
+                ..Block::default()
             },
         }
     }

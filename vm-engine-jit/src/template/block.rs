@@ -6,10 +6,11 @@ use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
 use super::atomic;
 use super::float::{self, Unpacked};
 use super::stubs::Stubs;
-use super::{FRAME, Pins, RETIRED, Template};
+use super::{FRAME, Pins, RETIRED, Template, Workshop};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Cold {
     /// Leaves for a micro-operation.
     Leave { from: Label, op: u64 },
@@ -56,7 +57,7 @@ pub(crate) struct Emitter<'a> {
     pub(crate) pins: &'a Pins,
     pub(crate) stubs: &'a Stubs,
     pub(crate) of: &'a Translation<'a>,
-    pub(crate) cold: Vec<Cold>,
+    pub(crate) cold: &'a mut Vec<Cold>,
     /// Whether accesses to memory are counted.
     pub(crate) counts_accesses: bool,
     /// Whether MXCSR and the pinned vector registers are known to be the guest's.
@@ -144,10 +145,12 @@ pub(crate) struct Emitted {
 
 /// Emits the block. `None`: not this block.
 pub(crate) fn translate(
-    asm: &mut Assembler,
+    Workshop { asm, cold }: &mut Workshop,
     of: &Translation<'_>,
     template: &Template,
 ) -> Option<Emitted> {
+    asm.clear();
+    cold.clear();
     let start = asm.here();
     let mut emitter = Emitter {
         start,
@@ -156,7 +159,7 @@ pub(crate) fn translate(
         stubs: &template.stubs,
         counts_accesses: template.counts_accesses,
         of,
-        cold: Vec::with_capacity(32),
+        cold,
         live: false,
         in_memory: false,
         unpacked: Unpacked::default(),
@@ -302,16 +305,14 @@ impl Emitter<'_> {
         {
             return self.step(step);
         }
-        if !is_native(inst) {
+        // What cannot fall back is native.
+        if step.first != 0 && !is_native(inst) {
             return self.step(step);
         }
         if inst.args.into_iter().any(|arg| self.is_vector(arg))
             || inst.dst.is_some_and(|dst| self.vector(dst).is_some())
         {
             self.enter_float();
-        }
-        if float::is_native(inst) {
-            return self.float(inst, step);
         }
         match inst.op {
             Op::Load => self.memory_load(inst, step),
@@ -320,6 +321,7 @@ impl Emitter<'_> {
                 self.fence(inst);
                 Some(())
             }
+            _ if float::is_native(inst) => self.float(inst, step),
             Op::Mov if self.mov_vector(inst) => Some(()),
             Op::Mov => self.integer(inst),
             _ => {
@@ -401,8 +403,8 @@ impl Emitter<'_> {
     }
 
     fn finish(&mut self) {
-        for cold in std::mem::take(&mut self.cold) {
-            match cold {
+        for at in 0..self.cold.len() {
+            match self.cold[at] {
                 Cold::Leave { from, op } => {
                     self.asm.bind(from);
                     self.leave(op);

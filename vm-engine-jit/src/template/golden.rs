@@ -147,7 +147,8 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         stop_before: &[],
     };
     let config = CpuModel::from_name("max").expect("a model").config();
-    let block = Riscv::lift(&config, key, &mut Code(words), limits).expect("no fault");
+    let block =
+        Riscv::lift(&config, key, &mut Code(words), limits, Block::default()).expect("no fault");
     let temp_offsets: Vec<u16> = (0..block.temps.len() as u16)
         .map(|n| 0x4000 + 16 * n)
         .collect();

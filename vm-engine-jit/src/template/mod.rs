@@ -22,6 +22,7 @@ use crate::arena::{Arena, CHUNK_BYTES, Piece};
 use crate::asm::{Assembler, Reg, Xmm};
 use crate::dump::Dump;
 use crate::perf_map::PerfMap;
+use block::Cold;
 use stubs::Stubs;
 
 /// The frame's register; it points [`Pins::bias`] bytes into the frame.
@@ -130,6 +131,22 @@ impl Pins {
     }
 }
 
+/// What a block is made with.
+#[derive(Debug)]
+struct Workshop {
+    asm: Assembler,
+    cold: Vec<Cold>,
+}
+
+impl Default for Workshop {
+    fn default() -> Self {
+        Self {
+            asm: Assembler::new(CHUNK_BYTES),
+            cold: Vec::with_capacity(32),
+        }
+    }
+}
+
 /// The template tier of one machine.
 #[derive(Debug)]
 pub struct Template {
@@ -138,7 +155,8 @@ pub struct Template {
     stubs: Stubs,
     /// Code that all blocks share.
     shared: Piece,
-    assemblers: Mutex<Vec<Assembler>>,
+    /// Storage for blocks in the making, one for each that is made at a time.
+    workshops: Mutex<Vec<Workshop>>,
     /// Whether there was no room for the last block.
     full: AtomicBool,
     perf_map: Option<PerfMap>,
@@ -177,7 +195,7 @@ impl Template {
             pins,
             stubs,
             shared,
-            assemblers: Mutex::default(),
+            workshops: Mutex::default(),
             full: AtomicBool::new(false),
             perf_map: None,
             dump: Dump::default(),
@@ -215,13 +233,14 @@ impl Translator for Template {
 
     fn translate(&self, translation: &Translation<'_>) -> Option<HostCode> {
         let lock = || {
-            self.assemblers
+            self.workshops
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
-        let mut asm = lock().pop().unwrap_or_else(|| Assembler::new(CHUNK_BYTES));
-        asm.clear();
-        let code = block::translate(&mut asm, translation, self).and_then(|emitted| {
+        let mut workshop = lock().pop().unwrap_or_default();
+        let emitted = block::translate(&mut workshop, translation, self);
+        let asm = &mut workshop.asm;
+        let code = emitted.and_then(|emitted| {
             let piece = self.arena.allocate(asm.len());
             self.full.store(piece.is_none(), Ordering::Relaxed);
             let mut piece = piece?;
@@ -244,7 +263,7 @@ impl Translator for Template {
                 keep: Box::new(piece),
             })
         });
-        lock().push(asm);
+        lock().push(workshop);
         code
     }
 

@@ -10,7 +10,7 @@ use vm_ir::{BlockKey, Mode};
 
 use super::*;
 use crate::cache::{BlockCache, CachedBlock};
-use crate::predecode::Code;
+use crate::code::Code;
 
 const KEY: BlockKey = BlockKey {
     phys_pc: GuestPhysAddr(0x8000_0000),

@@ -71,6 +71,7 @@ impl<G: Guest> Vcpu<G> {
         let code = self
             .predecode(&block, false, false)
             .expect("invariant: one instruction's temporaries fit");
+        self.spare = block;
         // A budget of no instruction at all makes the end of this one come back here.
         self.head().counters.interpreted += 1;
         let leave = self.execute_with(code.head(), 0);

@@ -4,16 +4,17 @@
 
 use std::time::Instant;
 
-use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
+use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, HostVirtAddr, PAGE_BYTES};
 use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits, NanRule};
 use vm_ir::{Block, BlockKey};
-use vm_mem::access;
+use vm_mem::{CodePages, access};
 
 use super::{ENTERED, FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
+use crate::code::{Code, Rules, TooManyTemps, predecode, translate};
+use crate::engine::Engine;
 use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
-use crate::predecode::{Code, TooManyTemps, predecode, translate};
 
 /// A page that code is fetched from.
 pub(super) struct Fetched {
@@ -183,8 +184,9 @@ impl<G: Guest> Vcpu<G> {
                     }
                     let mut cached = CachedBlock::new(key, code, block.second_page);
                     if self.engine.lockstep.get().is_some() && !plain {
-                        cached.plain = self.predecode(&block, false, false).ok();
+                        cached.plain = self.predecode(&block, false, false).ok().map(Box::new);
                     }
+                    self.spare = block;
                     // Else the code was written meanwhile: read it again.
                     if let Some(block) = self.engine.cache.insert(cached, before) {
                         return Ok(block);
@@ -196,28 +198,30 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Host code for the block, if there is a translator and it can.
-    fn translate(&self, block: &Block, pc: u64) -> Option<Code> {
-        let translator = self.engine.translator.get()?;
-        let rules = G::fp_rules();
-        let host_float = rules.nan == NanRule::Canonical && !rules.tiny_before_rounding;
-        let temps = Frame::<G::State>::TEMPS_OFFSET;
-        let translator = translator.as_ref();
-        translate((block, pc), G::layout(), temps, host_float, translator)
+    fn translate(&mut self, block: &Block, pc: u64) -> Option<Code> {
+        let translator = self.engine.translator.get()?.as_ref();
+        translate((block, pc), Self::rules(), &mut self.predecoded, translator)
+    }
+
+    fn rules() -> Rules {
+        let fp = G::fp_rules();
+        Rules {
+            layout: G::layout(),
+            temps_offset: Frame::<G::State>::TEMPS_OFFSET,
+            host_float: fp.nan == NanRule::Canonical && !fp.tiny_before_rounding,
+        }
     }
 
     /// Micro-operations for the block. `breakpoint` has the debugger asked before its first instruction, `counted` has
     /// its instructions counted as interpreted ones.
     pub(super) fn predecode(
-        &self,
+        &mut self,
         block: &Block,
         breakpoint: bool,
         counted: bool,
     ) -> Result<Code, TooManyTemps> {
-        let rules = G::fp_rules();
-        let host_float = rules.nan == NanRule::Canonical && !rules.tiny_before_rounding;
-        let temps = Frame::<G::State>::TEMPS_OFFSET;
-        let layout = G::layout();
-        predecode((block, breakpoint, counted), layout, temps, host_float)
+        let block = (block, breakpoint, counted);
+        predecode(block, Self::rules(), &mut self.predecoded)
     }
 
     pub(super) fn lift(
@@ -228,71 +232,88 @@ impl<G: Guest> Vcpu<G> {
         stop_before: &[u16],
     ) -> Result<Block, Exception> {
         let engine = self.engine.clone();
-        let mut code = FetchedPage {
+        let spare = std::mem::take(&mut self.spare);
+        let mut code = BlockBytes {
             vcpu: self,
-            page: key.phys_pc.page_base(),
+            page: PageBytes::of(&engine, key.phys_pc.page_base()),
             pc,
-            marked: 0,
         };
-        G::lift(
-            &engine.config,
-            key,
-            &mut code,
-            LiftLimits {
-                max_insns,
-                stop_before,
-            },
-        )
+        let limits = LiftLimits {
+            max_insns,
+            stop_before,
+        };
+        G::lift(&engine.config, key, &mut code, limits, spare)
     }
 }
 
-/// One page of code as the lifter reads it.
-struct FetchedPage<'a, G: Guest> {
-    vcpu: &'a mut Vcpu<G>,
+/// One page of code.
+struct PageBytes<'a, G: Guest> {
+    engine: &'a Engine<G>,
     page: GuestPhysAddr,
-    pc: u64,
+    /// Where it is, and its marks, if it is in RAM.
+    ram: Option<(HostVirtAddr, &'a CodePages)>,
     /// Granules marked as code so far.
     marked: u64,
 }
 
-impl<G: Guest> FetchedPage<'_, G> {
-    /// Marks before reading, so that a store after the reading is noticed.
-    fn read(&mut self, page: GuestPhysAddr, offset: u16, first: bool) -> u16 {
-        let engine = &self.vcpu.engine;
-        let addr = page + u64::from(offset);
-        let Some((range, code)) = engine.memory.find(addr) else {
-            if let Some(rom) = engine.rom_at(addr) {
-                rom.note_code();
-            }
-            return engine.bus.read(addr.raw(), AccessWidth::Half).unwrap_or(0) as u16;
+impl<'a, G: Guest> PageBytes<'a, G> {
+    fn of(engine: &'a Engine<G>, page: GuestPhysAddr) -> Self {
+        let ram = engine.memory.find(page);
+        if let (None, Some(rom)) = (ram, engine.rom_at(page)) {
+            rom.note_code();
+        }
+        Self {
+            engine,
+            page,
+            ram: ram.map(|(range, code)| (range.host + (page - range.base), code)),
+            marked: 0,
+        }
+    }
+
+    /// Two bytes at an even offset. Marks before reading, so that a store after the reading is noticed.
+    fn half(&mut self, offset: u16) -> u16 {
+        let offset = offset & 0xffe;
+        let Some((host, code)) = self.ram else {
+            let addr = self.page + u64::from(offset);
+            let half = self.engine.bus.read(addr.raw(), AccessWidth::Half);
+            return half.unwrap_or(0) as u16;
         };
         let granule = 1 << (offset / 64);
-        if !first || self.marked & granule == 0 {
-            let fresh = engine.cache.mark(code, addr);
-            if first {
-                self.marked |= granule;
-            }
-            if fresh {
-                for peer in engine.peers() {
-                    peer.tlb.protect(page);
-                }
-                engine.cache.note_protected(page);
-            }
+        if self.marked & granule == 0 {
+            self.marked |= granule;
+            self.mark(code, offset);
         }
-        let host = range.host + (addr - range.base);
+        let host = host + u64::from(offset);
         // SAFETY: the two bytes lie in one page of mapped RAM.
         unsafe { access::load(host.raw(), 1) as u16 }
     }
+
+    fn mark(&self, code: &CodePages, offset: u16) {
+        let engine = self.engine;
+        if engine.cache.mark(code, self.page + u64::from(offset)) {
+            for peer in engine.peers() {
+                peer.tlb.protect(self.page);
+            }
+            engine.cache.note_protected(self.page);
+        }
+    }
 }
 
-impl<G: Guest> CodePage for FetchedPage<'_, G> {
+/// The code of a block as the lifter reads it.
+struct BlockBytes<'a, G: Guest> {
+    vcpu: &'a mut Vcpu<G>,
+    page: PageBytes<'a, G>,
+    pc: u64,
+}
+
+impl<G: Guest> CodePage for BlockBytes<'_, G> {
     fn half(&mut self, offset: u16) -> u16 {
-        self.read(self.page, offset & 0xffe, true)
+        self.page.half(offset)
     }
 
     fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
         let next = GuestVirtAddr(self.pc).page_base() + PAGE_BYTES;
         let page = self.vcpu.fetch_page(next)?;
-        Ok((page, self.read(page, 0, false)))
+        Ok((page, PageBytes::of(self.page.engine, page).half(0)))
     }
 }

@@ -18,12 +18,13 @@ use rehearsal::Rehearsal;
 use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
-use vm_ir::Mode;
+use vm_ir::{Block, Mode};
 use vm_mem::{MAX_MODES, SpaceRef, TlbSet, TlbStats};
 
 use crate::engine::Engine;
 use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry, jump_line};
 use crate::microop::{Leave, MicroOp};
+use crate::predecode::Storage;
 use crate::retired::News;
 use crate::shared::{Remote, VcpuShared};
 use crate::slow::For;
@@ -115,6 +116,9 @@ pub struct Vcpu<G: Guest> {
     collecting: bool,
     /// What was accessed under a watchpoint.
     watch_hit: Option<(GuestVirtAddr, bool)>,
+    /// Storage for blocks in the making.
+    spare: Block,
+    predecoded: Storage,
 }
 
 // SAFETY: the frame belongs to this virtual CPU alone, and states are `Send`; everything else is.
@@ -174,6 +178,8 @@ impl<G: Guest> Vcpu<G> {
             resume_at: None,
             collecting: false,
             watch_hit: None,
+            spare: Block::default(),
+            predecoded: Storage::default(),
         }
     }
 

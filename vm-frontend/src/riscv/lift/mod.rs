@@ -21,7 +21,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-use vm_ir::{Block, BlockKey, ExceptionCode, JumpKind, Operand, Terminator};
+use vm_ir::{Block, BlockBuilder, BlockKey, ExceptionCode, JumpKind, Operand, Terminator};
 
 use super::decode::{Decoder, Insn, Op, length};
 use super::isa::IsaConfig;
@@ -113,7 +113,7 @@ fn apply(context: &mut Context, insn: &Insn) -> Flow {
     }
 }
 
-/// Decodes and lifts the block at `key`. It ends at control flow, at the end of the page, at the limits, or where an
+/// Decodes and lifts the block at `key`, into the storage of a `spare` one. It ends at control flow, at the end of the page, at the limits, or where an
 /// instruction must be the last one; an instruction that straddles two pages is a block of its own. An illegal
 /// instruction ends the block with its exception, after the instructions before it.
 ///
@@ -124,9 +124,10 @@ pub fn lift(
     key: BlockKey,
     code: &mut dyn CodePage,
     limits: LiftLimits<'_>,
+    spare: Block,
 ) -> Result<Block, Exception> {
     let decoder = Decoder::new(config.extensions);
-    let mut context = Context::new(key, config);
+    let mut context = Context::new(BlockBuilder::reusing(key, spare), key.mode, config);
     let mut offset = key.phys_pc.page_offset() as u16;
     loop {
         let first = context.b.guest_insns() == 0;

@@ -65,8 +65,9 @@ impl Guest for Riscv {
         key: BlockKey,
         code: &mut dyn CodePage,
         limits: LiftLimits<'_>,
+        spare: Block,
     ) -> Result<Block, Exception> {
-        lift::lift(config, key, code, limits)
+        lift::lift(config, key, code, limits, spare)
     }
 
     fn translate(

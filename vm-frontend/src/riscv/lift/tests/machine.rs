@@ -127,7 +127,14 @@ impl Machine {
             max_insns,
             stop_before: &[],
         };
-        lift(&self.config, key, &mut Code(&self.blocks), limits).expect("the code is there")
+        lift(
+            &self.config,
+            key,
+            &mut Code(&self.blocks),
+            limits,
+            Block::default(),
+        )
+        .expect("the code is there")
     }
 
     fn step(&mut self, block: &Block) -> End {

@@ -79,5 +79,12 @@ fn key(offset: u16, mode: Mode) -> BlockKey {
 /// Lifts words that stand at the start of a page, for a hart with every extension.
 fn lifted(words: &[u32], mode: Mode) -> Block {
     let config = "max".parse().expect("a model");
-    lift(&config, key(0, mode), &mut Page::at(0, words), limits()).expect("the code is there")
+    lift(
+        &config,
+        key(0, mode),
+        &mut Page::at(0, words),
+        limits(),
+        Block::default(),
+    )
+    .expect("the code is there")
 }
