@@ -10,7 +10,7 @@ use vm_frontend::riscv::decode::{Decoder, ENCODINGS, encoding};
 use vm_frontend::riscv::disasm::{Style, disassemble};
 use vm_frontend::riscv::isa::{CpuModel, Extensions};
 use vm_frontend::{CodePage, Exception, Guest, LiftLimits};
-use vm_ir::{BlockKey, ExceptionCode, Mode, verify};
+use vm_ir::{Block, BlockKey, ExceptionCode, Mode, verify};
 
 /// A block of the most and longest instructions.
 const CODE_BYTES: usize = 32 * 4;

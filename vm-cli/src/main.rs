@@ -26,6 +26,7 @@ use args::{Cli, Command, DiskCommand, RunGuest};
 use exit::Exit;
 
 fn main() -> ExitCode {
+    vm_osal::grow_heap_in_large_steps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return args::report(&error),

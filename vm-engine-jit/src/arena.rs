@@ -68,6 +68,10 @@ impl Arena {
             }
             chunks.used = 0;
         }
+        if chunks.used == 0 {
+            self.memory
+                .populate(chunks.current * CHUNK_BYTES, CHUNK_BYTES);
+        }
         let current = chunks.current;
         let offset = current * CHUNK_BYTES + chunks.used;
         chunks.used += bytes;

@@ -17,8 +17,8 @@ pub use operand::{Alu, BitTest, Bits, Cc, Mem, Reg, Rm, Shift, Width, Xmm};
 pub struct Label(u32);
 
 const UNBOUND: u32 = u32::MAX;
-/// Longest instruction, rounded up.
-const LONGEST: usize = 16;
+/// Room that writing an instruction takes, the longest of which has 15 bytes.
+const ROOM: usize = 20;
 
 /// Code in the making.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Assembler {
     /// An empty assembler for up to `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self {
-            bytes: vec![0; capacity.max(2 * LONGEST)].into(),
+            bytes: vec![0; capacity.max(2 * ROOM)].into(),
             at: 0,
             overflow: false,
             labels: Vec::with_capacity(64),
@@ -131,82 +131,67 @@ impl Assembler {
         Some(&self.bytes[..self.at])
     }
 
+    fn put_slice<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.bytes.get_mut(self.at..self.at + N) {
+            Some(place) => {
+                place.copy_from_slice(&bytes);
+                self.at += N;
+            }
+            None => self.overflow = true,
+        }
+    }
+
+    /// Writes what is before the displacement, the displacement, and a constant of `imm_bytes` bytes. Each is written
+    /// whole, by one store; the next one goes over what was too much.
     #[inline(always)]
-    fn put(&mut self, bytes: [u8; LONGEST], len: usize) {
-        let Some(place) = self.bytes.get_mut(self.at..self.at + LONGEST) else {
+    fn put(&mut self, head: Head, disp: (i32, usize), imm: (u32, usize)) {
+        let Some(place) = self.bytes.get_mut(self.at..self.at + ROOM) else {
             self.overflow = true;
             return;
         };
-        place.copy_from_slice(&bytes);
-        self.at += len;
-    }
-
-    fn put_slice<const N: usize>(&mut self, some: [u8; N]) {
-        let mut bytes = [0; LONGEST];
-        bytes[..N].copy_from_slice(&some);
-        self.put(bytes, N);
+        place[..8].copy_from_slice(&head.bytes.to_le_bytes());
+        let mut n = (head.bits / 8) as usize & 7;
+        place[n..n + 4].copy_from_slice(&disp.0.to_le_bytes());
+        n += disp.1;
+        place[n & 15..(n & 15) + 4].copy_from_slice(&imm.0.to_le_bytes());
+        self.at += n + imm.1;
     }
 
     /// Writes an instruction and a constant of `imm_bytes` bytes.
     #[inline(always)]
     fn encode(&mut self, e: Encoding, imm: u32, imm_bytes: usize) {
-        let mut out = [0; LONGEST];
-        let mut n = 0;
-        let mut push = |byte: u8| {
-            out[n & (LONGEST - 1)] = byte;
-            n += 1;
-        };
+        let mut head = Head::default();
         if e.prefix != 0 {
-            push(e.prefix);
+            head.push(e.prefix);
         }
-        let (x, b) = match e.rm {
-            Rm::Reg(rm) => (0, rm >> 3),
-            Rm::Mem(mem) => (
-                mem.index.map_or(0, |(i, _)| i as u8 >> 3),
-                mem.base as u8 >> 3,
-            ),
-        };
+        let (x, b) = e.rm.high_bits();
         let rex = u8::from(e.wide) << 3 | (e.reg >> 3) << 2 | x << 1 | b;
         if rex != 0 || e.rex {
-            push(0x40 | rex);
+            head.push(0x40 | rex);
         }
         if e.map != 0 {
-            push(0x0f);
+            head.push(0x0f);
         }
         match e.map {
-            2 => push(0x38),
-            3 => push(0x3a),
+            2 => head.push(0x38),
+            3 => head.push(0x3a),
             _ => {}
         }
-        push(e.opcode);
-        modrm(&mut push, e.reg, e.rm);
-        for k in 0..imm_bytes {
-            push((imm >> (8 * k)) as u8);
-        }
-        self.put(out, n);
+        head.push(e.opcode);
+        let disp = head.modrm(e.reg, e.rm);
+        self.put(head, disp, (imm, imm_bytes));
     }
 
     /// Writes an instruction with a three-byte VEX prefix, map `0f 38` (Intel SDM 2A, 2.3.5).
     fn encode_vex(&mut self, pp: u8, wide: bool, opcode: u8, reg: u8, vvvv: u8, rm: Rm) {
-        let mut out = [0; LONGEST];
-        let mut n = 0;
-        let mut push = |byte: u8| {
-            out[n & (LONGEST - 1)] = byte;
-            n += 1;
-        };
-        let (x, b) = match rm {
-            Rm::Reg(rm) => (0, rm >> 3),
-            Rm::Mem(mem) => (
-                mem.index.map_or(0, |(i, _)| i as u8 >> 3),
-                mem.base as u8 >> 3,
-            ),
-        };
-        push(0xc4);
-        push((reg >> 3 ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | 2);
-        push(u8::from(wide) << 7 | (vvvv ^ 15) << 3 | pp);
-        push(opcode);
-        modrm(&mut push, reg, rm);
-        self.put(out, n);
+        let mut head = Head::default();
+        let (x, b) = rm.high_bits();
+        head.push(0xc4);
+        head.push((reg >> 3 ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | 2);
+        head.push(u8::from(wide) << 7 | (vvvv ^ 15) << 3 | pp);
+        head.push(opcode);
+        let disp = head.modrm(reg, rm);
+        self.put(head, disp, (0, 0));
     }
 
     fn displacement_to(&mut self, label: Label) {
@@ -244,36 +229,65 @@ impl Assembler {
     }
 }
 
-/// ModRM, SIB and displacement (Intel SDM 2A, 2.1.5).
-#[inline(always)]
-fn modrm(push: &mut impl FnMut(u8), reg: u8, rm: Rm) {
-    let reg = (reg & 7) << 3;
-    let mem = match rm {
-        Rm::Reg(rm) => return push(0xc0 | reg | rm & 7),
-        Rm::Mem(mem) => mem,
-    };
-    let base = mem.base as u8 & 7;
-    let short = i8::try_from(mem.disp).is_ok();
-    // Base 5 without displacement means something else.
-    let mode = match (mem.disp, short) {
-        (0, _) if base != 5 => 0x00,
-        (_, true) => 0x40,
-        _ => 0x80,
-    };
-    match mem.index {
-        Some((index, scale)) => {
-            push(mode | reg | 4);
-            push(scale << 6 | (index as u8 & 7) << 3 | base);
-        }
-        // Base 4 needs a SIB byte that says there is no index.
-        None if base == 4 => {
-            push(mode | reg | 4);
-            push(0x24);
-        }
-        None => push(mode | reg | base),
+/// An instruction up to its displacement, at most seven bytes.
+#[derive(Default)]
+struct Head {
+    bytes: u64,
+    bits: u32,
+}
+
+impl Head {
+    #[inline(always)]
+    fn push(&mut self, byte: u8) {
+        self.bytes |= u64::from(byte) << (self.bits & 63);
+        self.bits += 8;
     }
-    let disp_bytes = [0, 1, 4][usize::from(mode >> 6)];
-    for k in 0..disp_bytes {
-        push((mem.disp >> (8 * k)) as u8);
+
+    /// Adds ModRM and SIB (Intel SDM 2A, 2.1.5); gives the displacement and its length.
+    #[inline(always)]
+    fn modrm(&mut self, reg: u8, rm: Rm) -> (i32, usize) {
+        let reg = (reg & 7) << 3;
+        let mem = match rm {
+            Rm::Reg(rm) => {
+                self.push(0xc0 | reg | rm & 7);
+                return (0, 0);
+            }
+            Rm::Mem(mem) => mem,
+        };
+        let base = mem.base as u8 & 7;
+        let short = i8::try_from(mem.disp).is_ok();
+        // Base 5 without displacement means something else.
+        let (mode, disp_bytes) = match (mem.disp, short) {
+            (0, _) if base != 5 => (0x00, 0),
+            (_, true) => (0x40, 1),
+            _ => (0x80, 4),
+        };
+        match mem.index {
+            Some((index, scale)) => {
+                self.push(mode | reg | 4);
+                self.push(scale << 6 | (index as u8 & 7) << 3 | base);
+            }
+            // Base 4 needs a SIB byte that says there is no index.
+            None if base == 4 => {
+                self.push(mode | reg | 4);
+                self.push(0x24);
+            }
+            None => self.push(mode | reg | base),
+        }
+        (mem.disp, disp_bytes)
+    }
+}
+
+impl Rm {
+    /// Bit 3 of the index register and of the base or the register itself.
+    #[inline(always)]
+    fn high_bits(self) -> (u8, u8) {
+        match self {
+            Self::Reg(rm) => (0, rm >> 3),
+            Self::Mem(mem) => (
+                mem.index.map_or(0, |(i, _)| i as u8 >> 3),
+                mem.base as u8 >> 3,
+            ),
+        }
     }
 }

@@ -91,18 +91,14 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
         }
         _ => {}
     }
-    if float::is_native(inst) {
-        return true;
-    }
-    if inst.ext == Ext::Keep || inst.ext == Ext::Ones {
-        return false;
-    }
-    match inst.op {
+    let whole = !matches!(inst.ext, Ext::Keep | Ext::Ones);
+    let integer = match inst.op {
         Op::Fence => true,
         Op::Mov => !matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags | Type::F16),
         Op::ExitIf | Op::RaiseIf => width(inst.ty).is_some(),
         _ => width(inst.ty).is_some() && super::integer::is_native(inst),
-    }
+    };
+    whole && integer || float::is_native(inst)
 }
 
 /// Whether the translation has a slow path that is a step, or leaves for the operation's micro-operations.

@@ -81,12 +81,8 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
     if inst.op == Op::Mov {
         return inst.ext == Ext::Ones && matches!(inst.ty, Type::I32 | Type::F32);
     }
-    let constant = inst.args.iter().any(|arg| arg.imm().is_some());
-    if constant && inst.op != Op::IntToFp || inst.dst.is_none() || inst.ext == Ext::Keep {
-        return false;
-    }
     let format = is_format(inst.ty) && inst.ext != Ext::Sign;
-    match (inst.op, inst.attr) {
+    let known = match (inst.op, inst.attr) {
         (Op::FpUnbox, _) => inst.ty == Type::F32 && inst.ext == Ext::Zero,
         (Op::FpSign | Op::FpSignNot | Op::FpSignXor, _) => format,
         (Op::FpEq | Op::FpLt | Op::FpLe | Op::FpLtQuiet | Op::FpLeQuiet, _) => {
@@ -116,7 +112,9 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
             _ => false,
         },
         _ => false,
-    }
+    };
+    let constant = || inst.args.iter().any(|arg| arg.imm().is_some());
+    known && inst.dst.is_some() && inst.ext != Ext::Keep && (inst.op == Op::IntToFp || !constant())
 }
 
 /// Whether the operation may run as a step all the same.

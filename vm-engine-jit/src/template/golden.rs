@@ -9,7 +9,7 @@ use vm_engine::tier::Step;
 use vm_frontend::riscv::Riscv;
 use vm_frontend::riscv::isa::CpuModel;
 use vm_frontend::{CodePage, Exception, Guest, LiftLimits};
-use vm_ir::{BlockKey, Mode};
+use vm_ir::{Block, BlockKey, Mode};
 
 use super::*;
 
@@ -157,7 +157,7 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         last: 0x1020,
         left: 0,
     };
-    let mut asm = Assembler::new(CHUNK_BYTES);
+    let mut workshop = Workshop::default();
     let translation = Translation {
         block: &block,
         pc: 0,
@@ -167,8 +167,11 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         host_float: true,
         terminator: step,
     };
-    let emitted = block::translate(&mut asm, &translation, template).expect("host code");
-    let code = asm.finish(template.shared.address()).expect("short code");
+    let emitted = block::translate(&mut workshop, &translation, template).expect("host code");
+    let code = workshop
+        .asm
+        .finish(template.shared.address())
+        .expect("short code");
     let (mut through, mut all) = (0, 0);
     for instruction in Decoder::new(64, code, DecoderOptions::NONE).into_iter() {
         all += 1;

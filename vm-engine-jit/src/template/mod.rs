@@ -228,7 +228,7 @@ impl Template {
 
 impl Translator for Template {
     fn falls_back(&self, inst: &Inst) -> bool {
-        !block::is_native(inst) || block::has_slow_path(inst)
+        block::has_slow_path(inst) || !block::is_native(inst)
     }
 
     fn translate(&self, translation: &Translation<'_>) -> Option<HostCode> {

@@ -99,6 +99,27 @@ impl ExecutableMemory {
         self.executable.as_ptr().addr() as u64 + offset as u64
     }
 
+    /// Takes host memory for `bytes` bytes from `offset` on, which is faster than page by page as they are written.
+    /// Where the host cannot, that is what happens.
+    ///
+    /// # Panics
+    /// When they do not lie in the mapping.
+    pub fn populate(&self, offset: usize, bytes: usize) {
+        self.check(offset, bytes);
+        // SAFETY: the range was checked; taking memory for it early changes nothing that it holds.
+        let _ = unsafe {
+            let at = self.writable.as_ptr().add(offset);
+            rustix::mm::madvise(at.cast(), bytes, rustix::mm::Advice::LinuxPopulateWrite)
+        };
+    }
+
+    fn check(&self, offset: usize, bytes: usize) {
+        assert!(
+            offset <= self.bytes && bytes <= self.bytes - offset,
+            "code must lie in the mapping"
+        );
+    }
+
     /// Copies `code` to `offset`.
     ///
     /// # Safety
@@ -108,10 +129,7 @@ impl ExecutableMemory {
     /// # Panics
     /// When the code does not fit.
     pub unsafe fn write(&self, offset: usize, code: &[u8]) {
-        assert!(
-            offset <= self.bytes && code.len() <= self.bytes - offset,
-            "code must lie in the mapping"
-        );
+        self.check(offset, code.len());
         // SAFETY: the range was checked, and the caller promises that nobody else uses it.
         unsafe {
             self.writable

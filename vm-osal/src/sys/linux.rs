@@ -58,3 +58,16 @@ pub fn random_bytes(into: &mut [u8]) {
         }
     }
 }
+
+/// Has all threads of the program share one heap, which grows by megabytes. Translated code is many small pieces made on
+/// the threads of virtual CPUs, whose own heaps GNU's allocator would grow page by page, with a system call for each.
+/// Call it before threads are started. Does nothing with other allocators.
+pub fn grow_heap_in_large_steps() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the calls set parameters of the allocator; it refuses those that it does not know.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, 4 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
+    }
+}

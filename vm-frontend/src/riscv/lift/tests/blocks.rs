@@ -1,6 +1,6 @@
 //! Where blocks end and what they record.
 
-use vm_ir::{Ext, Op as Ir, Slot, Type};
+use vm_ir::{Block, Ext, Op as Ir, Slot, Type};
 
 use super::*;
 
