@@ -120,12 +120,24 @@ unsafe fn define<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
 }
 
 /// Where an access goes.
+#[derive(Clone, Copy)]
 struct Place {
     phys: GuestPhysAddr,
     /// Its host address when that is RAM.
     host: Option<u64>,
     /// Whether the TLB has it, and the page's code alone keeps writes from hitting.
     barred: bool,
+}
+
+impl Place {
+    /// Where its byte number `n` is.
+    fn byte(self, n: u64) -> Self {
+        Self {
+            phys: self.phys + n,
+            host: self.host.map(|host| host + n),
+            ..self
+        }
+    }
 }
 
 impl<G: Guest> Vcpu<G> {
@@ -155,17 +167,30 @@ impl<G: Guest> Vcpu<G> {
         bytes: u64,
         kind: Access,
     ) -> Result<(), Exception> {
-        let here = bytes.min(PAGE_BYTES - addr.page_offset());
-        let mut in_ram = self.reach(addr, here, kind)?.host.is_some();
-        if here < bytes {
-            let there = self.reach(addr.wrapping_add(here), bytes - here, kind)?;
-            in_ram &= there.host.is_some();
-            // Devices have no accesses in parts: a part of one might be done when another fails.
-            if !in_ram {
-                return Err(G::bus_error(addr, kind));
-            }
+        if addr.page_offset() + bytes > PAGE_BYTES {
+            self.reach_split(addr, bytes, kind).map(|_| ())
+        } else {
+            self.reach(addr, bytes, kind).map(|_| ())
         }
-        Ok(())
+    }
+
+    /// Where each of up to eight bytes on two pages of RAM is.
+    fn reach_split(
+        &mut self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Result<impl Iterator<Item = Place> + use<G>, Exception> {
+        let here = PAGE_BYTES - addr.page_offset();
+        let first = self.reach(addr, here, kind)?;
+        let second = self.reach(addr.wrapping_add(here), bytes - here, kind)?;
+        // Devices have no accesses in parts: a part of one might be done when another fails.
+        if first.host.is_none() || second.host.is_none() {
+            return Err(G::bus_error(addr, kind));
+        }
+        Ok((0..here)
+            .map(move |n| first.byte(n))
+            .chain((0..bytes - here).map(move |n| second.byte(n))))
     }
 
     /// The same, from within a helper that has the state.
@@ -248,17 +273,12 @@ impl<G: Guest> Vcpu<G> {
         }
         let place = self.reach(addr, bytes, Access::Read)?;
         self.note_watched(addr, bytes, false);
-        let phys = place.phys.raw();
         if let Some(host) = place.host {
-            if let Some(value) = self.rehearse_load(phys, host, bytes) {
-                return Ok([value, 0]);
-            }
-            // SAFETY: the bytes lie in one page of mapped RAM.
-            return Ok([unsafe { access::load(host, size_log2) }, 0]);
+            return Ok([self.load_ram(place.phys, host, size_log2), 0]);
         }
         self.counters_mut().device_accesses += 1;
         let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
-        match self.bus_read(phys, width) {
+        match self.bus_read(place.phys.raw(), width) {
             Some(value) => Ok([value, 0]),
             None => Err(G::bus_error(addr, Access::Read)),
         }
@@ -266,12 +286,23 @@ impl<G: Guest> Vcpu<G> {
 
     /// Loads across a page end, byte by byte.
     fn load_split(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<[u64; 2], Exception> {
-        self.reach_all(addr, bytes, Access::Read)?;
+        let places = self.reach_split(addr, bytes, Access::Read)?;
+        self.note_watched(addr, bytes, false);
         let mut value = 0;
-        for n in 0..bytes {
-            value |= self.load(addr.wrapping_add(n).raw(), 0)?[0] << (8 * n);
+        for (n, place) in places.enumerate() {
+            let byte = place.host.map(|host| self.load_ram(place.phys, host, 0));
+            value |= byte.unwrap_or(0) << (8 * n);
         }
         Ok([value, 0])
+    }
+
+    /// Loads from RAM, within a page, to which the address leads.
+    fn load_ram(&mut self, phys: GuestPhysAddr, host: u64, size_log2: u8) -> u64 {
+        match self.rehearse_load(phys.raw(), host, 1 << size_log2) {
+            Some(value) => value,
+            // SAFETY: the bytes lie in one page of mapped RAM.
+            None => unsafe { access::load(host, size_log2) },
+        }
     }
 
     /// Stores up to 16 bytes, however they lie. Nothing is written when any byte faults.
@@ -290,37 +321,45 @@ impl<G: Guest> Vcpu<G> {
         let bytes = 1_u64 << size_log2;
         let addr = GuestVirtAddr(addr);
         if addr.page_offset() + bytes > PAGE_BYTES {
-            self.reach_all(addr, bytes, Access::Write)?;
-            for n in 0..bytes {
-                self.store(addr.wrapping_add(n).raw(), 0, [value[0] >> (8 * n), 0])?;
+            let places = self.reach_split(addr, bytes, Access::Write)?;
+            self.note_watched(addr, bytes, true);
+            for (n, place) in (0..).zip(places) {
+                self.store_ram(addr.wrapping_add(n), place, 0, value[0] >> (8 * n));
             }
             return Ok(());
         }
-        let Place { phys, host, barred } = self.reach(addr, bytes, Access::Write)?;
+        let place = self.reach(addr, bytes, Access::Write)?;
         self.note_watched(addr, bytes, true);
-        if let Some(host) = host {
-            if self.rehearse_store(phys.raw(), bytes, value[0]) {
-                return Ok(());
-            }
-            // SAFETY: the bytes lie in one page of mapped RAM.
-            unsafe { access::store(host, size_log2, value[0]) };
-            if let Some((_, code)) = self.engine.memory.find(phys) {
-                code.written(phys, bytes);
-                if barred && !code.has_code(phys) {
-                    let (asid, mode) = (self.space.asid, self.space.data_mode);
-                    let still_writable = || !code.has_code(phys);
-                    self.shared.tlb.unprotect(asid, mode, addr, still_writable);
-                }
-            }
+        if self.store_ram(addr, place, size_log2, value[0]) {
             return Ok(());
         }
         self.counters_mut().device_accesses += 1;
         let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
-        if self.bus_write(phys.raw(), width, value[0]) {
+        if self.bus_write(place.phys.raw(), width, value[0]) {
             Ok(())
         } else {
             Err(G::bus_error(addr, Access::Write))
         }
+    }
+
+    /// Stores to a place in RAM, within a page, to which the address leads; false when it is none.
+    fn store_ram(&mut self, addr: GuestVirtAddr, place: Place, size_log2: u8, value: u64) -> bool {
+        let Place { phys, host, barred } = place;
+        let Some(host) = host else { return false };
+        if self.rehearse_store(phys.raw(), 1 << size_log2, value) {
+            return true;
+        }
+        // SAFETY: the bytes lie in one page of mapped RAM.
+        unsafe { access::store(host, size_log2, value) };
+        if let Some((_, code)) = self.engine.memory.find(phys) {
+            code.written(phys, 1 << size_log2);
+            if barred && !code.has_code(phys) {
+                let (asid, mode) = (self.space.asid, self.space.data_mode);
+                let still_writable = || !code.has_code(phys);
+                self.shared.tlb.unprotect(asid, mode, addr, still_writable);
+            }
+        }
+        true
     }
 
     /// Host and guest-physical address of an aligned access to RAM.

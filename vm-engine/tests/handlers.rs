@@ -367,15 +367,22 @@ fn attr(random: &mut Random, op: Op, indexed: bool, ty: Type) -> Attr {
     ];
     match op.info().attr {
         AttrClass::None => Attr::None,
-        AttrClass::Mem => Attr::Mem(MemAttr {
-            size_log2: random.below(5) as u8,
-            signed: random.one_in(2),
-            endian: Endian::Little,
-            order: random.pick(&orders),
-            index_shift: if indexed { random.below(4) as u8 } else { 0 },
-            // The interpreter's atomics always want alignment, plain accesses never do.
-            must_align: !matches!(op, Op::Load | Op::Store | Op::ProbeWrite),
-        }),
+        AttrClass::Mem => {
+            let plain = matches!(op, Op::Load | Op::Store);
+            Attr::Mem(MemAttr {
+                size_log2: random.below(5) as u8,
+                signed: random.one_in(2),
+                endian: match plain && random.one_in(3) {
+                    true => Endian::Big,
+                    false => Endian::Little,
+                },
+                order: random.pick(&orders),
+                index_shift: if indexed { random.below(4) as u8 } else { 0 },
+                // The interpreter's atomics always want alignment.
+                must_align: !matches!(op, Op::Load | Op::Store | Op::ProbeWrite)
+                    || plain && random.one_in(3),
+            })
+        }
         AttrClass::Fp => Attr::Fp(random.pick(&Rounding::ALL)),
         AttrClass::Convert => Attr::Convert {
             from: random.pick(&Type::ALL),

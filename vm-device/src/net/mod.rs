@@ -15,6 +15,15 @@ pub trait NetBackend: Send + Sync {
     fn connect(&self, card: Arc<dyn FrameSink>);
     /// The card has room again after [`FrameSink::receive`] returned false.
     fn resume(&self);
+    /// Whether frames of the guest may hold TCP segments longer than the network's largest, which the back end takes as
+    /// they are.
+    fn takes_large_frames(&self) -> bool {
+        false
+    }
+    /// Whether the checksums of all frames that it delivers are right, so that the guest need not look.
+    fn delivers_checked_frames(&self) -> bool {
+        false
+    }
 }
 
 /// The guest's end of the cable.

@@ -86,6 +86,7 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
             return matches!(inst.op, Op::Load | Op::Store)
                 && mem.size_log2 <= 3
                 && mem.endian == Endian::Little
+                && !mem.must_align
                 && !matches!(inst.ty, Type::V128 | Type::I128 | Type::F16 | Type::Flags)
                 && inst.ext != Ext::Keep;
         }

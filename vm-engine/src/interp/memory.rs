@@ -227,6 +227,55 @@ unsafe fn probe_write<const ALIGNED: bool>(f: *mut FrameHead, op: *const MicroOp
     }
 }
 
+/// Raises the exception of an access that is not aligned to its `1 << d` bytes.
+unsafe fn aligned<const WRITE: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: offsets come from predecoding; the slow path checks everything.
+    unsafe {
+        let addr = base_index(f, op);
+        let size = (*op).d as u8;
+        if !addr.is_multiple_of(1 << size) && !((*f).slow.resolve)(f, addr, size, WRITE) {
+            return leave_faulted(f, op);
+        }
+        next!(f, op)
+    }
+}
+
+/// Handler of a check of alignment.
+pub(crate) fn aligned_handler(write: bool) -> Handler {
+    if write {
+        aligned::<true>
+    } else {
+        aligned::<false>
+    }
+}
+
+/// Copies slot `a` to slot `d` with its bytes in the other order, extended to a word when it is narrower.
+unsafe fn swap<const SIZE: u8, const SIGNED: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: offsets come from predecoding; both have two words where SIZE is 4.
+    unsafe {
+        let (from, to) = (word(f, (*op).a), word(f, (*op).d));
+        if SIZE == 4 {
+            let (low, high) = (*from, *from.add(1));
+            (*to, *to.add(1)) = (high.swap_bytes(), low.swap_bytes());
+        } else {
+            *to = extend::<SIZE, SIGNED>((*from).swap_bytes() >> (64 - (8 << SIZE)));
+        }
+        next!(f, op)
+    }
+}
+
+/// Handler of a change of the order of `1 << size_log2` bytes.
+pub(crate) fn swap_handler(size_log2: u8, signed: bool) -> Handler {
+    match (size_log2, signed) {
+        (0 | 1, false) => swap::<1, false>,
+        (0 | 1, true) => swap::<1, true>,
+        (2, false) => swap::<2, false>,
+        (2, true) => swap::<2, true>,
+        (3, _) => swap::<3, false>,
+        _ => swap::<4, false>,
+    }
+}
+
 /// Handler of a check for writing.
 pub(crate) fn probe_handler(must_align: bool) -> Handler {
     if must_align {

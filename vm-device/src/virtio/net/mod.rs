@@ -1,14 +1,16 @@
-//! The virtio network card (VIRTIO 1.3, 5.1): one pair of queues, mergeable receive buffers, no offloads.
+//! The virtio network card (VIRTIO 1.3, 5.1): one pair of queues, mergeable receive buffers, checksums; large segments
+//! of the guest where the back end takes them.
 
+mod offload;
 pub mod spec;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 
 use self::spec::{
-    FRAME_BYTES, FRAME_MIN_BYTES, HEADER_BUFFERS, HEADER_BYTES, RECEIVE, TRANSMIT, config, feature,
+    FRAME_BYTES, FRAME_MIN_BYTES, HEADER_BYTES, RECEIVE, TRANSMIT, config, feature, header,
 };
 use super::block::copy_config;
 use super::chain::Chain;
@@ -27,6 +29,8 @@ struct Shared {
     mac: [u8; 6],
     receive: Inbound,
     mergeable: AtomicBool,
+    /// What the header of each received frame says.
+    receive_flags: AtomicU8,
     link_up: AtomicBool,
     signal: Mutex<Option<Arc<GuestSignal>>>,
 }
@@ -44,6 +48,7 @@ impl VirtioNet {
             mac,
             receive: Inbound::default(),
             mergeable: AtomicBool::new(false),
+            receive_flags: AtomicU8::new(0),
             link_up: AtomicBool::new(true),
             signal: Mutex::new(None),
         });
@@ -81,9 +86,11 @@ impl Shared {
             return true;
         }
         let mergeable = self.mergeable.load(Ordering::SeqCst);
+        let mut header = [0; HEADER_BYTES];
+        header[header::FLAGS] = self.receive_flags.load(Ordering::SeqCst);
         let delivered = self
             .receive
-            .deliver(|queue, chain| receive_frame(queue, chain, frame, mergeable));
+            .deliver(|queue, chain| receive_frame(queue, chain, (header, frame), mergeable));
         delivered.is_some()
     }
 }
@@ -92,7 +99,7 @@ impl Shared {
 fn receive_frame(
     queue: &mut VirtQueue,
     chain: &mut Chain,
-    frame: &[u8],
+    (header, frame): ([u8; HEADER_BYTES], &[u8]),
     mergeable: bool,
 ) -> Result<Option<()>, RingError> {
     let mut chains: Vec<Chain> = Vec::new();
@@ -122,8 +129,8 @@ fn receive_frame(
         chains.push(std::mem::take(chain));
     }
     let mut bytes = Vec::with_capacity(HEADER_BYTES + frame.len());
-    bytes.resize(HEADER_BYTES, 0);
-    bytes[HEADER_BUFFERS..].copy_from_slice(&(chains.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(&header);
+    bytes[header::BUFFERS..].copy_from_slice(&(chains.len() as u16).to_le_bytes());
     bytes.extend_from_slice(frame);
     let mut rest = &bytes[..];
     let mut used = Vec::with_capacity(chains.len());
@@ -147,7 +154,12 @@ impl VirtioDevice for VirtioNet {
     }
 
     fn features(&self) -> u64 {
-        feature::MAC | feature::STATUS | feature::MRG_RXBUF
+        let offloads = match self.shared.backend.takes_large_frames() {
+            true => feature::HOST_TSO4,
+            false => 0,
+        };
+        let checksums = feature::CSUM | feature::GUEST_CSUM;
+        feature::MAC | feature::STATUS | feature::MRG_RXBUF | checksums | offloads
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -165,6 +177,10 @@ impl VirtioDevice for VirtioNet {
     fn activate(&self, mut activation: Activation) -> Box<dyn QueueWorker> {
         let mergeable = activation.features & feature::MRG_RXBUF != 0;
         self.shared.mergeable.store(mergeable, Ordering::SeqCst);
+        let checked = activation.features & feature::GUEST_CSUM != 0
+            && self.shared.backend.delivers_checked_frames();
+        let flags = if checked { header::CHECKSUM_VALID } else { 0 };
+        self.shared.receive_flags.store(flags, Ordering::SeqCst);
         *self.shared.signal.lock() = Some(activation.signal);
         self.shared.receive.open(activation.queues[RECEIVE].take());
         Box::new(Worker {
@@ -219,13 +235,14 @@ impl QueueWorker for Worker {
             if reader.left() < HEADER_BYTES as u64 {
                 return Err(RingError::MalformedRequest(chain.head));
             }
-            // Without offloads the header says nothing. Frames that are too long or not in RAM are lost.
+            // Frames that are too long, not in RAM or under a header that does not fit them are lost.
             let bytes = reader.left() - HEADER_BYTES as u64;
             let valid = (FRAME_MIN_BYTES as u64..=FRAME_BYTES as u64).contains(&bytes);
             if valid
-                && reader.read_array::<HEADER_BYTES>().is_ok()
+                && let Ok(Some(header)) = reader.read_array::<HEADER_BYTES>()
                 && let Ok(bytes) = reader.read(frame)
                 && shared.link_up.load(Ordering::SeqCst)
+                && offload::complete(&header, &mut frame[..bytes])
             {
                 shared.backend.transmit(&frame[..bytes]);
             }

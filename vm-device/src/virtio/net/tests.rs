@@ -16,6 +16,7 @@ struct Wire {
     sent: Mutex<Vec<Vec<u8>>>,
     card: Mutex<Option<Arc<dyn FrameSink>>>,
     resumes: AtomicU32,
+    checked: bool,
 }
 
 impl Wire {
@@ -35,10 +36,20 @@ impl NetBackend for Wire {
     fn resume(&self) {
         self.resumes.fetch_add(1, Ordering::SeqCst);
     }
+    fn takes_large_frames(&self) -> bool {
+        self.checked
+    }
+    fn delivers_checked_frames(&self) -> bool {
+        self.checked
+    }
 }
 
 fn rig() -> (Arc<Wire>, Arc<VirtioNet>, Rig<Arc<VirtioMmio>>) {
-    let wire = Arc::new(Wire::default());
+    rig_with(Wire::default())
+}
+
+fn rig_with(wire: Wire) -> (Arc<Wire>, Arc<VirtioNet>, Rig<Arc<VirtioMmio>>) {
+    let wire = Arc::new(wire);
     let card = VirtioNet::new(wire.clone(), ADDRESS);
     let rig = Rig::mmio(card.clone());
     (wire, card, rig)
@@ -64,6 +75,47 @@ fn transmit_passes_the_frame_without_its_header() {
     rig.roundtrip(1, &[readable(BUFFERS, 12), readable(0x10, 60)]);
     assert_eq!(wire.sent.lock().len(), 2);
     assert_eq!(rig.registers.status() & status::NEEDS_RESET, 0);
+}
+
+#[test]
+fn transmit_fills_in_the_checksum_that_the_header_asks_for() {
+    let (wire, _card, mut rig) = rig();
+    rig.start(u64::MAX);
+    let mut bytes = vec![0; HEADER_BYTES];
+    bytes[header::FLAGS] = header::NEEDS_CHECKSUM;
+    (
+        bytes[header::CHECKSUM_START],
+        bytes[header::CHECKSUM_OFFSET],
+    ) = (14, 4);
+    bytes.extend([7; 14]);
+    bytes.extend([0x12, 0x34, 0x56, 0x78, 0, 0]);
+    rig.put(BUFFERS, &bytes);
+    rig.roundtrip(1, &[readable(BUFFERS, bytes.len() as u32)]);
+    // Its checksum would lie behind the frame: lost.
+    rig.put(BUFFERS + header::CHECKSUM_OFFSET as u64, &[5]);
+    rig.roundtrip(1, &[readable(BUFFERS, bytes.len() as u32)]);
+    let sent = wire.sent.lock();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0][14..], [0x12, 0x34, 0x56, 0x78, 0x97, 0x53]);
+}
+
+#[test]
+fn offloads_are_those_of_the_back_end() {
+    for checked in [false, true] {
+        let wire = Wire {
+            checked,
+            ..Wire::default()
+        };
+        let (wire, card, mut rig) = rig_with(wire);
+        assert_eq!(card.features() & feature::HOST_TSO4 != 0, checked);
+        for (features, flags) in [(u64::MAX, u8::from(checked) * 2), (!feature::GUEST_CSUM, 0)] {
+            rig.start(features);
+            rig.rings[0].add(&[writable(BUFFERS, 1526)]);
+            assert!(wire.deliver(&frame(60)));
+            rig.rings[0].wait_used();
+            assert_eq!(rig.get(BUFFERS, 2), [flags, 0]);
+        }
+    }
 }
 
 #[test]

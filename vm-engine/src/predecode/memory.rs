@@ -1,0 +1,210 @@
+//! Accesses to memory, atomic operations and fences.
+
+use vm_ir::{Attr, Endian, Ext, FenceSet, Inst, MemAttr, MemOrder, Op, Operand, Slot, Type};
+
+use super::Predecoder;
+use crate::frame::{ZERO_OFFSET, scratch_offset};
+use crate::interp::{atomic, int, memory};
+
+impl Predecoder<'_> {
+    /// Adds the micro-operations of an access or a fence; false for other operations.
+    pub(super) fn memory(&mut self, inst: &Inst) -> bool {
+        let [x, y, z, value] = inst.args;
+        let mem = match (inst.op, inst.attr) {
+            (Op::Fence, Attr::Fence(set)) => {
+                self.fence(set);
+                return true;
+            }
+            (_, Attr::Mem(mem)) => mem,
+            _ => return false,
+        };
+        let plain = matches!(inst.op, Op::Load | Op::Store);
+        let swaps = plain && mem.endian == Endian::Big && mem.size_log2 > 0;
+        if swaps && inst.op == Op::Load {
+            self.load_swapped(inst, mem);
+            return true;
+        }
+        if let Some(dst) = inst.dst
+            && self.needs_two_steps(inst, mem, dst)
+        {
+            // The fault comes first, then the filling of the destination.
+            self.memory(&Inst {
+                dst: Some(self.held),
+                ext: Ext::Zero,
+                ty: Type::I64,
+                ..*inst
+            });
+            self.fill(inst, mem);
+            return true;
+        }
+        if let Some(handler) = atomic::atomic_handler(inst.op, mem.size_log2) {
+            let size = mem.size_log2;
+            let (a, b, c) = (self.operand(x), self.stored(y, size), self.stored(z, size));
+            let d = self.destination(inst.dst);
+            let signed = i32::from(sign_fills(inst, mem));
+            let released = matches!(mem.order, MemOrder::Release | MemOrder::SeqCst);
+            if inst.op == Op::LoadReserved && released {
+                // All other atomics are fences on x86-64; this one is a load, and those pass earlier stores.
+                self.emit(memory::fence_full, |_| ());
+            }
+            self.emit(handler, |op| {
+                (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, signed)
+            });
+            return true;
+        }
+        if plain && mem.must_align && mem.size_log2 > 0 {
+            self.check_aligned(inst, mem);
+        }
+        let a = self.operand(x);
+        let index = y != Operand::None;
+        let c = self.operand(y);
+        let shift = i32::from(mem.index_shift);
+        let displacement = z.imm().unwrap_or(0) as u64;
+        let (handler, d, b) = match inst.op {
+            Op::Load => {
+                let handler = memory::load_handler(mem.size_log2, sign_fills(inst, mem), index);
+                (handler, self.destination(inst.dst), ZERO_OFFSET)
+            }
+            Op::Store => {
+                let handler = memory::store_handler(mem.size_log2, index);
+                let stored = self.stored(value, mem.size_log2);
+                let stored = match swaps {
+                    true => self.swapped(stored, mem.size_log2),
+                    false => stored,
+                };
+                (handler, 0, stored)
+            }
+            Op::ProbeWrite => (
+                memory::probe_handler(mem.must_align),
+                u16::from(mem.size_log2),
+                ZERO_OFFSET,
+            ),
+            _ => return false,
+        };
+        let order_store = inst.op == Op::Store && mem.order == MemOrder::SeqCst;
+        self.emit(handler, |op| {
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, shift);
+            op.set_imm(displacement);
+        });
+        if order_store {
+            self.emit(memory::fence_full, |_| ());
+        }
+        true
+    }
+
+    /// Fills the destination of an operation from the word that is held, which has been extended from memory's size.
+    fn fill(&mut self, inst: &Inst, mem: MemAttr) {
+        let (ty, ext) = match inst.op {
+            Op::StoreConditional => (Type::I8, Ext::Zero),
+            _ if inst.ty.bits() <= 64 => (inst.ty, inst.ext),
+            _ if mem.signed => (Type::I64, Ext::Sign),
+            _ => (Type::I64, Ext::Zero),
+        };
+        let held = Operand::Slot(self.held);
+        self.inst(&Inst {
+            op: Op::Mov,
+            ty,
+            ext,
+            args: [held, Operand::None, Operand::None, Operand::None],
+            attr: Attr::None,
+            ..*inst
+        });
+    }
+
+    /// Raises the exception of an access that is not aligned.
+    fn check_aligned(&mut self, inst: &Inst, mem: MemAttr) {
+        let [x, y, z, _] = inst.args;
+        let (a, c) = (self.operand(x), self.operand(y));
+        let size = u16::from(mem.size_log2);
+        let handler = memory::aligned_handler(inst.op == Op::Store);
+        self.emit(handler, |op| {
+            (op.d, op.a, op.c, op.aux) = (size, a, c, i32::from(mem.index_shift));
+            op.set_imm(z.imm().unwrap_or(0) as u64);
+        });
+        self.scratch_used = 0;
+    }
+
+    /// A load in the other order of bytes.
+    fn load_swapped(&mut self, inst: &Inst, mem: MemAttr) {
+        let wide = mem.size_log2 == 4;
+        let little = MemAttr {
+            endian: Endian::Little,
+            signed: false,
+            ..mem
+        };
+        let to = if wide { inst.dst } else { Some(self.held) };
+        self.memory(&Inst {
+            dst: to,
+            ext: Ext::Zero,
+            ty: if wide { inst.ty } else { Type::I64 },
+            attr: Attr::Mem(little),
+            ..*inst
+        });
+        let Some(dst) = inst.dst else { return };
+        let d = self.offset(to.unwrap_or(dst));
+        let handler = memory::swap_handler(mem.size_log2, mem.signed);
+        self.emit(handler, |op| (op.d, op.a) = (d, d));
+        if !wide {
+            self.fill(inst, mem);
+        }
+    }
+
+    /// A copy of the value at an offset, its bytes in the other order.
+    fn swapped(&mut self, value: u16, size_log2: u8) -> u16 {
+        let d = scratch_offset(self.scratch_used);
+        self.scratch_used += 2;
+        let handler = memory::swap_handler(size_log2, false);
+        self.emit(handler, |op| (op.d, op.a) = (d, value));
+        d
+    }
+
+    /// Whether what a memory operation gives must be extended apart: to less than the word, with ones, or beyond it.
+    fn needs_two_steps(&self, inst: &Inst, mem: MemAttr, dst: Slot) -> bool {
+        let narrow_sign =
+            mem.signed && is_extended(inst, mem) && inst.ty != Type::I64 && inst.ext == Ext::Zero;
+        let narrow = inst.ty.bits() <= 64 || mem.size_log2 < 4;
+        let beyond = self.is_wide(dst) && (narrow || inst.op == Op::StoreConditional);
+        let partial = narrow_sign || matches!(inst.ext, Ext::Ones | Ext::Keep);
+        // Zero or one fills whatever it goes to.
+        beyond || partial && inst.op != Op::StoreConditional
+    }
+
+    fn fence(&mut self, set: FenceSet) {
+        // Everything but an earlier store against a later load is ordered by x86-64 itself.
+        if set.before_stores && set.after_loads {
+            self.emit(memory::fence_full, |_| ());
+        }
+    }
+
+    /// The same for a value of `1 << size_log2` bytes.
+    fn stored(&mut self, operand: Operand, size_log2: u8) -> u16 {
+        match operand {
+            Operand::Imm(value) if size_log2 == 4 => {
+                let first = self.scratch_used;
+                self.scratch_used += 2;
+                for (n, word) in [value, value >> 63].into_iter().enumerate() {
+                    self.emit(int::constant, |op| {
+                        op.d = scratch_offset(first + n);
+                        op.set_imm(word as u64);
+                    });
+                }
+                scratch_offset(first)
+            }
+            operand => self.operand(operand),
+        }
+    }
+}
+
+/// Whether what memory holds is narrower than the operation's type.
+fn is_extended(inst: &Inst, mem: MemAttr) -> bool {
+    8 << mem.size_log2 < inst.ty.bits()
+}
+
+/// Whether the sign of what memory holds reaches the top of the 64-bit slot (or would, but for a later cut).
+fn sign_fills(inst: &Inst, mem: MemAttr) -> bool {
+    if is_extended(inst, mem) {
+        mem.signed
+    } else {
+        inst.ext == Ext::Sign
+    }
+}
