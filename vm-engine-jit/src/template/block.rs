@@ -6,7 +6,7 @@ use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
 use super::atomic;
 use super::float::{self, Unpacked};
 use super::stubs::Stubs;
-use super::{FRAME, Pins, RETIRED, Template, Workshop};
+use super::{FRAME, Pins, RETIRED, Scratch, Template};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
@@ -142,7 +142,7 @@ pub(crate) struct Emitted {
 
 /// Emits the block. `None`: not this block.
 pub(crate) fn translate(
-    Workshop { asm, cold }: &mut Workshop,
+    Scratch { asm, cold }: &mut Scratch,
     of: &Translation<'_>,
     template: &Template,
 ) -> Option<Emitted> {

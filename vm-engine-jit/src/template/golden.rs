@@ -157,7 +157,7 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         last: 0x1020,
         left: 0,
     };
-    let mut workshop = Workshop::default();
+    let mut scratch = Scratch::default();
     let translation = Translation {
         block: &block,
         pc: 0,
@@ -167,8 +167,8 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         host_float: true,
         terminator: step,
     };
-    let emitted = block::translate(&mut workshop, &translation, template).expect("host code");
-    let code = workshop
+    let emitted = block::translate(&mut scratch, &translation, template).expect("host code");
+    let code = scratch
         .asm
         .finish(template.shared.address())
         .expect("short code");

@@ -133,12 +133,12 @@ impl Pins {
 
 /// What a block is made with.
 #[derive(Debug)]
-struct Workshop {
+struct Scratch {
     asm: Assembler,
     cold: Vec<Cold>,
 }
 
-impl Default for Workshop {
+impl Default for Scratch {
     fn default() -> Self {
         Self {
             asm: Assembler::new(CHUNK_BYTES),
@@ -156,7 +156,7 @@ pub struct Template {
     /// Code that all blocks share.
     shared: Piece,
     /// Storage for blocks in the making, one for each that is made at a time.
-    workshops: Mutex<Vec<Workshop>>,
+    scratch: Mutex<Vec<Scratch>>,
     /// Whether there was no room for the last block.
     full: AtomicBool,
     perf_map: Option<PerfMap>,
@@ -195,7 +195,7 @@ impl Template {
             pins,
             stubs,
             shared,
-            workshops: Mutex::default(),
+            scratch: Mutex::default(),
             full: AtomicBool::new(false),
             perf_map: None,
             dump: Dump::default(),
@@ -232,14 +232,10 @@ impl Translator for Template {
     }
 
     fn translate(&self, translation: &Translation<'_>) -> Option<HostCode> {
-        let lock = || {
-            self.workshops
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let mut workshop = lock().pop().unwrap_or_default();
-        let emitted = block::translate(&mut workshop, translation, self);
-        let asm = &mut workshop.asm;
+        let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = lock().pop().unwrap_or_default();
+        let emitted = block::translate(&mut scratch, translation, self);
+        let asm = &mut scratch.asm;
         let code = emitted.and_then(|emitted| {
             let piece = self.arena.allocate(asm.len());
             self.full.store(piece.is_none(), Ordering::Relaxed);
@@ -263,7 +259,7 @@ impl Translator for Template {
                 keep: Box::new(piece),
             })
         });
-        lock().push(workshop);
+        lock().push(scratch);
         code
     }
 
