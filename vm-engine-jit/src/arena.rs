@@ -64,6 +64,8 @@ impl Arena {
         if chunks.used + bytes > CHUNK_BYTES {
             if chunks.live[chunks.current] != 0 || chunks.used == 0 {
                 let next = chunks.free.pop()?;
+                self.memory
+                    .drop_writable_pages(chunks.current * CHUNK_BYTES, CHUNK_BYTES);
                 chunks.current = next;
             }
             chunks.used = 0;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use vm_core::{IrqLine, VcpuId};
 use vm_frontend::FlushScope;
@@ -9,6 +10,11 @@ use vm_mem::Tlb;
 
 /// The deadline of a timer that is disarmed.
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
+
+/// How long one that waits for another gives up the host's processor. Sleeping costs a thread nothing but that time;
+/// giving way (`sched_yield`) costs it a slice of a millisecond or more wherever others want the processor, and thousands
+/// of turns of a waiting loop then stop the guest for seconds.
+pub(crate) const NAP: Duration = Duration::from_micros(20);
 
 /// Something another thread wants a virtual CPU to do before its next block.
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +174,17 @@ impl VcpuShared {
                 .wake
                 .wait(guard)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Sleeps for a moment, or until attention is wanted.
+    pub(crate) fn nap(&self) {
+        let guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.store(true, Ordering::SeqCst);
+        if self.exit_flag.load(Ordering::SeqCst) == 0 {
+            let woken = self.wake.wait_timeout(guard, NAP);
+            drop(woken.unwrap_or_else(PoisonError::into_inner));
         }
         self.asleep.store(false, Ordering::SeqCst);
     }

@@ -174,7 +174,7 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    /// Where each of up to eight bytes on two pages of RAM is.
+    /// Where each of up to 16 bytes on two pages of RAM is.
     fn reach_split(
         &mut self,
         addr: GuestVirtAddr,

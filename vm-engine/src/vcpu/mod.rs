@@ -26,7 +26,7 @@ use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry, jump_line};
 use crate::microop::{Leave, MicroOp};
 use crate::predecode::Storage;
 use crate::retired::News;
-use crate::shared::{Remote, VcpuShared};
+use crate::shared::{NAP, Remote, VcpuShared};
 use crate::slow::For;
 
 /// Guest instructions in a block at most.
@@ -39,6 +39,12 @@ const FETCH_LINES: usize = 256;
 const COLLECTED: usize = 64;
 /// Entries to the jump cache that are remembered between two epochs.
 const ENTERED: usize = 64;
+/// Instructions between two turns of a waiting loop at most.
+const PAUSE_INSNS: u64 = 1000;
+/// Turns of a waiting loop of the guest after which a virtual CPU gives up the host's processor: some 20 us.
+const PAUSES: u32 = 64;
+/// Turns that one waits awake for what it has posted to others: some 10 us.
+const BROADCAST_TURNS: u32 = 200;
 /// Code contexts remembered at once.
 const CONTEXTS: usize = 16;
 
@@ -116,6 +122,10 @@ pub struct Vcpu<G: Guest> {
     collecting: bool,
     /// What was accessed under a watchpoint.
     watch_hit: Option<(GuestVirtAddr, bool)>,
+    /// Instructions retired at the last turn of a waiting loop.
+    paused_at: u64,
+    /// Turns of that loop.
+    pauses: u32,
     /// Storage for blocks in the making.
     spare: Block,
     predecoded: Storage,
@@ -178,6 +188,8 @@ impl<G: Guest> Vcpu<G> {
             resume_at: None,
             collecting: false,
             watch_hit: None,
+            paused_at: 0,
+            pauses: 0,
             spare: Block::default(),
             predecoded: Storage::default(),
         }
@@ -399,9 +411,24 @@ impl<G: Guest> Vcpu<G> {
     fn serve(&mut self, request: Request) {
         match request {
             Request::Wait => self.wait(),
-            Request::Yield => std::thread::yield_now(),
+            Request::Yield => self.pause(),
             // What it throws away is unreachable from the next turn of the run loop on, which comes now.
             Request::SyncCode => self.engine.cache.sync(),
+        }
+    }
+
+    /// One turn of a loop in which the guest waits for another virtual CPU, which may be without a host processor.
+    fn pause(&mut self) {
+        let retired = self.common().retired;
+        let waits = retired.wrapping_sub(self.paused_at) < PAUSE_INSNS;
+        self.paused_at = retired;
+        self.pauses = if waits { self.pauses + 1 } else { 0 };
+        if self.pauses >= PAUSES {
+            self.pauses = 0;
+            self.participant.offline();
+            self.shared.nap();
+            self.participant.online();
+            self.drop_pointers_if_retired();
         }
     }
 
@@ -464,9 +491,15 @@ impl<G: Guest> Vcpu<G> {
             (target, left)
         }));
         for (target, left) in pending {
+            let mut turns = 0;
             while left.load(Ordering::SeqCst) != 0 && !target.serves_before_running() {
                 self.serve_remote();
-                std::thread::yield_now();
+                turns += 1;
+                if turns < BROADCAST_TURNS {
+                    std::hint::spin_loop();
+                } else {
+                    std::thread::sleep(NAP);
+                }
             }
         }
         self.serve_remote();

@@ -113,6 +113,20 @@ impl ExecutableMemory {
         };
     }
 
+    /// Takes pages out of the mapping in which they are written, until they are written again: they count as this
+    /// process's memory once for each mapping.
+    ///
+    /// # Panics
+    /// When they do not lie in the mapping.
+    pub fn drop_writable_pages(&self, offset: usize, bytes: usize) {
+        self.check(offset, bytes);
+        // SAFETY: the range was checked; the pages of a shared file keep their contents.
+        let _ = unsafe {
+            let at = self.writable.as_ptr().add(offset);
+            rustix::mm::madvise(at.cast(), bytes, rustix::mm::Advice::LinuxDontNeed)
+        };
+    }
+
     fn check(&self, offset: usize, bytes: usize) {
         assert!(
             offset <= self.bytes && bytes <= self.bytes - offset,

@@ -107,9 +107,7 @@ impl Row {
         self.pattern.orders
     }
 
-    // Inlined: a field goes from here to its use without a detour through memory, where reading several fields at once
-    // behind writing them one by one makes a processor wait.
-    #[inline(always)]
+    #[inline]
     fn extract(&self, word: u32, len: u8) -> Insn {
         let pattern = &self.pattern;
         let [rd, rs1, rs2, rs3] = if len == 4 {
@@ -161,7 +159,7 @@ impl Decoder {
     }
 
     /// Decodes, and says which row it was.
-    #[inline(always)]
+    #[inline]
     pub(super) fn row_and_insn(&self, word: u32) -> Option<(&'static Row, Insn)> {
         let len = length(word as u16);
         let word = if len == 4 { word } else { word & 0xffff };

@@ -113,9 +113,9 @@ fn apply(context: &mut Context, insn: &Insn) -> Flow {
     }
 }
 
-/// Decodes and lifts the block at `key`, into the storage of a `spare` one. It ends at control flow, at the end of the page, at the limits, or where an
-/// instruction must be the last one; an instruction that straddles two pages is a block of its own. An illegal
-/// instruction ends the block with its exception, after the instructions before it.
+/// Decodes and lifts the block at `key`, into the storage of a `spare` one. It ends at control flow, at the end of the
+/// page, at the limits, or where an instruction must be the last one; an instruction that straddles two pages is a
+/// block of its own. An illegal instruction ends the block with its exception, after the instructions before it.
 ///
 /// # Errors
 /// The exception of fetching the second half of a first instruction that straddles two pages.

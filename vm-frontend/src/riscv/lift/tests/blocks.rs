@@ -1,6 +1,6 @@
 //! Where blocks end and what they record.
 
-use vm_ir::{Block, Ext, Op as Ir, Slot, Type};
+use vm_ir::{Ext, Op as Ir, Slot, Type};
 
 use super::*;
 
@@ -25,14 +25,7 @@ fn lift_at_the_instruction_limit_jumps_on() {
         stop_before: &[],
     };
     let mut page = Page::at(0x100, &[ADDI, C_ADDI, ADDI, ADDI]);
-    let block = lift(
-        &config("max"),
-        key(0x100, MACHINE),
-        &mut page,
-        limits,
-        Block::default(),
-    )
-    .expect("lifts");
+    let block = lift(&config("max"), key(0x100, MACHINE), &mut page, limits).expect("lifts");
     assert_eq!((block.guest_insns, block.guest_bytes), (3, 10));
     assert_eq!(block.terminator, plain(0x10a));
 }
@@ -44,28 +37,14 @@ fn lift_before_a_breakpoint_stops_but_starts_at_one() {
         stop_before: &[0, 8],
     };
     let mut page = Page::at(0, &[ADDI, ADDI, ADDI, ADDI]);
-    let block = lift(
-        &config("max"),
-        key(0, MACHINE),
-        &mut page,
-        limits,
-        Block::default(),
-    )
-    .expect("lifts");
+    let block = lift(&config("max"), key(0, MACHINE), &mut page, limits).expect("lifts");
     assert_eq!((block.guest_insns, block.terminator), (2, plain(8)));
 }
 
 #[test]
 fn lift_at_the_end_of_the_page_jumps_to_the_next() {
     let mut page = Page::at(4088, &[ADDI, ADDI]);
-    let block = lift(
-        &config("max"),
-        key(4088, MACHINE),
-        &mut page,
-        limits(),
-        Block::default(),
-    )
-    .expect("lifts");
+    let block = lift(&config("max"), key(4088, MACHINE), &mut page, limits()).expect("lifts");
     assert_eq!((block.guest_insns, block.terminator), (2, plain(4096)));
     assert_eq!(block.second_page, None);
 }
@@ -73,53 +52,25 @@ fn lift_at_the_end_of_the_page_jumps_to_the_next() {
 #[test]
 fn lift_a_straddling_instruction_is_a_block_of_its_own() {
     let mut page = Page::at(4092, &[C_ADDI, ADDI]);
-    let block = lift(
-        &config("max"),
-        key(4092, MACHINE),
-        &mut page,
-        limits(),
-        Block::default(),
-    )
-    .expect("lifts");
+    let block = lift(&config("max"), key(4092, MACHINE), &mut page, limits()).expect("lifts");
     assert_eq!((block.guest_insns, block.terminator), (1, plain(4094)));
 
     let mut page = Page::at(4094, &[ADDI]);
     page.next = Ok((GuestPhysAddr(0x9000_0000), (ADDI >> 16) as u16));
-    let block = lift(
-        &config("max"),
-        key(4094, MACHINE),
-        &mut page,
-        limits(),
-        Block::default(),
-    )
-    .expect("lifts");
+    let block = lift(&config("max"), key(4094, MACHINE), &mut page, limits()).expect("lifts");
     assert_eq!((block.guest_insns, block.guest_bytes), (1, 4));
     assert_eq!(block.second_page, Some(GuestPhysAddr(0x9000_0000)));
     assert_eq!(block.terminator, plain(4098));
 
     let mut page = Page::at(4094, &[ADDI]);
-    let error = lift(
-        &config("max"),
-        key(4094, MACHINE),
-        &mut page,
-        limits(),
-        Block::default(),
-    )
-    .expect_err("faults");
+    let error = lift(&config("max"), key(4094, MACHINE), &mut page, limits()).expect_err("faults");
     assert_eq!(error.code, ExceptionCode(cause::FETCH_PAGE));
 }
 
 #[test]
 fn lift_a_compressed_instruction_at_the_page_end_needs_no_second_page() {
     let mut page = Page::at(4094, &[C_ADDI]);
-    let block = lift(
-        &config("max"),
-        key(4094, MACHINE),
-        &mut page,
-        limits(),
-        Block::default(),
-    )
-    .expect("lifts");
+    let block = lift(&config("max"), key(4094, MACHINE), &mut page, limits()).expect("lifts");
     assert_eq!((block.second_page, block.terminator), (None, plain(4096)));
 }
 
@@ -221,7 +172,6 @@ fn lift_without_compressed_instructions_checks_jump_targets() {
             key(0, MACHINE),
             &mut Page::at(0, &[word]),
             limits(),
-            Block::default(),
         )
         .expect("lifts")
     };
@@ -375,14 +325,7 @@ fn lift_registers_of_trap_handlers_without_helper_where_the_mode_may() {
             max_insns: 1,
             stop_before: &[],
         };
-        let block = lift(
-            &config("max"),
-            key(0, mode),
-            &mut page,
-            limits,
-            Block::default(),
-        )
-        .expect("lifts");
+        let block = lift(&config("max"), key(0, mode), &mut page, limits).expect("lifts");
         block.insts.iter().any(|inst| inst.op == Ir::Call)
     };
     for (number, least) in [(0x140, SUPERVISOR), (0x143, SUPERVISOR), (0x341, MACHINE)] {

@@ -9,10 +9,9 @@ use vm_ir::passes::optimize;
 use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Op as Ir, Slot, verify};
 use vm_softfloat::{Env, Rounding};
 
-use super::MACHINE;
+use super::{MACHINE, lift};
 use crate::guest::{CodePage, Exception, Guest, LiftLimits};
 use crate::riscv::isa::IsaConfig;
-use crate::riscv::lift::lift;
 use crate::riscv::state::X;
 use crate::riscv::sys::{CsrOp, HELPER_CSR, Riscv};
 
@@ -127,14 +126,7 @@ impl Machine {
             max_insns,
             stop_before: &[],
         };
-        lift(
-            &self.config,
-            key,
-            &mut Code(&self.blocks),
-            limits,
-            Block::default(),
-        )
-        .expect("the code is there")
+        lift(&self.config, key, &mut Code(&self.blocks), limits).expect("the code is there")
     }
 
     fn step(&mut self, block: &Block) -> End {

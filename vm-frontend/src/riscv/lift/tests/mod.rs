@@ -76,15 +76,18 @@ fn key(offset: u16, mode: Mode) -> BlockKey {
     }
 }
 
+/// Lifts into storage of its own.
+fn lift(
+    config: &IsaConfig,
+    key: BlockKey,
+    code: &mut dyn CodePage,
+    limits: LiftLimits<'_>,
+) -> Result<Block, Exception> {
+    super::lift(config, key, code, limits, Block::default())
+}
+
 /// Lifts words that stand at the start of a page, for a hart with every extension.
 fn lifted(words: &[u32], mode: Mode) -> Block {
     let config = "max".parse().expect("a model");
-    lift(
-        &config,
-        key(0, mode),
-        &mut Page::at(0, words),
-        limits(),
-        Block::default(),
-    )
-    .expect("the code is there")
+    lift(&config, key(0, mode), &mut Page::at(0, words), limits()).expect("the code is there")
 }
