@@ -167,25 +167,26 @@ impl VcpuShared {
 
     /// Sleeps until attention is wanted.
     pub(crate) fn sleep(&self) {
-        let mut guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
-        self.asleep.store(true, Ordering::SeqCst);
-        while self.exit_flag.load(Ordering::SeqCst) == 0 {
-            guard = self
-                .wake
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        let guard = self.fall_asleep();
+        drop(self.wake.wait_while(guard, |()| self.is_undisturbed()));
         self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn fall_asleep(&self) -> MutexGuard<'_, ()> {
+        let guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.store(true, Ordering::SeqCst);
+        guard
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        self.exit_flag.load(Ordering::SeqCst) == 0
     }
 
     /// Sleeps for a moment, or until attention is wanted.
     pub(crate) fn nap(&self) {
-        let guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
-        self.asleep.store(true, Ordering::SeqCst);
-        if self.exit_flag.load(Ordering::SeqCst) == 0 {
-            let woken = self.wake.wait_timeout(guard, NAP);
-            drop(woken.unwrap_or_else(PoisonError::into_inner));
-        }
+        let guard = self.fall_asleep();
+        let undisturbed = |_: &mut ()| self.is_undisturbed();
+        drop(self.wake.wait_timeout_while(guard, NAP, undisturbed));
         self.asleep.store(false, Ordering::SeqCst);
     }
 

@@ -20,10 +20,6 @@ impl Predecoder<'_> {
         };
         let plain = matches!(inst.op, Op::Load | Op::Store);
         let swaps = plain && mem.endian == Endian::Big && mem.size_log2 > 0;
-        if swaps && inst.op == Op::Load {
-            self.load_swapped(inst, mem);
-            return true;
-        }
         if let Some(dst) = inst.dst
             && self.needs_two_steps(inst, mem, dst)
         {
@@ -62,7 +58,8 @@ impl Predecoder<'_> {
         let displacement = z.imm().unwrap_or(0) as u64;
         let (handler, d, b) = match inst.op {
             Op::Load => {
-                let handler = memory::load_handler(mem.size_log2, sign_fills(inst, mem), index);
+                let signed = sign_fills(inst, mem) && !swaps;
+                let handler = memory::load_handler(mem.size_log2, signed, index);
                 (handler, self.destination(inst.dst), ZERO_OFFSET)
             }
             Op::Store => {
@@ -86,6 +83,10 @@ impl Predecoder<'_> {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, shift);
             op.set_imm(displacement);
         });
+        if swaps && inst.op == Op::Load {
+            let handler = memory::swap_handler(mem.size_log2, sign_fills(inst, mem));
+            self.emit(handler, |op| (op.d, op.a) = (d, d));
+        }
         if order_store {
             self.emit(memory::fence_full, |_| ());
         }
@@ -122,31 +123,6 @@ impl Predecoder<'_> {
             op.set_imm(z.imm().unwrap_or(0) as u64);
         });
         self.scratch_used = 0;
-    }
-
-    /// A load in the other order of bytes.
-    fn load_swapped(&mut self, inst: &Inst, mem: MemAttr) {
-        let wide = mem.size_log2 == 4;
-        let little = MemAttr {
-            endian: Endian::Little,
-            signed: false,
-            ..mem
-        };
-        let to = if wide { inst.dst } else { Some(self.held) };
-        self.memory(&Inst {
-            dst: to,
-            ext: Ext::Zero,
-            ty: if wide { inst.ty } else { Type::I64 },
-            attr: Attr::Mem(little),
-            ..*inst
-        });
-        let Some(dst) = inst.dst else { return };
-        let d = self.offset(to.unwrap_or(dst));
-        let handler = memory::swap_handler(mem.size_log2, mem.signed);
-        self.emit(handler, |op| (op.d, op.a) = (d, d));
-        if !wide {
-            self.fill(inst, mem);
-        }
     }
 
     /// A copy of the value at an offset, its bytes in the other order.

@@ -425,11 +425,16 @@ impl<G: Guest> Vcpu<G> {
         self.pauses = if waits { self.pauses + 1 } else { 0 };
         if self.pauses >= PAUSES {
             self.pauses = 0;
-            self.participant.offline();
-            self.shared.nap();
-            self.participant.online();
-            self.drop_pointers_if_retired();
+            self.rest(VcpuShared::nap);
         }
+    }
+
+    /// Sleeps; what is retired meanwhile need not wait for this virtual CPU.
+    fn rest(&mut self, sleep: fn(&VcpuShared)) {
+        self.participant.offline();
+        sleep(&self.shared);
+        self.participant.online();
+        self.drop_pointers_if_retired();
     }
 
     /// Sleeps until an interrupt is pending, as the guest's own waiting instruction does.
@@ -449,10 +454,7 @@ impl<G: Guest> Vcpu<G> {
                 self.stale = true;
                 return;
             }
-            self.participant.offline();
-            self.shared.sleep();
-            self.participant.online();
-            self.drop_pointers_if_retired();
+            self.rest(VcpuShared::sleep);
             if G::wakes(self.state(), self.lines()) {
                 self.stale = true;
                 return;

@@ -105,12 +105,7 @@ impl ExecutableMemory {
     /// # Panics
     /// When they do not lie in the mapping.
     pub fn populate(&self, offset: usize, bytes: usize) {
-        self.check(offset, bytes);
-        // SAFETY: the range was checked; taking memory for it early changes nothing that it holds.
-        let _ = unsafe {
-            let at = self.writable.as_ptr().add(offset);
-            rustix::mm::madvise(at.cast(), bytes, rustix::mm::Advice::LinuxPopulateWrite)
-        };
+        self.advise(offset, bytes, rustix::mm::Advice::LinuxPopulateWrite);
     }
 
     /// Takes pages out of the mapping in which they are written, until they are written again: they count as this
@@ -119,11 +114,16 @@ impl ExecutableMemory {
     /// # Panics
     /// When they do not lie in the mapping.
     pub fn drop_writable_pages(&self, offset: usize, bytes: usize) {
+        self.advise(offset, bytes, rustix::mm::Advice::LinuxDontNeed);
+    }
+
+    /// Advice on where code is written; the host may not follow it.
+    fn advise(&self, offset: usize, bytes: usize, advice: rustix::mm::Advice) {
         self.check(offset, bytes);
-        // SAFETY: the range was checked; the pages of a shared file keep their contents.
+        // SAFETY: the range was checked, and the pages of a shared file keep their contents whatever the advice.
         let _ = unsafe {
             let at = self.writable.as_ptr().add(offset);
-            rustix::mm::madvise(at.cast(), bytes, rustix::mm::Advice::LinuxDontNeed)
+            rustix::mm::madvise(at.cast(), bytes, advice)
         };
     }
 

@@ -1,6 +1,6 @@
 //! What is known while a block is lifted, and access to the registers.
 
-use vm_ir::{BlockBuilder, Ext, Mode, Op as Ir, Operand, Slot, Type};
+use vm_ir::{Block, BlockBuilder, BlockKey, Ext, Mode, Op as Ir, Operand, Slot, Type};
 
 use crate::riscv::isa::{Extension, IsaConfig};
 use crate::riscv::state::{F, X};
@@ -41,19 +41,19 @@ pub(super) struct Context {
 const MOST_BRANCHES: u8 = 4;
 
 impl Context {
-    pub(super) fn new(b: BlockBuilder, mode: Mode, config: &IsaConfig) -> Self {
+    pub(super) fn new(key: BlockKey, config: &IsaConfig, spare: Block) -> Self {
         let mut known = [Known::Nothing; 32];
         known[0] = Known::Constant(0);
         Self {
-            b,
-            mode,
+            b: BlockBuilder::reusing(key, spare),
+            mode: key.mode,
             compressed: config.has(Extension::C),
             offset: 0,
             len: 0,
             bits: 0,
             known,
             single: [None; 32],
-            fs_dirty: mode::fp(mode) == FpState::Dirty,
+            fs_dirty: mode::fp(key.mode) == FpState::Dirty,
             branches_left: MOST_BRANCHES,
         }
     }

@@ -21,7 +21,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-use vm_ir::{Block, BlockBuilder, BlockKey, ExceptionCode, JumpKind, Operand, Terminator};
+use vm_ir::{Block, BlockKey, ExceptionCode, JumpKind, Operand, Terminator};
 
 use super::decode::{Decoder, Insn, Op, length};
 use super::isa::IsaConfig;
@@ -127,7 +127,7 @@ pub fn lift(
     spare: Block,
 ) -> Result<Block, Exception> {
     let decoder = Decoder::new(config.extensions);
-    let mut context = Context::new(BlockBuilder::reusing(key, spare), key.mode, config);
+    let mut context = Context::new(key, config, spare);
     let mut offset = key.phys_pc.page_offset() as u16;
     loop {
         let first = context.b.guest_insns() == 0;
