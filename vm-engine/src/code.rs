@@ -1,10 +1,10 @@
 //! Code of one block: micro-operations, and host code where a translator made some.
 
-use vm_ir::{Attr, Block, Inst, StateLayout};
+use vm_ir::{Attr, Block, Inst};
 
 use crate::interp::control;
 use crate::microop::MicroOp;
-use crate::predecode::{Predecoder, Storage};
+use crate::predecode::{Predecoder, Rules, Storage};
 use crate::tier::{self, HostCode, Step, Translation, Translator};
 
 /// Code of one block, ready to run.
@@ -67,17 +67,6 @@ impl Code {
 #[derive(Debug)]
 pub(crate) struct TooManyTemps;
 
-/// How a guest's blocks become code.
-#[derive(Clone, Copy)]
-pub(crate) struct Rules {
-    /// Layout of the guest's state.
-    pub(crate) layout: &'static StateLayout,
-    /// Bytes from the frame to the block's temporaries.
-    pub(crate) temps_offset: usize,
-    /// Whether the host's floating-point unit follows the guest's rules.
-    pub(crate) host_float: bool,
-}
-
 /// Turns a block into micro-operations. `breakpoint` has the debugger asked before its first instruction, `counted`
 /// has its instructions counted as interpreted ones.
 ///
@@ -88,7 +77,7 @@ pub(crate) fn predecode(
     rules: Rules,
     storage: &mut Storage,
 ) -> Result<Code, TooManyTemps> {
-    let mut predecoder = rules.start(block, storage)?;
+    let mut predecoder = Predecoder::start(block, rules, storage)?;
     if breakpoint {
         predecoder.emit(control::breakpoint, |_| ());
     }
@@ -110,7 +99,7 @@ pub(crate) fn translate(
     storage: &mut Storage,
     translator: &dyn Translator,
 ) -> Option<Code> {
-    let mut predecoder = rules.start(block, storage).ok()?;
+    let mut predecoder = Predecoder::start(block, rules, storage).ok()?;
     let entry = predecoder.emit(tier::enter_host, |_| ());
     for inst in &block.insts {
         let first = predecoder.made.ops.len();
@@ -159,20 +148,4 @@ pub(crate) fn translate(
     code.ops[entry].set_host(host.entry);
     code.host = Some(host);
     Some(code)
-}
-
-impl Rules {
-    fn start<'a>(
-        self,
-        block: &'a Block,
-        storage: &'a mut Storage,
-    ) -> Result<Predecoder<'a>, TooManyTemps> {
-        Predecoder::start(
-            block,
-            self.layout,
-            self.temps_offset,
-            self.host_float,
-            storage,
-        )
-    }
 }

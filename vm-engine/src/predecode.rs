@@ -32,9 +32,20 @@ pub(crate) struct Storage {
     pub(crate) steps: Vec<Step>,
 }
 
+/// How a guest's blocks become code.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    /// Layout of the guest's state.
+    pub(crate) layout: &'static StateLayout,
+    /// Bytes from the frame to the block's temporaries.
+    pub(crate) temps_offset: usize,
+    /// Whether the host's floating-point unit follows the guest's rules.
+    pub(crate) host_float: bool,
+}
+
 /// A block on its way to micro-operations.
 pub(crate) struct Predecoder<'a> {
-    layout: &'a StateLayout,
+    rules: Rules,
     temps: &'a [Type],
     /// Not one of the block's temporaries.
     held: Slot,
@@ -43,8 +54,6 @@ pub(crate) struct Predecoder<'a> {
     insn: u32,
     guest_insns: u32,
     scratch_used: usize,
-    /// Whether the host's floating-point unit follows the guest's rules.
-    host_float: bool,
 }
 
 /// The scratch word that takes results nobody wants.
@@ -77,13 +86,11 @@ impl<'a> Predecoder<'a> {
     /// When the block's temporaries do not fit.
     pub(crate) fn start(
         block: &'a Block,
-        layout: &'a StateLayout,
-        temps_offset: usize,
-        host_float: bool,
+        rules: Rules,
         made: &'a mut Storage,
     ) -> Result<Self, TooManyTemps> {
         made.clear();
-        let mut at = temps_offset;
+        let mut at = rules.temps_offset;
         for ty in &block.temps {
             made.temp_offsets.push(at as u16);
             at += ty.slot_bytes() as usize;
@@ -92,7 +99,7 @@ impl<'a> Predecoder<'a> {
         let held = Slot::temp(made.temp_offsets.len() as u16);
         made.temp_offsets.push(at as u16);
         at += 8;
-        if at > temps_offset + 8 * TEMP_WORDS {
+        if at > rules.temps_offset + 8 * TEMP_WORDS {
             return Err(TooManyTemps);
         }
         let mut head = MicroOp::new(block_head);
@@ -100,7 +107,7 @@ impl<'a> Predecoder<'a> {
         head.aux = i32::from(block.second_page.is_some());
         made.ops.push(head);
         Ok(Self {
-            layout,
+            rules,
             temps: &block.temps,
             held,
             made,
@@ -108,7 +115,6 @@ impl<'a> Predecoder<'a> {
             insn: 0,
             guest_insns: block.guest_insns,
             scratch_used: 0,
-            host_float,
         })
     }
 
@@ -116,7 +122,7 @@ impl<'a> Predecoder<'a> {
         if slot.is_temp() {
             self.made.temp_offsets[slot.index()]
         } else {
-            (STATE_OFFSET + self.layout.slots[slot.index()].offset as usize) as u16
+            (STATE_OFFSET + self.rules.layout.slots[slot.index()].offset as usize) as u16
         }
     }
 
@@ -126,7 +132,7 @@ impl<'a> Predecoder<'a> {
         } else if slot.is_temp() {
             self.temps[slot.index()]
         } else {
-            self.layout.slots[slot.index()].ty
+            self.rules.layout.slots[slot.index()].ty
         }
     }
 
@@ -332,7 +338,7 @@ impl<'a> Predecoder<'a> {
 
     fn floating(&mut self, inst: &Inst) -> bool {
         let Some(dst) = inst.dst else { return false };
-        if !self.host_float || inst.args.iter().any(|arg| arg.imm().is_some()) {
+        if !self.rules.host_float || inst.args.iter().any(|arg| arg.imm().is_some()) {
             return false;
         }
         let Some((handler, variant)) = float::handler(inst) else {

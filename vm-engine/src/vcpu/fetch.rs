@@ -11,10 +11,11 @@ use vm_mem::{CodePages, access};
 
 use super::{ENTERED, FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
-use crate::code::{Code, Rules, TooManyTemps, predecode, translate};
+use crate::code::{Code, TooManyTemps, predecode, translate};
 use crate::engine::Engine;
 use crate::frame::{Frame, JumpEntry, jump_line};
 use crate::microop::MicroOp;
+use crate::predecode::Rules;
 
 /// A page that code is fetched from.
 pub(super) struct Fetched {

@@ -5,7 +5,7 @@ mod offload;
 pub mod spec;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -28,9 +28,8 @@ struct Shared {
     backend: Arc<dyn NetBackend>,
     mac: [u8; 6],
     receive: Inbound,
-    mergeable: AtomicBool,
-    /// What the header of each received frame says.
-    receive_flags: AtomicU8,
+    /// Features in use.
+    features: AtomicU64,
     link_up: AtomicBool,
     signal: Mutex<Option<Arc<GuestSignal>>>,
 }
@@ -47,8 +46,7 @@ impl VirtioNet {
             backend: backend.clone(),
             mac,
             receive: Inbound::default(),
-            mergeable: AtomicBool::new(false),
-            receive_flags: AtomicU8::new(0),
+            features: AtomicU64::new(0),
             link_up: AtomicBool::new(true),
             signal: Mutex::new(None),
         });
@@ -85,9 +83,12 @@ impl Shared {
         if !(FRAME_MIN_BYTES..=FRAME_BYTES).contains(&frame.len()) {
             return true;
         }
-        let mergeable = self.mergeable.load(Ordering::SeqCst);
+        let features = self.features.load(Ordering::SeqCst);
+        let mergeable = features & feature::MRG_RXBUF != 0;
         let mut header = [0; HEADER_BYTES];
-        header[header::FLAGS] = self.receive_flags.load(Ordering::SeqCst);
+        if features & feature::GUEST_CSUM != 0 && self.backend.delivers_checked_frames() {
+            header[header::FLAGS] = header::CHECKSUM_VALID;
+        }
         let delivered = self
             .receive
             .deliver(|queue, chain| receive_frame(queue, chain, (header, frame), mergeable));
@@ -175,12 +176,8 @@ impl VirtioDevice for VirtioNet {
     }
 
     fn activate(&self, mut activation: Activation) -> Box<dyn QueueWorker> {
-        let mergeable = activation.features & feature::MRG_RXBUF != 0;
-        self.shared.mergeable.store(mergeable, Ordering::SeqCst);
-        let checked = activation.features & feature::GUEST_CSUM != 0
-            && self.shared.backend.delivers_checked_frames();
-        let flags = if checked { header::CHECKSUM_VALID } else { 0 };
-        self.shared.receive_flags.store(flags, Ordering::SeqCst);
+        let features = activation.features;
+        self.shared.features.store(features, Ordering::SeqCst);
         *self.shared.signal.lock() = Some(activation.signal);
         self.shared.receive.open(activation.queues[RECEIVE].take());
         Box::new(Worker {
