@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use vm_core::AccessWidth;
 
 /// A device that answers accesses to a range of a bus.
@@ -58,6 +59,8 @@ struct Range {
 #[derive(Default)]
 pub struct Bus {
     ranges: ArcSwap<Vec<Range>>,
+    /// Held while the map is replaced, so that of two changes at once neither is lost.
+    changing: Mutex<()>,
 }
 
 impl Bus {
@@ -81,6 +84,7 @@ impl Bus {
         let Some(last) = bytes.checked_sub(1).and_then(|n| base.checked_add(n)) else {
             return Err(BusError::BadRange { name, base, bytes });
         };
+        let _changing = self.changing.lock();
         let mut ranges = Vec::clone(&self.ranges.load());
         let at = ranges.partition_point(|range| range.last < base);
         if let Some(next) = ranges.get(at)
@@ -108,6 +112,7 @@ impl Bus {
 
     /// Takes the device at `base` away; accesses under way finish.
     pub fn remove(&self, base: u64) -> bool {
+        let _changing = self.changing.lock();
         let mut ranges = Vec::clone(&self.ranges.load());
         let before = ranges.len();
         ranges.retain(|range| range.base != base);
@@ -198,6 +203,32 @@ mod tests {
         assert_eq!(bus.read(0x1004, AccessWidth::Word), Some(4));
         assert!(bus.remove(0x1000));
         assert!(!bus.write(0x1000, AccessWidth::Byte, 1));
+    }
+
+    #[test]
+    fn insert_and_remove_from_several_threads_lose_no_device() {
+        let bus = Bus::new();
+        const EACH: u64 = 100;
+        std::thread::scope(|threads| {
+            for thread in 0..4 {
+                let bus = &bus;
+                threads.spawn(move || {
+                    for number in 0..EACH {
+                        let base = (number * 4 + thread) * 0x1000;
+                        bus.insert("d", base, 0x100, Arc::new(Cell::default()))
+                            .unwrap();
+                        // Every other device goes again.
+                        if number % 2 == 0 {
+                            assert!(bus.remove(base));
+                        }
+                    }
+                });
+            }
+        });
+        let expected = (0..EACH * 4)
+            .filter(|at| at / 4 % 2 == 1)
+            .map(|at| (at * 0x1000, 0x100, "d".to_owned()));
+        assert_eq!(bus.map(), expected.collect::<Vec<_>>());
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 use vm_fdt::FdtWriter;
 
+use self::node::{Node, Parent};
+use super::devices::{self, Row};
 use super::layout::{self, Region};
 
 /// Virtual address translation that the harts offer, by its longest mode.
@@ -113,24 +115,6 @@ const fn intc_phandle(hart: u32) -> u32 {
     cpu_phandle(hart) + 1
 }
 
-/// Cause numbers of a hart's interrupts (RISC-V Privileged 1.13, table 14).
-mod cause {
-    pub(super) const M_SOFTWARE: u32 = 3;
-    pub(super) const M_TIMER: u32 = 7;
-    pub(super) const S_EXTERNAL: u32 = 9;
-    pub(super) const M_EXTERNAL: u32 = 11;
-}
-
-/// Space codes of the first cell of a PCI address (IEEE 1275 PCI binding, 2.2.1.1).
-mod pci_space {
-    pub(super) const IO: u32 = 0x0100_0000;
-    pub(super) const MEMORY32: u32 = 0x0200_0000;
-    pub(super) const MEMORY64: u32 = 0x0300_0000;
-}
-
-/// Where the device number stands in the first cell of a PCI address (IEEE 1275 PCI binding, 2.2.1.1).
-const PCI_DEVICE_SHIFT: u32 = 11;
-
 type Written = Result<(), vm_fdt::Error>;
 
 struct Tree<'a> {
@@ -149,8 +133,7 @@ impl Tree<'_> {
             t.aliases()?;
             t.memory()?;
             t.cpus()?;
-            t.fw_cfg()?;
-            t.flash()?;
+            t.devices(Parent::Root)?;
             t.syscon("poweroff", "syscon-poweroff", layout::TEST_POWER_OFF)?;
             t.syscon("reboot", "syscon-reboot", layout::TEST_RESET)?;
             t.soc()
@@ -164,18 +147,28 @@ impl Tree<'_> {
         self.w.end_node(node)
     }
 
-    /// A node for a device: its name carries the address, its `reg` the region.
-    fn device(
-        &mut self,
-        name: &str,
-        region: Region,
-        compatible: &[&str],
-        fill: impl FnOnce(&mut Self) -> Written,
-    ) -> Written {
-        self.node(&unit_name(name, region), |t| {
-            t.strings("compatible", compatible)?;
-            t.regions("reg", &[region])?;
-            fill(t)
+    /// The nodes of the devices that are described below `parent`.
+    fn devices(&mut self, parent: Parent) -> Written {
+        for row in devices::rows(self.config.ram_bytes) {
+            if let Some(node) = row.node
+                && node.parent == parent
+            {
+                self.device(&row, node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A device's node: its name carries the address, its `reg` the region.
+    fn device(&mut self, row: &Row, node: &Node) -> Written {
+        self.node(&unit_name(node.name, row.region), |t| {
+            t.strings("compatible", node.compatible)?;
+            t.regions("reg", &[&[row.region], node.more_regions].concat())?;
+            (node.more)(t)?;
+            match row.irq {
+                Some(source) => t.plic_interrupt(source),
+                None => Ok(()),
+            }
         })
     }
 
@@ -291,20 +284,6 @@ impl Tree<'_> {
         })
     }
 
-    fn fw_cfg(&mut self) -> Written {
-        self.device("fw-cfg", layout::FW_CFG, &["qemu,fw-cfg-mmio"], |t| {
-            t.w.property_null("dma-coherent")
-        })
-    }
-
-    fn flash(&mut self) -> Written {
-        self.node(&unit_name("flash", layout::FLASH0), |t| {
-            t.w.property_string("compatible", "cfi-flash")?;
-            t.regions("reg", &[layout::FLASH0, layout::FLASH1])?;
-            t.w.property_u32("bank-width", 4)
-        })
-    }
-
     fn syscon(&mut self, name: &str, compatible: &str, value: u32) -> Written {
         self.node(name, |t| {
             t.w.property_string("compatible", compatible)?;
@@ -320,68 +299,7 @@ impl Tree<'_> {
             t.w.property_u32("#address-cells", 2)?;
             t.w.property_u32("#size-cells", 2)?;
             t.w.property_null("ranges")?;
-            t.interrupt_controllers()?;
-            t.simple_devices()?;
-            for index in 0..layout::VIRTIO_MMIO_COUNT {
-                let region = layout::virtio_mmio(index);
-                t.device("virtio_mmio", region, &["virtio,mmio"], |t| {
-                    t.plic_interrupt(layout::virtio_mmio_irq(index))
-                })?;
-            }
-            t.pcie()
-        })
-    }
-
-    fn interrupt_controllers(&mut self) -> Written {
-        self.device(
-            "clint",
-            layout::CLINT,
-            &["sifive,clint0", "riscv,clint0"],
-            |t| t.hart_interrupts(&[cause::M_SOFTWARE, cause::M_TIMER]),
-        )?;
-        self.device(
-            "plic",
-            layout::PLIC,
-            &["sifive,plic-1.0.0", "riscv,plic0"],
-            |t| {
-                t.w.property_phandle(PLIC_PHANDLE)?;
-                t.w.property_u32("#address-cells", 0)?;
-                t.w.property_u32("#interrupt-cells", 1)?;
-                t.w.property_null("interrupt-controller")?;
-                t.w.property_u32("riscv,ndev", layout::PLIC_SOURCES)?;
-                t.hart_interrupts(&[cause::M_EXTERNAL, cause::S_EXTERNAL])
-            },
-        )
-    }
-
-    fn simple_devices(&mut self) -> Written {
-        let test = ["sifive,test1", "sifive,test0", "syscon"];
-        self.device("test", layout::TEST, &test, |t| {
-            t.w.property_phandle(TEST_PHANDLE)
-        })?;
-        self.device("rtc", layout::RTC, &["google,goldfish-rtc"], |t| {
-            t.plic_interrupt(layout::IRQ_RTC)
-        })?;
-        self.device("serial", layout::UART0, &["ns16550a"], |t| {
-            t.w.property_u32("clock-frequency", layout::UART_CLOCK_HZ)?;
-            t.plic_interrupt(layout::IRQ_UART0)
-        })
-    }
-
-    fn pcie(&mut self) -> Written {
-        let ram_bytes = self.config.ram_bytes;
-        self.device("pci", layout::PCIE_ECAM, &["pci-host-ecam-generic"], |t| {
-            t.w.property_string("device_type", "pci")?;
-            t.w.property_u32("#address-cells", 3)?;
-            t.w.property_u32("#size-cells", 2)?;
-            t.w.property_u32("#interrupt-cells", 1)?;
-            t.w.property_u32("linux,pci-domain", 0)?;
-            t.w.property_array_u32("bus-range", &[0, layout::PCIE_BUSES - 1])?;
-            t.w.property_null("dma-coherent")?;
-            t.w.property_array_u32("ranges", &pcie_ranges(ram_bytes))?;
-            let pins_mask = (layout::PCIE_INTX_COUNT - 1) << PCI_DEVICE_SHIFT;
-            t.w.property_array_u32("interrupt-map-mask", &[pins_mask, 0, 0, 7])?;
-            t.w.property_array_u32("interrupt-map", &pcie_interrupt_map())
+            t.devices(Parent::Soc)
         })
     }
 }
@@ -398,7 +316,7 @@ fn unit_name(name: &str, region: Region) -> String {
 }
 
 fn uart_path() -> String {
-    format!("/soc/{}", unit_name("serial", layout::UART0))
+    format!("/soc/{}", unit_name(node::UART.name, layout::UART0))
 }
 
 /// The `riscv,isa` form of an extension list (RISC-V Unprivileged, 36 "ISA extension naming conventions"):
@@ -414,62 +332,6 @@ pub fn isa_string(extensions: &[String]) -> String {
     isa
 }
 
-const fn high(value: u64) -> u32 {
-    (value >> 32) as u32
-}
-
-const fn low(value: u64) -> u32 {
-    value as u32
-}
-
-/// `ranges` of the host bridge: (space and PCI address, CPU address, length) for each window.
-fn pcie_ranges(ram_bytes: u64) -> Vec<u32> {
-    let mmio64 = layout::pcie_mmio64(ram_bytes);
-    let windows = [
-        (pci_space::IO, 0, layout::PCIE_PIO),
-        (
-            pci_space::MEMORY32,
-            layout::PCIE_MMIO32.base.raw(),
-            layout::PCIE_MMIO32,
-        ),
-        (pci_space::MEMORY64, mmio64.base.raw(), mmio64),
-    ];
-    windows
-        .iter()
-        .flat_map(|&(space, pci, Region { base, bytes })| {
-            let cpu = base.raw();
-            [
-                space,
-                high(pci),
-                low(pci),
-                high(cpu),
-                low(cpu),
-                high(bytes),
-                low(bytes),
-            ]
-        })
-        .collect()
-}
-
-/// `interrupt-map` of the host bridge: (PCI unit, pin) to a PLIC source. Four devices suffice, because the
-/// pattern repeats and the mask drops the higher bits.
-fn pcie_interrupt_map() -> Vec<u32> {
-    let count = layout::PCIE_INTX_COUNT;
-    (0..count)
-        .flat_map(|device| (0..count).map(move |pin| (device, pin)))
-        .flat_map(|(device, pin)| {
-            let source = layout::pcie_intx_irq(device, pin);
-            [
-                device << PCI_DEVICE_SHIFT,
-                0,
-                0,
-                pin + 1,
-                PLIC_PHANDLE,
-                source,
-            ]
-        })
-        .collect()
-}
-
+pub(super) mod node;
 #[cfg(test)]
 mod tests;

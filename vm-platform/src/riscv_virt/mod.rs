@@ -3,6 +3,7 @@
 mod config;
 mod control;
 mod debug;
+mod devices;
 pub mod fdt;
 mod hart_thread;
 mod htif;
