@@ -16,7 +16,7 @@ use vm_ir::BlockKey;
 use vm_mem::{CodePages, CodeWriteObserver};
 
 use crate::code::Code;
-use crate::microop::MicroOp;
+use crate::microop::{BlockHead, LinkCell};
 use crate::retired::{EntryNote, RetiredLog};
 use crate::sync::{AtomicPtr, AtomicU64, Mutex, MutexGuard};
 
@@ -42,7 +42,7 @@ pub(crate) struct CachedBlock {
 impl CachedBlock {
     /// Guest instructions in it.
     pub(crate) fn guest_insns(&self) -> u64 {
-        self.code.ops[0].imm()
+        self.code.guest_insns()
     }
 
     /// Bytes of its host code.
@@ -70,7 +70,7 @@ impl CachedBlock {
         assert!(!self.dropped.load(Ordering::Relaxed), "dropped under us");
     }
 
-    pub(crate) fn head(&self) -> *const MicroOp {
+    pub(crate) fn head(&self) -> *const BlockHead {
         self.code.head()
     }
 }
@@ -297,19 +297,17 @@ impl BlockCache {
 
     /// Links the block at `head` to the cell `site` of another one. Both must be in the cache, made from the page `page`,
     /// so that they are retired together; otherwise nothing is done.
-    pub(crate) fn link(&self, page: GuestPhysAddr, site: *const MicroOp, head: *const MicroOp) {
+    pub(crate) fn link(&self, page: GuestPhysAddr, site: *const LinkCell, head: *const BlockHead) {
         let index = self.lock();
         let Some(page) = index.pages.get(&page.page_base().raw()) else {
             return;
         };
-        let holds = |wanted: *const MicroOp| {
-            // SAFETY: the mutex is held, so every block in the index is alive.
-            let mut blocks = page.blocks.iter().map(|&raw| unsafe { &*raw });
-            blocks.any(|block| block.code.ops.as_ptr_range().contains(&wanted))
-        };
-        if holds(site) && holds(head) {
+        // SAFETY: the mutex is held, so every block in the index is alive.
+        let blocks = || page.blocks.iter().map(|&raw| unsafe { &*raw });
+        let leads = blocks().any(|block| block.code.holds(site));
+        if leads && blocks().any(|block| block.code.head() == head) {
             // SAFETY: the site is in a block in the index, which is alive.
-            unsafe { (*site).set_link(head) };
+            unsafe { (*site).set(head) };
         }
     }
 

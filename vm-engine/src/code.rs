@@ -3,14 +3,13 @@
 use vm_ir::{Attr, Block, Inst};
 
 use crate::interp::control;
-use crate::microop::MicroOp;
-use crate::predecode::{Predecoder, Rules, Storage};
+use crate::microop::{BlockHead, CodeWords, LinkCell};
+use crate::predecode::{Place, Predecoder, Rules, Storage};
 use crate::tier::{self, HostCode, Step, Translation, Translator};
 
 /// Code of one block, ready to run.
 pub(crate) struct Code {
-    /// Head and operations.
-    pub(crate) ops: Box<[MicroOp]>,
+    words: CodeWords,
     /// Operations that run by their definition; micro-ops point into it.
     _defined: Box<[Inst]>,
     /// What the block is run by where it is not by its micro-ops alone.
@@ -20,26 +19,39 @@ pub(crate) struct Code {
 impl Code {
     /// What predecoding made, without host code.
     fn of(storage: &mut Storage) -> Self {
-        let (ops, _defined) = storage.take();
+        let (words, _defined) = storage.take();
         Self {
-            ops,
+            words,
             _defined,
             host: None,
         }
     }
 
     /// The block's head.
-    pub(crate) fn head(&self) -> *const MicroOp {
-        self.ops.as_ptr()
+    pub(crate) fn head(&self) -> *const BlockHead {
+        self.words.head()
+    }
+
+    /// Guest instructions in the block.
+    pub(crate) fn guest_insns(&self) -> u64 {
+        self.words.guest_insns()
+    }
+
+    /// Whether a link cell is one of its own.
+    pub(crate) fn holds(&self, cell: *const LinkCell) -> bool {
+        self.words.holds(cell)
     }
 
     /// Nothing to run; `number` tells it from others.
     #[cfg(all(test, loom))]
     pub(crate) fn numbered(number: u64) -> Self {
-        let mut head = MicroOp::new(crate::microop::block_head);
-        head.set_imm(number);
+        let head = BlockHead {
+            host: 0,
+            insns: number as u32,
+            straddles: false,
+        };
         Self {
-            ops: [head].into(),
+            words: CodeWords::of(head, std::iter::empty()),
             _defined: [].into(),
             host: None,
         }
@@ -48,7 +60,7 @@ impl Code {
     /// Bytes of host memory.
     pub(crate) fn bytes(&self) -> usize {
         let defined = std::mem::size_of_val(&*self._defined);
-        std::mem::size_of_val(&*self.ops) + defined + 64 + self.host_bytes()
+        self.words.bytes() + defined + 64 + self.host_bytes()
     }
 
     /// Bytes of host code.
@@ -59,7 +71,7 @@ impl Code {
     /// Where host code of other blocks enters this one, unless it has host code of its own.
     pub(crate) fn set_host_entry(&mut self, interpret: u64) {
         let entry = self.host.as_ref().map_or(interpret, |host| host.chained);
-        self.ops[0].set_host(entry);
+        self.words.set_host(entry);
     }
 }
 
@@ -83,7 +95,7 @@ pub(crate) fn predecode(
     }
     if counted {
         let insns = u64::from(block.guest_insns);
-        predecoder.emit(control::count_interpreted, |op| op.set_imm(insns));
+        predecoder.emit(control::count_interpreted, |op| op.imm = insns);
     }
     for inst in &block.insts {
         predecoder.inst(inst);
@@ -100,33 +112,29 @@ pub(crate) fn translate(
     translator: &dyn Translator,
 ) -> Option<Code> {
     let mut predecoder = Predecoder::start(block, rules, storage).ok()?;
-    let entry = predecoder.emit(tier::enter_host, |_| ());
+    let entry = predecoder.emit(tier::resume_host, |_| ());
     for inst in &block.insts {
-        let first = predecoder.made.ops.len();
         let marker = matches!(inst.attr, Attr::Insn { .. });
-        if marker || translator.falls_back(inst) {
-            predecoder.inst(inst);
-        }
-        let end = predecoder.made.ops.len();
-        if end > first {
+        let falls_back = marker || translator.falls_back(inst);
+        let place = predecoder.place(|predecoder| {
+            if falls_back {
+                predecoder.inst(inst);
+            }
+        });
+        if place.is_some() {
             predecoder.emit(tier::resume_host, |_| ());
         }
-        predecoder.made.places.push(first..end);
+        predecoder.made.places.push(place);
     }
-    let first = predecoder.made.ops.len();
-    predecoder.terminator(&block.terminator);
-    let end = predecoder.made.ops.len();
+    let end = predecoder.place(|predecoder| predecoder.terminator(&block.terminator));
     let mut code = Code::of(storage);
-    let step = |first: usize, end: usize| {
-        let address = |n: usize| (&raw const code.ops[n]).expose_provenance() as u64;
-        if first == end {
-            return Step::default();
-        }
-        Step {
-            first: address(first),
-            last: address(end - 1),
-            left: code.ops[end - 1].left,
-        }
+    let step = |place: Option<Place>| match place {
+        None => Step::default(),
+        Some(place) => Step {
+            first: code.words.address(place.first),
+            links: place.links.map_or(0, |at| code.words.address(at)),
+            left: place.left,
+        },
     };
     let Storage {
         temp_offsets,
@@ -134,7 +142,7 @@ pub(crate) fn translate(
         steps,
         ..
     } = storage;
-    steps.extend(places.iter().map(|place| step(place.start, place.end)));
+    steps.extend(places.iter().copied().map(step));
     let host = translator.translate(&Translation {
         block,
         pc,
@@ -142,10 +150,10 @@ pub(crate) fn translate(
         temp_offsets,
         steps,
         host_float: rules.host_float,
-        terminator: step(first, end),
+        terminator: step(end),
     })?;
-    code.ops[entry].set_imm(translator.enter());
-    code.ops[entry].set_host(host.entry);
+    let enter = tier::enter_host_at(translator.enter(), host.entry);
+    code.words.set_op(entry, enter);
     code.host = Some(host);
     Some(code)
 }

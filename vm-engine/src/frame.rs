@@ -9,7 +9,7 @@ use vm_frontend::{CommonState, Exception};
 use vm_ir::ExceptionCode;
 use vm_mem::{NO_TAG, TlbSet};
 
-use crate::microop::MicroOp;
+use crate::microop::{BlockHead, LinkCell, MicroOp};
 
 /// Words for the temporaries of one block.
 pub(crate) const TEMP_WORDS: usize = 1024;
@@ -22,14 +22,17 @@ pub(crate) const SCRATCH_WORDS: usize = 7;
 pub(crate) struct JumpEntry {
     pub(crate) pc: u64,
     pub(crate) context: u64,
-    pub(crate) code: *const MicroOp,
+    pub(crate) code: *const BlockHead,
 }
 
+/// A context that never is a virtual CPU's: what is noted under it holds nowhere.
+pub(crate) const NO_CONTEXT: u64 = u64::MAX;
+
 impl JumpEntry {
-    /// Matches no address: program counters are even.
+    /// Leads nowhere.
     pub(crate) const EMPTY: Self = Self {
-        pc: 1,
-        context: 0,
+        pc: 0,
+        context: NO_CONTEXT,
         code: std::ptr::null(),
     };
 }
@@ -37,10 +40,14 @@ impl JumpEntry {
 /// Lines of a jump cache.
 pub(crate) const JUMP_LINES: usize = 8192;
 
+/// How far an address is shifted to give the two numbers whose exclusive or tells its line.
+pub(crate) const JUMP_SHIFTS: [u8; 2] = [1, 13];
+
 /// The line of a virtual address.
 #[inline(always)]
 pub(crate) fn jump_line(pc: u64) -> usize {
-    ((pc >> 1) ^ (pc >> 13)) as usize & (JUMP_LINES - 1)
+    let [near, far] = JUMP_SHIFTS;
+    ((pc >> near) ^ (pc >> far)) as usize & (JUMP_LINES - 1)
 }
 
 /// What block code calls for everything that is not on the fast path. Instances exist per guest ISA.
@@ -72,6 +79,14 @@ impl FrameHead {
     pub(crate) fn holds(&self, context: u64) -> bool {
         context == self.context || context == self.global_context
     }
+
+    /// The code at a virtual address, if the jump cache has it.
+    #[inline(always)]
+    pub(crate) fn known(&self, pc: u64) -> Option<*const BlockHead> {
+        // SAFETY: the cache has so many lines, and belongs to this frame's owner, who does not change it meanwhile.
+        let line = unsafe { &*self.jump_cache.add(jump_line(pc)) };
+        (line.pc == pc && self.holds(line.context)).then_some(line.code)
+    }
 }
 
 /// What block code needs besides the guest's state. Its address is in a register all the time.
@@ -87,14 +102,15 @@ pub(crate) struct FrameHead {
     pub(crate) tlb_byte_mask: u64,
     /// Jump cache, [`JUMP_LINES`] lines.
     pub(crate) jump_cache: *mut JumpEntry,
-    /// What current code addresses mean: address space generation and mode.
+    /// What current code addresses mean: a number for the address space's generation and the mode. Zero, as no line
+    /// says, until that is known.
     pub(crate) context: u64,
-    /// The same for pages that are mapped alike in all address spaces. Zero, as no line says, when there are none.
+    /// The same for pages that are mapped alike in all address spaces. Zero when there are none.
     pub(crate) global_context: u64,
     /// Instructions retired from which on the run loop must get a turn.
     pub(crate) limit: u64,
     /// The link cell that a block left through, to be filled.
-    pub(crate) link_site: *const MicroOp,
+    pub(crate) link_site: *const LinkCell,
     /// Slow paths of the guest ISA.
     pub(crate) slow: &'static SlowPaths,
     /// The `Vcpu` that owns this frame.

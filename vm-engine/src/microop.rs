@@ -1,7 +1,11 @@
-//! Micro-operations: what the interpreter runs.
+//! What a block's code is made of: its head, micro-operations, and the cells through which it leads to other blocks.
+//!
+//! All lie in one array of words of 32 bytes ([`CodeWord`]), so that whoever has the head has the first operation, and
+//! whoever has an operation has the next one, by an addition.
 
 #![allow(unsafe_code)]
 
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::frame::FrameHead;
@@ -30,16 +34,37 @@ pub(crate) enum Leave {
     Resume,
 }
 
-/// One micro-operation. 32 bytes. Operand fields are byte offsets into the frame unless a handler says otherwise.
-///
-/// A block's code is an array whose first element is no operation but the block's head: `imm` is the number of
-/// guest instructions, `aux` tells whether its one instruction lies on two pages, `d` to `c` together are the host
-/// address where host code of other blocks enters it ([`crate::tier`]), or zero. A link cell is an element whose
-/// `imm` is the address of the next block's head, or zero.
+/// The head of a block, which its first micro-operation follows.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct BlockHead {
+    /// Address where host code of other blocks enters this one ([`crate::tier`]), or zero.
+    pub(crate) host: u64,
+    /// Guest instructions of the block.
+    pub(crate) insns: u32,
+    /// Whether its one instruction lies on two pages.
+    pub(crate) straddles: bool,
+}
+
+impl BlockHead {
+    /// The first micro-operation.
+    ///
+    /// # Safety
+    /// The head is the first word of a block's code, and the pointer may be used for all of it.
+    #[inline(always)]
+    pub(crate) unsafe fn first(this: *const Self) -> *const MicroOp {
+        // SAFETY: the first operation is the word behind the head.
+        unsafe { this.cast::<CodeWord>().add(1).cast() }
+    }
+}
+
+/// One micro-operation. Operand fields are byte offsets into the frame unless a handler says otherwise.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct MicroOp {
     pub(crate) handler: Handler,
-    pub(crate) imm: AtomicPtr<MicroOp>,
+    /// A constant.
+    pub(crate) imm: u64,
     pub(crate) d: u16,
     pub(crate) a: u16,
     pub(crate) b: u16,
@@ -48,7 +73,7 @@ pub(crate) struct MicroOp {
     pub(crate) pc_offset: u16,
     /// Guest instructions of the block from this one on, itself included.
     pub(crate) left: u16,
-    /// A second constant: branch offset, helper number, variant.
+    /// A second constant: exception number, helper number, variant.
     pub(crate) aux: i32,
 }
 
@@ -56,7 +81,7 @@ impl MicroOp {
     pub(crate) const fn new(handler: Handler) -> Self {
         Self {
             handler,
-            imm: AtomicPtr::new(std::ptr::null_mut()),
+            imm: 0,
             d: 0,
             a: 0,
             b: 0,
@@ -67,41 +92,123 @@ impl MicroOp {
         }
     }
 
-    /// The constant. (Constants share storage with link addresses; exposing and casting integers is what
-    /// `AtomicPtr` allows without making every constant an atomic of another type.)
+    /// The link cells of an operation that has them: they follow it.
+    ///
+    /// # Safety
+    /// The operation is one that predecoding has put link cells behind.
     #[inline(always)]
-    pub(crate) fn imm(&self) -> u64 {
-        self.imm.load(Ordering::Relaxed).addr() as u64
+    pub(crate) unsafe fn links(this: *const Self) -> *const LinkCell {
+        // SAFETY: see above.
+        unsafe { this.add(1).cast() }
     }
+}
 
-    pub(crate) fn set_imm(&mut self, value: u64) {
-        *self.imm.get_mut() = std::ptr::without_provenance_mut(value as usize);
+/// A way from one block to another: an offset from the page's base, and the block there once it is known.
+#[repr(C)]
+pub(crate) struct LinkCell {
+    /// Head of the block, or null.
+    head: AtomicPtr<BlockHead>,
+    /// Where it is.
+    pub(crate) offset: i32,
+}
+
+impl LinkCell {
+    /// Bytes from a cell to the head's address.
+    pub(crate) const HEAD: usize = std::mem::offset_of!(Self, head);
+
+    /// Leads to an offset from the page's base, to no block yet.
+    pub(crate) const fn new(offset: i32) -> Self {
+        Self {
+            head: AtomicPtr::new(std::ptr::null_mut()),
+            offset,
+        }
     }
 
     /// The linked block's head, or null.
     #[inline(always)]
-    pub(crate) fn link(&self) -> *const MicroOp {
-        self.imm.load(Ordering::Acquire)
-    }
-
-    /// Puts a host address into `d` to `c`.
-    pub(crate) fn set_host(&mut self, address: u64) {
-        let part = |n: u32| (address >> (16 * n)) as u16;
-        (self.d, self.a, self.b, self.c) = (part(0), part(1), part(2), part(3));
-    }
-
-    /// For a block's head: whether its instruction lies on two pages.
-    pub(crate) fn head_straddles(&self) -> bool {
-        self.aux != 0
+    pub(crate) fn head(&self) -> *const BlockHead {
+        self.head.load(Ordering::Acquire)
     }
 
     /// Links a block. Its code must be retired no later than this one's.
-    pub(crate) fn set_link(&self, head: *const MicroOp) {
-        self.imm.store(head.cast_mut(), Ordering::Release);
+    pub(crate) fn set(&self, head: *const BlockHead) {
+        self.head.store(head.cast_mut(), Ordering::Release);
     }
 }
 
-/// The handler of block heads, which is never run.
-pub(crate) unsafe fn block_head(_: *mut FrameHead, _: *const MicroOp) -> Leave {
-    unreachable!("invariant: execution starts behind the head")
+/// One word of a block's code.
+#[repr(C)]
+pub(crate) union CodeWord {
+    /// The first word.
+    head: BlockHead,
+    pub(crate) op: MicroOp,
+    /// Behind an operation that leads to other blocks. A branch takes the first cell or the second; others have the
+    /// first only.
+    links: ManuallyDrop<[LinkCell; 2]>,
+}
+
+const _: () = assert!(size_of::<CodeWord>() == 32 && size_of::<MicroOp>() == 32);
+
+impl CodeWord {
+    pub(crate) const fn op(op: MicroOp) -> Self {
+        Self { op }
+    }
+
+    pub(crate) const fn links(offsets: [i32; 2]) -> Self {
+        let [first, second] = offsets;
+        Self {
+            links: ManuallyDrop::new([LinkCell::new(first), LinkCell::new(second)]),
+        }
+    }
+}
+
+/// All code of a block.
+pub(crate) struct CodeWords(Box<[CodeWord]>);
+
+// SAFETY: all threads may read it; what they change are atomic pointers.
+unsafe impl Sync for CodeWords {}
+// SAFETY: nothing of it is a thread's own.
+unsafe impl Send for CodeWords {}
+
+impl CodeWords {
+    /// A head with the words behind it.
+    pub(crate) fn of(head: BlockHead, behind: impl Iterator<Item = CodeWord>) -> Self {
+        Self(std::iter::once(CodeWord { head }).chain(behind).collect())
+    }
+
+    /// The block's head.
+    pub(crate) fn head(&self) -> *const BlockHead {
+        self.0.as_ptr().cast()
+    }
+
+    /// Guest instructions of the block.
+    pub(crate) fn guest_insns(&self) -> u64 {
+        // SAFETY: the first word is a head (`of`).
+        u64::from(unsafe { self.0[0].head.insns })
+    }
+
+    /// Says where host code of other blocks enters this one.
+    pub(crate) fn set_host(&mut self, address: u64) {
+        self.0[0].head.host = address;
+    }
+
+    /// Address of word number `n` behind the head.
+    pub(crate) fn address(&self, n: usize) -> u64 {
+        (&raw const self.0[1 + n]).expose_provenance() as u64
+    }
+
+    /// Replaces the operation that is word number `n` behind the head.
+    pub(crate) fn set_op(&mut self, n: usize, op: MicroOp) {
+        self.0[1 + n].op = op;
+    }
+
+    /// Whether an address lies within.
+    pub(crate) fn holds<T>(&self, at: *const T) -> bool {
+        self.0.as_ptr_range().contains(&at.cast())
+    }
+
+    /// Bytes of host memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
 }

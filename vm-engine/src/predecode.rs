@@ -5,14 +5,14 @@
 
 mod memory;
 
-use std::ops::Range;
-
-use vm_ir::{Attr, Block, Ext, Inst, Op, Operand, Slot, StateLayout, Terminator, Type};
+use vm_ir::{
+    Attr, Block, Ext, Inst, Op, Operand, Slot, StateLayout, Terminator, Type, leaves_page,
+};
 
 use crate::code::TooManyTemps;
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
 use crate::interp::{control, float, int};
-use crate::microop::{Handler, MicroOp, block_head};
+use crate::microop::{BlockHead, CodeWord, CodeWords, Handler, MicroOp};
 use crate::tier::Step;
 
 /// Storage for predecoding, used for one block after the other.
@@ -20,16 +20,28 @@ use crate::tier::Step;
 pub(crate) struct Storage {
     /// Frame offsets of the block's temporaries, and of one more.
     pub(crate) temp_offsets: Vec<u16>,
-    /// Head and operations.
-    pub(crate) ops: Vec<MicroOp>,
+    head: BlockHead,
+    /// Operations and link cells.
+    words: Vec<CodeWord>,
     /// Operations that run by their definition.
     defined: Vec<Inst>,
     /// Micro-ops that do, in the same order.
     definitions: Vec<usize>,
-    /// Where the micro-ops of each operation are.
-    pub(crate) places: Vec<Range<usize>>,
+    /// Where the micro-ops of each operation are, if it has any.
+    pub(crate) places: Vec<Option<Place>>,
     /// What host code finds there.
     pub(crate) steps: Vec<Step>,
+}
+
+/// Where the micro-ops of one operation are among the block's.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The first.
+    pub(crate) first: usize,
+    /// The link cells of the last, if it has some.
+    pub(crate) links: Option<usize>,
+    /// Guest instructions of the block that have not run where they lead away.
+    pub(crate) left: u16,
 }
 
 /// How a guest's blocks become code.
@@ -54,6 +66,8 @@ pub(crate) struct Predecoder<'a> {
     insn: u32,
     guest_insns: u32,
     scratch_used: usize,
+    /// Where the last link cells are, and what is left there.
+    links: Option<(usize, u16)>,
 }
 
 /// The scratch word that takes results nobody wants.
@@ -62,7 +76,7 @@ const SINK: usize = SCRATCH_WORDS - 2;
 impl Storage {
     fn clear(&mut self) {
         self.temp_offsets.clear();
-        self.ops.clear();
+        self.words.clear();
         self.defined.clear();
         self.definitions.clear();
         self.places.clear();
@@ -70,12 +84,12 @@ impl Storage {
     }
 
     /// What was made, in memory of its own; definitions are where micro-ops point to.
-    pub(crate) fn take(&mut self) -> (Box<[MicroOp]>, Box<[Inst]>) {
+    pub(crate) fn take(&mut self) -> (CodeWords, Box<[Inst]>) {
         let defined: Box<[Inst]> = self.defined.as_slice().into();
         for (inst, &at) in defined.iter().zip(&self.definitions) {
-            self.ops[at].set_imm(std::ptr::from_ref(inst).expose_provenance() as u64);
+            self.words[at].op.imm = std::ptr::from_ref(inst).expose_provenance() as u64;
         }
-        (self.ops.drain(..).collect(), defined)
+        (CodeWords::of(self.head, self.words.drain(..)), defined)
     }
 }
 
@@ -102,10 +116,11 @@ impl<'a> Predecoder<'a> {
         if at > rules.temps_offset + 8 * TEMP_WORDS {
             return Err(TooManyTemps);
         }
-        let mut head = MicroOp::new(block_head);
-        head.set_imm(u64::from(block.guest_insns));
-        head.aux = i32::from(block.second_page.is_some());
-        made.ops.push(head);
+        made.head = BlockHead {
+            host: 0,
+            insns: block.guest_insns,
+            straddles: block.second_page.is_some(),
+        };
         Ok(Self {
             rules,
             temps: &block.temps,
@@ -115,6 +130,7 @@ impl<'a> Predecoder<'a> {
             insn: 0,
             guest_insns: block.guest_insns,
             scratch_used: 0,
+            links: None,
         })
     }
 
@@ -136,12 +152,24 @@ impl<'a> Predecoder<'a> {
         }
     }
 
+    /// Has operations added, and tells where they are, if any were.
+    pub(crate) fn place(&mut self, add: impl FnOnce(&mut Self)) -> Option<Place> {
+        let first = self.made.words.len();
+        self.links = None;
+        add(self);
+        let (links, left) = self.links.unzip();
+        (self.made.words.len() > first).then_some(Place {
+            first,
+            links,
+            left: left.unwrap_or_default(),
+        })
+    }
+
     /// Whether a slot has more than one word.
     fn is_wide(&self, slot: Slot) -> bool {
         self.slot_type(slot).slot_bytes() > 8
     }
 
-    /// Type of a slot.
     fn is_narrow_store_of(&self, inst: &Inst) -> bool {
         // Results of integer operations always fill 64-bit words, so only `Keep` needs the definition.
         inst.ext == Ext::Keep
@@ -152,8 +180,25 @@ impl<'a> Predecoder<'a> {
         op.pc_offset = self.pc_offset;
         op.left = (self.guest_insns.saturating_sub(self.insn.saturating_sub(1))) as u16;
         set(&mut op);
-        self.made.ops.push(op);
-        self.made.ops.len() - 1
+        self.made.words.push(CodeWord::op(op));
+        self.made.words.len() - 1
+    }
+
+    /// Adds an operation that leads to other places, by their offsets from the page's base.
+    fn emit_leading(
+        &mut self,
+        handler: Handler,
+        offsets: [i64; 2],
+        set: impl FnOnce(&mut MicroOp),
+    ) {
+        let mut left = 0;
+        self.emit(handler, |op| {
+            set(op);
+            left = op.left;
+        });
+        self.links = Some((self.made.words.len(), left));
+        let offsets = offsets.map(|offset| offset as i32);
+        self.made.words.push(CodeWord::links(offsets));
     }
 
     fn destination(&self, slot: Option<Slot>) -> u16 {
@@ -170,7 +215,7 @@ impl<'a> Predecoder<'a> {
                 self.scratch_used += 1;
                 self.emit(int::constant, |op| {
                     op.d = offset;
-                    op.set_imm(value as u64);
+                    op.imm = value as u64;
                 });
                 offset
             }
@@ -180,9 +225,10 @@ impl<'a> Predecoder<'a> {
     /// Adds the micro-operations of one operation.
     pub(crate) fn inst(&mut self, inst: &Inst) {
         self.scratch_used = 0;
-        if let Attr::Insn { offset, .. } = inst.attr {
+        if let Attr::Insn { offset, len } = inst.attr {
             self.pc_offset = offset;
-            self.insn += 1;
+            // A restart point is within the instruction.
+            self.insn += u32::from(len != 0);
             return;
         }
         // What fills more than one word has no handlers; those write the first.
@@ -211,7 +257,7 @@ impl<'a> Predecoder<'a> {
                     let d = self.offset(dst);
                     self.emit(with_constant, |op| {
                         (op.d, op.a) = (d, a);
-                        op.set_imm(value as u64);
+                        op.imm = value as u64;
                     });
                 }
                 y => {
@@ -229,7 +275,7 @@ impl<'a> Predecoder<'a> {
                 let offset = x.imm().unwrap_or(0);
                 self.emit(int::pc_rel, |op| {
                     op.d = d;
-                    op.set_imm(offset as u64);
+                    op.imm = offset as u64;
                 });
                 true
             }
@@ -254,7 +300,7 @@ impl<'a> Predecoder<'a> {
                 };
                 self.emit(handler, |op| {
                     (op.d, op.a, op.aux) = (d, a, 64 - i32::from(len));
-                    op.set_imm(64 - u64::from(len) - u64::from(pos));
+                    op.imm = 64 - u64::from(len) - u64::from(pos);
                 });
                 true
             }
@@ -284,7 +330,7 @@ impl<'a> Predecoder<'a> {
             Operand::Imm(value) if inst.ty == Type::I64 => {
                 self.emit(int::constant, |op| {
                     op.d = d;
-                    op.set_imm(value as u64);
+                    op.imm = value as u64;
                 });
             }
             from => {
@@ -309,9 +355,9 @@ impl<'a> Predecoder<'a> {
             (Op::ExitIf, Attr::Cond(cond)) => {
                 let (a, b) = (self.operand(x), self.operand(y));
                 let target = z.imm().unwrap_or(0);
-                let handler = control::exit_if_handler(cond, inst.ty, is_far(target));
-                self.emit(handler, |op| {
-                    (op.a, op.b, op.aux) = (a, b, target as i32);
+                let handler = control::exit_if_handler(cond, inst.ty, leaves_page(target));
+                self.emit_leading(handler, [target, 0], |op| {
+                    (op.a, op.b) = (a, b);
                     op.left -= 1;
                 });
                 true
@@ -376,9 +422,8 @@ impl<'a> Predecoder<'a> {
         self.scratch_used = 0;
         match *terminator {
             Terminator::Jump { offset, .. } => {
-                self.emit(control::jump_handler(is_far(offset)), |op| {
-                    op.aux = offset as i32
-                });
+                let handler = control::jump_handler(leaves_page(offset));
+                self.emit_leading(handler, [offset, 0], |_| ());
             }
             Terminator::Branch {
                 cond,
@@ -389,9 +434,9 @@ impl<'a> Predecoder<'a> {
                 fallthrough,
             } => {
                 let (a, b) = (self.operand(a), self.operand(b));
-                let handler = control::branch_handler(cond, ty, is_far(taken), is_far(fallthrough));
-                self.emit(handler, |op| (op.a, op.b, op.aux) = (a, b, taken as i32));
-                self.emit(block_head, |op| op.aux = fallthrough as i32);
+                let handler =
+                    control::branch_handler(cond, ty, leaves_page(taken), leaves_page(fallthrough));
+                self.emit_leading(handler, [taken, fallthrough], |op| (op.a, op.b) = (a, b));
             }
             Terminator::Indirect { target, .. } => {
                 let a = self.operand(target);
@@ -409,9 +454,4 @@ impl<'a> Predecoder<'a> {
             }
         }
     }
-}
-
-/// Whether an offset from the page base leaves the page.
-fn is_far(offset: i64) -> bool {
-    !(0..4096).contains(&offset)
 }

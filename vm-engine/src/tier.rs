@@ -17,8 +17,10 @@ use vm_frontend::CommonState;
 use vm_ir::{Block, Inst, StateLayout};
 use vm_mem::{TlbEntry, TlbSet};
 
-use crate::frame::{Counters, FrameHead, JUMP_LINES, JumpEntry, RECENT, Recent, STATE_OFFSET};
-use crate::microop::{Leave, MicroOp};
+use crate::frame::{
+    Counters, FrameHead, JUMP_LINES, JUMP_SHIFTS, JumpEntry, RECENT, Recent, STATE_OFFSET,
+};
+use crate::microop::{BlockHead, CodeWord, Leave, LinkCell, MicroOp};
 
 /// Makes host code.
 pub trait Translator: Send + Sync {
@@ -54,7 +56,7 @@ pub struct Translation<'a> {
     pub steps: &'a [Step],
     /// Whether the host's floating-point unit follows the guest's rules, results that are NaNs aside.
     pub host_float: bool,
-    /// The micro-operations of the terminator. Those of a branch end in two link cells, taken and not.
+    /// The micro-operations of the terminator.
     pub terminator: Step,
 }
 
@@ -63,9 +65,9 @@ pub struct Translation<'a> {
 pub struct Step {
     /// The first.
     pub first: u64,
-    /// The last, which is the link cell of an `exit_if` or a jump.
-    pub last: u64,
-    /// What leaving at the last takes back from the instructions retired.
+    /// The link cell of an `exit_if` or a jump; the first of two, taken and not, of a branch. Zero for others.
+    pub links: u64,
+    /// What leaving through the link cell of an `exit_if` takes back from the instructions retired.
     pub left: u16,
 }
 
@@ -90,14 +92,33 @@ pub const LEAVE_LINK: u64 = Leave::Link as u64;
 /// What a step gives when host code is to go on behind it. Everything else is to be given back.
 pub const STEP_DONE: u64 = Leave::Resume as u64;
 
-/// Bytes of a micro-operation.
-pub const MICRO_OP_BYTES: u64 = size_of::<MicroOp>() as u64;
-/// Bytes from a link cell to the head's address in it (zero: not linked), and from a head to its instruction count.
-pub const LINK: u64 = offset_of!(MicroOp, imm) as u64;
-/// Bytes from a link cell to the 32-bit offset of its target from the base of the page.
-pub const LINK_OFFSET: i32 = offset_of!(MicroOp, aux) as i32;
-/// Bytes from a head to its host address.
-pub const HEAD_HOST: i32 = offset_of!(MicroOp, d) as i32;
+/// Layout of link cells.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkOffsets;
+
+#[allow(missing_docs)]
+impl LinkOffsets {
+    /// From a branch's cell for the taken side to the other.
+    pub const CELL_BYTES: u64 = size_of::<LinkCell>() as u64;
+    /// Address of the head; zero: not linked.
+    pub const HEAD: u64 = LinkCell::HEAD as u64;
+    /// 32-bit offset of the target from the base of the page.
+    pub const OFFSET: i32 = offset_of!(LinkCell, offset) as i32;
+}
+
+/// Layout of block heads.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadOffsets;
+
+#[allow(missing_docs)]
+impl HeadOffsets {
+    /// From a head to the block's first micro-operation.
+    pub const BYTES: i32 = size_of::<CodeWord>() as i32;
+    /// Address where host code enters the block.
+    pub const HOST: i32 = offset_of!(BlockHead, host) as i32;
+    /// 32-bit count of guest instructions.
+    pub const INSNS: i32 = offset_of!(BlockHead, insns) as i32;
+}
 
 /// Bytes from the frame to what host code uses of it.
 #[derive(Clone, Copy, Debug)]
@@ -168,13 +189,14 @@ impl TlbOffsets {
     pub const PHYS: i32 = offset_of!(TlbEntry, phys) as i32;
 }
 
-/// Layout of the jump cache. The line of an address is `(pc >> 1 ^ pc >> 13) % LINES`.
+/// Layout of the jump cache. The line of an address is `(pc >> SHIFTS[0] ^ pc >> SHIFTS[1]) % LINES`.
 #[derive(Clone, Copy, Debug)]
 pub struct JumpOffsets;
 
 #[allow(missing_docs)]
 impl JumpOffsets {
     pub const LINES: u64 = JUMP_LINES as u64;
+    pub const SHIFTS: [u8; 2] = JUMP_SHIFTS;
     pub const BYTES: u64 = size_of::<JumpEntry>() as u64;
     pub const PC: i32 = offset_of!(JumpEntry, pc) as i32;
     pub const CONTEXT: i32 = offset_of!(JumpEntry, context) as i32;
@@ -209,12 +231,25 @@ const REASONS: [Leave; 6] = [
     Leave::Breakpoint,
 ];
 
+/// The operation that runs host code from an address on, by way of [`Translator::enter`].
+pub(crate) fn enter_host_at(enter: u64, entry: u64) -> MicroOp {
+    let part = |n: u32| (entry >> (16 * n)) as u16;
+    MicroOp {
+        imm: enter,
+        d: part(0),
+        a: part(1),
+        b: part(2),
+        c: part(3),
+        ..MicroOp::new(enter_host)
+    }
+}
+
 /// Runs host code from the address in `d` to `c` on; `imm` is [`Translator::enter`].
-pub(crate) unsafe fn enter_host(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+unsafe fn enter_host(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: `translate` filled this operation with what the translator promised; the code lives as long as the block.
     unsafe {
         let enter: unsafe extern "sysv64" fn(*mut FrameHead, u64) -> u64 =
-            std::mem::transmute((*op).imm() as usize);
+            std::mem::transmute((*op).imm as usize);
         let entry = (&raw const (*op).d).cast::<u64>().read();
         let next = enter(f, entry);
         if next < REASONS.len() as u64 {
@@ -238,13 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn host_address_of_a_head_reads_back_whole() {
-        let mut op = MicroOp::new(enter_host);
-        op.set_host(0x1234_5678_9abc_def0);
+    fn host_address_in_an_operation_reads_back_whole() {
+        let op = enter_host_at(1, 0x1234_5678_9abc_def0);
         // SAFETY: the four fields are eight aligned bytes in a row.
         let read = unsafe { (&raw const op.d).cast::<u64>().read() };
         assert_eq!(read, 0x1234_5678_9abc_def0);
-        assert_eq!(HEAD_HOST % 8, 0);
-        assert_eq!(MICRO_OP_BYTES, 32);
     }
 }

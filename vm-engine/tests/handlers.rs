@@ -25,6 +25,8 @@ use vm_softfloat::{Env, Tininess};
 
 /// Code is fetched from here; what the bytes are does not matter.
 const CODE: u64 = 0x10_0000;
+/// So it is from here, by a program counter that is odd.
+const LOW_CODE: u64 = 0;
 const CODE_BYTES: u64 = 0x40_0000;
 /// A page to write, a page to read, a page to write, and nothing.
 const DATA: u64 = 0x1000;
@@ -466,6 +468,7 @@ struct Bench<const RULE: u8> {
 impl<const RULE: u8> Bench<RULE> {
     fn new(seed: u64) -> Self {
         let ranges = [
+            (GuestPhysAddr(LOW_CODE), PAGE_BYTES),
             (GuestPhysAddr(DATA), DATA_END - DATA),
             (GuestPhysAddr(CODE), CODE_BYTES),
         ];
@@ -735,5 +738,36 @@ fn interpreter_runs_sequences_of_operations_as_defined() {
         for _ in 0..4 {
             bench.compare(&block);
         }
+    }
+}
+
+#[test]
+fn fault_behind_a_restart_point_counts_its_instruction_once() {
+    let mut bench = Bench::<0>::new(5);
+    let load = Inst {
+        op: Op::Load,
+        ty: Type::I64,
+        ext: Ext::Zero,
+        dst: Some(Slot::state(2)),
+        args: [
+            Operand::Slot(Slot::state(0)),
+            Operand::None,
+            Operand::Imm(DATA_END as i64),
+            Operand::None,
+        ],
+        attr: Attr::Mem(MemAttr::plain(3)),
+    };
+    let restart = Inst::marker((bench.next & (PAGE_BYTES - 1)) as u16, 0);
+    let block = block(&[restart, load], &[], bench.next);
+    assert_eq!(verify(&block, &LAYOUT), Ok(()));
+    bench.compare(&block);
+    assert_eq!(bench.vcpu.state().common.retired, 0);
+}
+
+#[test]
+fn program_counter_one_is_looked_up_like_any_other() {
+    let mut bench = Bench::<0>::new(6);
+    for pc in [1, 3, 0] {
+        bench.compare(&block(&[], &[], LOW_CODE + pc));
     }
 }

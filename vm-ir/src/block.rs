@@ -1,6 +1,6 @@
 //! Blocks and how they end.
 
-use vm_core::GuestPhysAddr;
+use vm_core::{GuestPhysAddr, PAGE_BYTES};
 
 use crate::attr::{Attr, Cond};
 use crate::inst::{Inst, Operand};
@@ -36,6 +36,11 @@ pub enum JumpKind {
     },
     /// A return from a call.
     Return,
+}
+
+/// Whether a place that is `offset` bytes from the base of a block's page is on another page.
+pub const fn leaves_page(offset: i64) -> bool {
+    offset < 0 || offset >= PAGE_BYTES as i64
 }
 
 /// How a block ends. Offsets are bytes from the virtual base of the block's page, so they may be negative or

@@ -28,7 +28,7 @@ pub use attr::{
     Attr, Cond, Endian, FenceSet, FlagCond, FlagKind, FpToIntRule, HelperId, MemAttr, MemOrder,
     MinMaxRule, Rounding,
 };
-pub use block::{Block, BlockKey, ExceptionCode, JumpKind, Mode, Terminator};
+pub use block::{Block, BlockKey, ExceptionCode, JumpKind, Mode, Terminator, leaves_page};
 pub use builder::BlockBuilder;
 pub use inst::{Ext, Inst, Operand};
 pub use op::{AttrClass, Class, Effects, Op, OpInfo};

@@ -7,6 +7,7 @@
 use vm_engine::tier::{FrameOffsets, Step, TlbOffsets};
 use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Op, Type};
 
+use super::PAGE_MASK;
 use super::block::{Cold, Emitter};
 use super::memory::line_of;
 use super::stubs::tlb_entry;
@@ -175,7 +176,7 @@ impl Emitter<'_> {
         let (from, back) = (self.asm.label(), self.asm.label());
         tlb_entry(self.asm, self.pins);
         // The page, and the bits that tell a misaligned address.
-        let bits = -4096 | (mem.bytes() as i32 - 1);
+        let bits = PAGE_MASK | (mem.bytes() as i32 - 1);
         self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
         self.asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, bits);
         let tag = Mem::new(Reg::Rcx, tag);
@@ -193,7 +194,7 @@ impl Emitter<'_> {
         self.asm.mov(Width::Q, Reg::Rdx, page);
         self.asm.mov(Width::Q, Reg::Rcx, addend);
         self.asm.alu(Alu::Add, Width::Q, Reg::Rcx, Reg::Rax);
-        self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, 0xfff);
+        self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, !PAGE_MASK);
         self.asm.alu(Alu::Or, Width::Q, Reg::Rax, Reg::Rdx);
         Some(back)
     }

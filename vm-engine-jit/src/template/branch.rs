@@ -1,17 +1,12 @@
 //! Ways out of a block.
 
-use vm_engine::tier::{FrameOffsets, HEAD_HOST, LINK, MICRO_OP_BYTES, Step};
-use vm_ir::{Attr, Inst, Terminator};
+use vm_engine::tier::{FrameOffsets, HeadOffsets, LinkOffsets, Step};
+use vm_ir::{Attr, Inst, Terminator, leaves_page};
 
 use super::RETIRED;
 use super::block::{Cold, Emitter, width};
 use super::stubs::turn;
 use crate::asm::{Alu, Cc, Mem, Reg, Width};
-
-/// Whether an offset from the page base leaves the page.
-fn is_far(offset: i64) -> bool {
-    !(0..4096).contains(&offset)
-}
 
 impl Emitter<'_> {
     /// Goes to an offset from the page base: through the link cell within the page, else through the jump cache.
@@ -21,7 +16,7 @@ impl Emitter<'_> {
             let undo = i32::from(undo);
             self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
         }
-        if is_far(offset) {
+        if leaves_page(offset) {
             let offset = i32::try_from(offset).ok()?;
             let base = self.frame(FrameOffsets::PAGE_BASE);
             self.asm.mov(Width::Q, Reg::Rax, base);
@@ -39,10 +34,10 @@ impl Emitter<'_> {
             self.asm.jmp(self.start);
             return Some(());
         }
-        self.asm.mov_rax_from(cell + LINK);
+        self.asm.mov_rax_from(cell + LinkOffsets::HEAD);
         self.asm.test(Width::Q, Reg::Rax, Reg::Rax);
         self.asm.jcc(Cc::E, away);
-        self.asm.jmp_rm(Mem::new(Reg::Rax, HEAD_HOST));
+        self.asm.jmp_rm(Mem::new(Reg::Rax, HeadOffsets::HOST));
         Some(())
     }
 
@@ -54,7 +49,7 @@ impl Emitter<'_> {
         let cc = self.compare(cond, width(inst.ty)?, a, b);
         let stay = self.asm.label();
         self.asm.jcc(cc.inverse(), stay);
-        self.go_to(offset.imm()?, step.last, step.left)?;
+        self.go_to(offset.imm()?, step.links, step.left)?;
         self.asm.bind(stay);
         Some(())
     }
@@ -72,7 +67,7 @@ impl Emitter<'_> {
     pub(crate) fn terminator(&mut self) -> Option<()> {
         let step = self.of.terminator;
         match self.of.block.terminator {
-            Terminator::Jump { offset, .. } => self.go_to(offset, step.last, 0),
+            Terminator::Jump { offset, .. } => self.go_to(offset, step.links, 0),
             Terminator::Branch {
                 cond,
                 ty,
@@ -88,9 +83,9 @@ impl Emitter<'_> {
                 let cc = self.compare(cond, width, a, b);
                 let not_taken = self.asm.label();
                 self.asm.jcc(cc.inverse(), not_taken);
-                self.go_to(taken, step.last - MICRO_OP_BYTES, 0)?;
+                self.go_to(taken, step.links, 0)?;
                 self.asm.bind(not_taken);
-                self.go_to(fallthrough, step.last, 0)
+                self.go_to(fallthrough, step.links + LinkOffsets::CELL_BYTES, 0)
             }
             Terminator::Indirect { target, .. } => {
                 self.load(target, Reg::Rax);

@@ -154,7 +154,7 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         .collect();
     let step = Step {
         first: 0x1000,
-        last: 0x1020,
+        links: 0x1020,
         left: 0,
     };
     let mut scratch = Scratch::default();

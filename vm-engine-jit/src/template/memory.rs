@@ -3,6 +3,7 @@
 use vm_engine::tier::{FrameOffsets, RECENT_LINES, Step};
 use vm_ir::{Attr, Ext, Inst, MemAttr, MemOrder, Operand};
 
+use super::PAGE_MASK;
 use super::block::{Cold, Emitter};
 use super::stubs::recent;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
@@ -62,7 +63,7 @@ impl Emitter<'_> {
             true => FrameOffsets::RECENT_WRITE,
         };
         // The page, and the bits that tell a misaligned address.
-        let bits = -4096 | (mem.bytes() as i32 - 1);
+        let bits = PAGE_MASK | (mem.bytes() as i32 - 1);
         self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
         self.asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, bits);
         let tag = recent(self.pins, tag, line);

@@ -14,6 +14,7 @@ mod stubs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vm_core::PAGE_BYTES;
 use vm_engine::tier::{FrameOffsets, HostCode, Translation, Translator};
 use vm_ir::{Inst, StateLayout, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
@@ -47,6 +48,9 @@ pub(crate) const PINNED: [Reg; 10] = [
 /// operations.
 const FIRST_VECTOR: u8 = 4;
 const END_VECTOR: u8 = 14;
+
+/// The bits of an address that tell its page.
+const PAGE_MASK: i32 = -(PAGE_BYTES as i32);
 
 /// Why there is no template tier.
 #[derive(Debug)]

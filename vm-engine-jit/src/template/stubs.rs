@@ -1,11 +1,13 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    FrameOffsets, HEAD_HOST, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LINK,
-    LINK_OFFSET, MICRO_OP_BYTES, RECENT_LINES, STEP_DONE, TlbOffsets, run_step_address,
+    FrameOffsets, HeadOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LinkOffsets,
+    RECENT_LINES, STEP_DONE, TlbOffsets, run_step_address,
 };
 
-use super::{FRAME, Pins, RETIRED};
+use vm_core::PAGE_SHIFT;
+
+use super::{FRAME, PAGE_MASK, Pins, RETIRED};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Shift, Width};
 
 /// Addresses of the shared code.
@@ -127,9 +129,10 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     let go = asm.here();
     let unknown = asm.label();
     asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
-    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, 1);
+    let [near, far] = JumpOffsets::SHIFTS;
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, near);
     asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
-    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, 13);
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, far);
     asm.alu(Alu::Xor, Width::D, Reg::Rcx, Reg::Rdx);
     asm.alu_imm(Alu::And, Width::D, Reg::Rcx, JumpOffsets::LINES as i32 - 1);
     let shift = JumpOffsets::BYTES.trailing_zeros() as u8;
@@ -156,10 +159,10 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.jcc(Cc::Ne, unknown);
     asm.bind(known);
     turn(asm, pins, unknown);
-    asm.alu_imm(Alu::And, Width::Q, Reg::Rax, -4096);
+    asm.alu_imm(Alu::And, Width::Q, Reg::Rax, PAGE_MASK);
     asm.store(Width::Q, frame(FrameOffsets::PAGE_BASE), Reg::Rax);
     asm.mov(Width::Q, Reg::Rax, Mem::new(Reg::Rcx, JumpOffsets::CODE));
-    asm.jmp_rm(Mem::new(Reg::Rax, HEAD_HOST));
+    asm.jmp_rm(Mem::new(Reg::Rax, HeadOffsets::HOST));
     asm.bind(unknown);
     asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rax);
     asm.mov_imm(Reg::Rax, LEAVE_LOOKUP);
@@ -167,13 +170,13 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
 
     let leave_link = asm.here();
     let unlinked = asm.label();
-    let offset = Mem::new(Reg::Rax, LINK_OFFSET);
+    let offset = Mem::new(Reg::Rax, LinkOffsets::OFFSET);
     asm.movsx(Width::Q, Width::D, Reg::Rcx, offset);
     let base = frame(FrameOffsets::PAGE_BASE);
     asm.alu(Alu::Add, Width::Q, Reg::Rcx, base);
     asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rcx);
     asm.store(Width::Q, frame(FrameOffsets::LINK_SITE), Reg::Rax);
-    let link = Mem::new(Reg::Rax, LINK as i32);
+    let link = Mem::new(Reg::Rax, LinkOffsets::HEAD as i32);
     asm.alu_imm(Alu::Cmp, Width::Q, link, 0);
     asm.mov_imm(Reg::Rax, LEAVE_LINK);
     asm.jcc(Cc::E, unlinked);
@@ -182,9 +185,9 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.jmp(leave);
 
     let interpret = asm.here();
-    asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rax, LINK as i32));
+    asm.mov(Width::D, Reg::Rcx, Mem::new(Reg::Rax, HeadOffsets::INSNS));
     asm.alu(Alu::Add, Width::Q, RETIRED, Reg::Rcx);
-    asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, MICRO_OP_BYTES as i32);
+    asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, HeadOffsets::BYTES);
     asm.jmp(leave);
 
     let fp_enter = fp_enter(asm, pins);
@@ -208,7 +211,7 @@ pub(crate) fn recent(pins: &Pins, of: i32, line: usize) -> Mem {
 pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
     asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
-    let shift = 12 - TlbOffsets::SET_BYTES.trailing_zeros() as u8;
+    let shift = PAGE_SHIFT as u8 - TlbOffsets::SET_BYTES.trailing_zeros() as u8;
     asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
     let mask = frame(FrameOffsets::TLB_BYTE_MASK);
     asm.alu(Alu::And, Width::Q, Reg::Rcx, mask);

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::Ordering;
 
+use vm_core::GuestVirtAddr;
 use vm_ir::Op;
 use vm_mem::access;
 
@@ -35,7 +36,7 @@ unsafe fn place<const SIZE: u8>(f: *mut FrameHead, addr: u64, write: bool) -> Op
         if let Some(entry) = entry(f, addr, 1 << SIZE, write) {
             return Some(Place {
                 host: addr.wrapping_add(entry.addend.load(Ordering::Relaxed)),
-                phys: entry.phys.load(Ordering::Relaxed) | (addr & 0xfff),
+                phys: entry.phys.load(Ordering::Relaxed) | GuestVirtAddr(addr).page_offset(),
                 watched: false,
             });
         }

@@ -4,21 +4,23 @@
 
 use std::sync::atomic::Ordering;
 
+use vm_core::GuestVirtAddr;
 use vm_ir::{Cond, ExceptionCode, Type};
 
-use crate::frame::{FrameHead, JUMP_LINES, common, jump_line, word};
+use crate::frame::{FrameHead, common, word};
 use crate::interp::memory::leave_faulted;
 use crate::interp::next;
-use crate::microop::{Handler, Leave, MicroOp};
+use crate::microop::{BlockHead, Handler, Leave, LinkCell, MicroOp};
 
 /// Runs the block whose head this is.
 #[inline(always)]
-unsafe fn enter(f: *mut FrameHead, head: *const MicroOp) -> Leave {
+unsafe fn enter(f: *mut FrameHead, head: *const BlockHead) -> Leave {
     // SAFETY: heads that can be reached are of blocks that have not been dropped (epochs).
     unsafe {
         let common = common(f);
-        (*common).retired = (*common).retired.wrapping_add((*head).imm());
-        next!(f, head)
+        (*common).retired = (*common).retired.wrapping_add(u64::from((*head).insns));
+        let first = BlockHead::first(head);
+        ((*first).handler)(f, first)
     }
 }
 
@@ -29,12 +31,12 @@ unsafe fn wanted(f: *mut FrameHead) -> bool {
     unsafe { (*common(f)).retired > (*f).limit || (*(*f).exit_flag).load(Ordering::Relaxed) != 0 }
 }
 
-/// Goes to the block linked behind `site`, whose `aux` is the target's offset from the page.
+/// Goes to the block that a cell links.
 #[inline(always)]
-unsafe fn follow(f: *mut FrameHead, site: *const MicroOp) -> Leave {
+unsafe fn follow(f: *mut FrameHead, site: *const LinkCell) -> Leave {
     // SAFETY: a linked block is of the same physical page and mode, so it is retired together with this one.
     unsafe {
-        let head = (*site).link();
+        let head = (*site).head();
         if head.is_null() || wanted(f) {
             return leave_at_link(f, site);
         }
@@ -44,12 +46,14 @@ unsafe fn follow(f: *mut FrameHead, site: *const MicroOp) -> Leave {
 
 #[cold]
 #[inline(never)]
-unsafe fn leave_at_link(f: *mut FrameHead, site: *const MicroOp) -> Leave {
+unsafe fn leave_at_link(f: *mut FrameHead, site: *const LinkCell) -> Leave {
     // SAFETY: as in `follow`.
     unsafe {
         let common = common(f);
-        (*common).pc = (*common).page_base.wrapping_add((*site).aux as i64 as u64);
-        if (*site).link().is_null() {
+        (*common).pc = (*common)
+            .page_base
+            .wrapping_add((*site).offset as i64 as u64);
+        if (*site).head().is_null() {
             (*f).link_site = site;
             Leave::Link
         } else {
@@ -64,13 +68,13 @@ unsafe fn go(f: *mut FrameHead, pc: u64) -> Leave {
     // SAFETY: a line whose context is current points to code that has not been dropped: the owner clears its cache
     // before it passes an epoch.
     unsafe {
-        let line = (*f).jump_cache.add(jump_line(pc));
-        debug_assert!(jump_line(pc) < JUMP_LINES);
-        if (*line).pc != pc || !(*f).holds((*line).context) || wanted(f) {
-            return leave_for(f, pc);
+        match (*f).known(pc) {
+            Some(head) if !wanted(f) => {
+                (*common(f)).page_base = GuestVirtAddr(pc).page_base().raw();
+                enter(f, head)
+            }
+            _ => leave_for(f, pc),
         }
-        (*common(f)).page_base = pc & !0xfff;
-        enter(f, (*line).code)
     }
 }
 
@@ -86,13 +90,13 @@ unsafe fn leave_for(f: *mut FrameHead, pc: u64) -> Leave {
 
 /// Goes where a link cell says: by its link within the page, else by the jump cache.
 #[inline(always)]
-unsafe fn take<const FAR: bool>(f: *mut FrameHead, site: *const MicroOp) -> Leave {
+unsafe fn take<const FAR: bool>(f: *mut FrameHead, site: *const LinkCell) -> Leave {
     // SAFETY: as the functions called.
     unsafe {
         if FAR {
             let pc = (*common(f))
                 .page_base
-                .wrapping_add((*site).aux as i64 as u64);
+                .wrapping_add((*site).offset as i64 as u64);
             go(f, pc)
         } else {
             follow(f, site)
@@ -100,10 +104,10 @@ unsafe fn take<const FAR: bool>(f: *mut FrameHead, site: *const MicroOp) -> Leav
     }
 }
 
-/// Jump: `aux` offset, link.
+/// Jumps where its link cell leads.
 unsafe fn jump<const FAR: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as the functions called.
-    unsafe { take::<FAR>(f, op) }
+    unsafe { take::<FAR>(f, MicroOp::links(op)) }
 }
 
 /// Handler of a jump.
@@ -144,17 +148,18 @@ tests! {
     GeU |a, b| (a as u64) >= b as u64;
 }
 
-/// Branch on slots `a` and `b`. This cell is the taken side, the next one the other.
+/// Branch on slots `a` and `b`. The first link cell is the taken side, the second the other.
 unsafe fn branch<T: Test, const BITS: u32, const FAR_TAKEN: bool, const FAR_NOT: bool>(
     f: *mut FrameHead,
     op: *const MicroOp,
 ) -> Leave {
-    // SAFETY: predecoding puts the second cell behind the first.
+    // SAFETY: predecoding puts both cells behind the operation.
     unsafe {
+        let taken = MicroOp::links(op);
         if T::holds::<BITS>(*word(f, (*op).a), *word(f, (*op).b)) {
-            take::<FAR_TAKEN>(f, op)
+            take::<FAR_TAKEN>(f, taken)
         } else {
-            take::<FAR_NOT>(f, op.add(1))
+            take::<FAR_NOT>(f, taken.add(1))
         }
     }
 }
@@ -199,8 +204,10 @@ unsafe fn exit_if<T: Test, const BITS: u32, const FAR: bool>(
         if T::holds::<BITS>(*word(f, (*op).a), *word(f, (*op).b)) {
             let common = common(f);
             (*common).retired = (*common).retired.wrapping_sub(u64::from((*op).left));
-            return take::<FAR>(f, op);
+            return take::<FAR>(f, MicroOp::links(op));
         }
+        // Past the link cells.
+        let op = op.add(1);
         next!(f, op)
     }
 }
@@ -312,7 +319,7 @@ pub(crate) unsafe fn call(f: *mut FrameHead, op: *const MicroOp) -> Leave {
 pub(crate) unsafe fn count_interpreted(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: the frame is alive, and the next micro-op is of the same block.
     unsafe {
-        (*f).counters.interpreted += (*op).imm();
+        (*f).counters.interpreted += (*op).imm;
         next!(f, op)
     }
 }

@@ -42,7 +42,7 @@ pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
     // SAFETY: predecoding exposed the address of an instruction that the block's code owns, and took the offsets from
     // the slots of that instruction; the verifier holds operands to slots at least as large as the words read.
     unsafe {
-        let inst = &*std::ptr::with_exposed_provenance::<Inst>((*op).imm() as usize);
+        let inst = &*std::ptr::with_exposed_provenance::<Inst>((*op).imm as usize);
         let offsets = [(*op).a, (*op).b, (*op).c, (*op).aux as u16];
         let args = std::array::from_fn(|n| match inst.args[n] {
             Operand::None => Value::default(),

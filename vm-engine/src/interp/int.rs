@@ -172,7 +172,7 @@ unsafe fn binary_rr<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) 
 unsafe fn binary_ri<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as above.
     unsafe {
-        let value = O::apply::<W>(*word(f, (*op).a), (*op).imm());
+        let value = O::apply::<W>(*word(f, (*op).a), (*op).imm);
         *word(f, (*op).d) = W::fill(value);
         next!(f, op)
     }
@@ -190,7 +190,7 @@ unsafe fn unary_r<W: Width, O: Unary>(f: *mut FrameHead, op: *const MicroOp) -> 
 pub(crate) unsafe fn constant(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as above.
     unsafe {
-        *word(f, (*op).d) = (*op).imm();
+        *word(f, (*op).d) = (*op).imm;
         next!(f, op)
     }
 }
@@ -199,7 +199,7 @@ pub(crate) unsafe fn constant(f: *mut FrameHead, op: *const MicroOp) -> Leave {
 pub(crate) unsafe fn pc_rel(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as above.
     unsafe {
-        *word(f, (*op).d) = (*common(f)).page_base.wrapping_add((*op).imm());
+        *word(f, (*op).d) = (*common(f)).page_base.wrapping_add((*op).imm);
         next!(f, op)
     }
 }
@@ -227,7 +227,7 @@ pub(crate) unsafe fn add_shl_u32_rr(f: *mut FrameHead, op: *const MicroOp) -> Le
 pub(crate) unsafe fn extract_unsigned(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as above.
     unsafe {
-        *word(f, (*op).d) = (*word(f, (*op).a) << (*op).imm()) >> (*op).aux;
+        *word(f, (*op).d) = (*word(f, (*op).a) << (*op).imm) >> (*op).aux;
         next!(f, op)
     }
 }
@@ -236,7 +236,7 @@ pub(crate) unsafe fn extract_unsigned(f: *mut FrameHead, op: *const MicroOp) -> 
 pub(crate) unsafe fn extract_signed(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as above.
     unsafe {
-        *word(f, (*op).d) = (((*word(f, (*op).a) << (*op).imm()) as i64) >> (*op).aux) as u64;
+        *word(f, (*op).d) = (((*word(f, (*op).a) << (*op).imm) as i64) >> (*op).aux) as u64;
         next!(f, op)
     }
 }

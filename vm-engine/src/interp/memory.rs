@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
+use vm_core::PAGE_SHIFT;
 use vm_mem::{TlbEntry, TlbSet, access, tag_of};
 
 use crate::frame::{FrameHead, common, word};
@@ -49,7 +50,7 @@ pub(crate) unsafe fn find_tag<'a>(
     write: bool,
 ) -> Option<&'a TlbEntry> {
     // SAFETY: the mask keeps the index inside the table.
-    let set = unsafe { &*sets.add(((addr >> 12) & mask) as usize) };
+    let set = unsafe { &*sets.add(((addr >> PAGE_SHIFT) & mask) as usize) };
     let hit = |entry: &&TlbEntry| {
         let held = if write { &entry.write } else { &entry.read };
         held.load(Ordering::Relaxed) == tag
@@ -74,7 +75,7 @@ pub(crate) unsafe fn leave_faulted(f: *mut FrameHead, op: *const MicroOp) -> Lea
 #[inline(always)]
 unsafe fn base_disp(f: *mut FrameHead, op: *const MicroOp) -> u64 {
     // SAFETY: offsets come from predecoding.
-    unsafe { (*word(f, (*op).a)).wrapping_add((*op).imm()) }
+    unsafe { (*word(f, (*op).a)).wrapping_add((*op).imm) }
 }
 
 /// Address of an operation with index: slot `a` plus slot `c` shifted by `aux & 3`, plus the constant.

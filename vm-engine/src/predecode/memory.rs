@@ -81,7 +81,7 @@ impl Predecoder<'_> {
         let order_store = inst.op == Op::Store && mem.order == MemOrder::SeqCst;
         self.emit(handler, |op| {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, shift);
-            op.set_imm(displacement);
+            op.imm = displacement;
         });
         if swaps && inst.op == Op::Load {
             let handler = memory::swap_handler(mem.size_log2, sign_fills(inst, mem));
@@ -120,7 +120,7 @@ impl Predecoder<'_> {
         let handler = memory::aligned_handler(inst.op == Op::Store);
         self.emit(handler, |op| {
             (op.d, op.a, op.c, op.aux) = (size, a, c, i32::from(mem.index_shift));
-            op.set_imm(z.imm().unwrap_or(0) as u64);
+            op.imm = z.imm().unwrap_or(0) as u64;
         });
         self.scratch_used = 0;
     }
@@ -161,7 +161,7 @@ impl Predecoder<'_> {
                 for (n, word) in [value, value >> 63].into_iter().enumerate() {
                     self.emit(int::constant, |op| {
                         op.d = scratch_offset(first + n);
-                        op.set_imm(word as u64);
+                        op.imm = word as u64;
                     });
                 }
                 scratch_offset(first)

@@ -14,7 +14,7 @@ use crate::cache::CachedBlock;
 use crate::code::{Code, TooManyTemps, predecode, translate};
 use crate::engine::Engine;
 use crate::frame::{Frame, JumpEntry, jump_line};
-use crate::microop::MicroOp;
+use crate::microop::BlockHead;
 use crate::predecode::Rules;
 
 /// A page that code is fetched from.
@@ -29,11 +29,9 @@ pub(super) struct Fetched {
 impl<G: Guest> Vcpu<G> {
     /// The code at a virtual address, from the caches or newly translated. `None` where rights to fetch change within
     /// the page: each instruction asks for them anew there, by itself.
-    pub(super) fn find(&mut self, pc: u64) -> Result<Option<*const MicroOp>, Exception> {
-        let line = jump_line(pc);
-        let entry = self.jump_cache[line];
-        if entry.pc == pc && self.head().holds(entry.context) {
-            return Ok(Some(entry.code));
+    pub(super) fn find(&mut self, pc: u64) -> Result<Option<*const BlockHead>, Exception> {
+        if let Some(head) = self.head().known(pc) {
+            return Ok(Some(head));
         }
         self.head().counters.lookups += 1;
         let Fetched {
@@ -66,7 +64,7 @@ impl<G: Guest> Vcpu<G> {
         if self.entered_pcs.len() < ENTERED {
             self.entered_pcs.push(pc);
         }
-        self.jump_cache[line] = JumpEntry {
+        self.jump_cache[jump_line(pc)] = JumpEntry {
             pc,
             context,
             code: block.head(),

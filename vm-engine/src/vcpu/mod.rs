@@ -15,15 +15,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use fetched::FetchedPages;
 use rehearsal::Rehearsal;
-use vm_core::{Alarm, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
+use vm_core::{Alarm, GuestVirtAddr, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
 use vm_ir::{Block, Mode};
 use vm_mem::{MAX_MODES, SpaceRef, TlbSet, TlbStats};
 
 use crate::engine::Engine;
-use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry, jump_line};
-use crate::microop::{Leave, MicroOp};
+use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry, NO_CONTEXT, jump_line};
+use crate::microop::{BlockHead, Leave};
 use crate::predecode::Storage;
 use crate::retired::News;
 use crate::shared::{NAP, Remote, VcpuShared};
@@ -168,8 +168,8 @@ impl<G: Guest> Vcpu<G> {
             jump_cache,
             fetch: vec![
                 FetchLine {
-                    page: 1,
-                    context: 0,
+                    page: 0,
+                    context: NO_CONTEXT,
                     phys: 0
                 };
                 FETCH_LINES
@@ -330,11 +330,11 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Runs code from a block's head on until it comes back.
-    fn execute(&mut self, head: *const MicroOp) -> Leave {
+    fn execute(&mut self, head: *const BlockHead) -> Leave {
         self.execute_with(head, BUDGET)
     }
 
-    fn execute_with(&mut self, head: *const MicroOp, budget: u64) -> Leave {
+    fn execute_with(&mut self, head: *const BlockHead, budget: u64) -> Leave {
         let this: *mut Self = self;
         // SAFETY: from here until the handlers return, this virtual CPU is used only through `this` (slow paths get
         // at it by the frame's owner pointer). The head is of a block that is not dropped before this virtual CPU's
@@ -345,9 +345,9 @@ impl<G: Guest> Vcpu<G> {
             (*frame).head.recent.clear();
             let common = G::common(&mut (*frame).state);
             (*frame).head.limit = common.retired.wrapping_add(budget);
-            common.page_base = common.pc & !(PAGE_BYTES - 1);
-            common.retired = common.retired.wrapping_add((*head).imm());
-            let first = head.add(1);
+            common.page_base = GuestVirtAddr(common.pc).page_base().raw();
+            common.retired = common.retired.wrapping_add(u64::from((*head).insns));
+            let first = BlockHead::first(head);
             ((*first).handler)(frame.cast(), first)
         }
     }
@@ -384,7 +384,7 @@ impl<G: Guest> Vcpu<G> {
             && self.engine.lockstep.get().is_none()
             && let Ok(Some(head)) = self.find(pc)
             // SAFETY: heads that were just found are alive.
-            && !unsafe { (*head).head_straddles() }
+            && !unsafe { (*head).straddles }
         {
             // What was just left or found may have been retired meanwhile, and a guest that changes its page tables
             // without telling may have got here from another page: the cache looks.

@@ -20,7 +20,7 @@ use vm_mem::{TlbSet, access};
 use super::Vcpu;
 use super::rehearsal::{Asked, Phase, Rehearsal};
 use crate::interp::memory;
-use crate::microop::{Leave, MicroOp};
+use crate::microop::{BlockHead, Leave};
 
 /// Who is told of a difference, in several lines.
 pub type Report = Box<dyn Fn(&str) + Send + Sync>;
@@ -170,7 +170,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Runs the block at the program counter, which `head` is of; gives `None` when both runs differ.
-    pub(super) fn execute_compared(&mut self, head: *const MicroOp) -> Option<Leave> {
+    pub(super) fn execute_compared(&mut self, head: *const BlockHead) -> Option<Leave> {
         let engine = self.engine.clone();
         let Some(lockstep) = engine.lockstep.get() else {
             return Some(self.execute(head));

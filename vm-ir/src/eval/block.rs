@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use vm_core::PAGE_BYTES;
+
 use super::{FpControl, Value, compare, constant, evaluate, fill};
 use crate::attr::{Attr, Endian, HelperId, MemAttr};
 use crate::block::{Block, ExceptionCode, JumpKind, Terminator};
 use crate::inst::{Ext, Inst, Operand};
 use crate::op::Op;
 use crate::slot::{Slot, StateLayout, Type};
-
-/// Bytes of a page.
-const PAGE_BYTES: u64 = 4096;
 
 /// Memory of a few pages, each of which may refuse reads or writes. Addresses without a page refuse both.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,7 +25,7 @@ struct Page {
 }
 
 impl TestMemory {
-    /// Adds a page of zeros at a multiple of 4096.
+    /// Adds a page of zeros at a multiple of [`PAGE_BYTES`].
     pub fn map(&mut self, addr: u64, writable: bool) {
         let bytes = vec![0; PAGE_BYTES as usize];
         self.pages

@@ -13,15 +13,14 @@ mod types;
 
 pub(crate) use faults::effects;
 
+use vm_core::PAGE_BYTES;
+
 use crate::attr::Attr;
 use crate::block::{Block, JumpKind, Terminator};
 use crate::inst::{Ext, Inst, Operand};
 use crate::op::Op;
 use crate::slot::{Slot, StateLayout, Type};
 use crate::text;
-
-/// Bytes of a page; blocks lie in one, offsets count from its start.
-const PAGE_BYTES: u32 = 4096;
 
 /// A block that breaks a rule. Whoever made the block (decoder, pass) is wrong.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -150,7 +149,7 @@ impl Checker<'_> {
 
     /// Markers stand one behind the other and count right; `exit_if` ends its instruction.
     fn order(&self, block: &Block) -> Result<(), VerifyError> {
-        let mut expected = block.key.phys_pc.page_offset() as u32;
+        let mut expected = block.key.phys_pc.page_offset();
         let mut start = None;
         let mut after_exit = false;
         for (number, inst) in block.insts.iter().enumerate() {
@@ -166,7 +165,7 @@ impl Checker<'_> {
                 continue;
             };
             after_exit = false;
-            let (offset, len) = (u32::from(offset), u32::from(len));
+            let (offset, len) = (u64::from(offset), u64::from(len));
             if len == 0 && start == Some(offset) {
                 continue;
             }
