@@ -1,12 +1,15 @@
 //! The block cache: translated code by physical address and mode, shared by all virtual CPUs.
 //!
-//! Lookups take no lock: a hash table of linked lists whose links are atomic. Blocks are added and removed under one
-//! mutex; removed ones go to the collector and are dropped when no virtual CPU can still run them.
+//! Lookups take no lock ([`table`]). Blocks are added and removed under one mutex; removed ones go to the collector and
+//! are dropped when no virtual CPU can still run them. When the budget is used up, pages whose code has not been entered
+//! for longest go ([`age`]).
 
 #![allow(unsafe_code)]
 
+mod age;
+mod table;
+
 use std::collections::HashMap;
-use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -18,10 +21,10 @@ use vm_mem::{CodePages, CodeWriteObserver};
 use crate::code::Code;
 use crate::microop::{BlockHead, LinkCell};
 use crate::retired::{EntryNote, RetiredLog};
-use crate::sync::{AtomicPtr, AtomicU64, Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
+use age::{Age, Ages};
+use table::BlockTable;
 
-/// Lists in the hash table.
-const BUCKETS: usize = if cfg!(loom) { 1 } else { 1 << 17 };
 /// Stripes of pages whose last writes are told apart.
 const STRIPES: usize = if cfg!(loom) { 4 } else { 1 << 10 };
 
@@ -33,7 +36,8 @@ pub(crate) struct CachedBlock {
     pub(crate) plain: Option<Box<Code>>,
     pub(crate) second_page: Option<GuestPhysAddr>,
     pub(crate) entered: EntryNote,
-    next: AtomicPtr<CachedBlock>,
+    /// When its page's code was last entered; there once it is in the cache.
+    age: Option<Arc<Age>>,
     /// Blocks are marked in place of being dropped, so that those who still look at one can say so.
     #[cfg(loom)]
     dropped: loom::sync::atomic::AtomicBool,
@@ -57,7 +61,7 @@ impl CachedBlock {
             plain: None,
             second_page,
             entered: EntryNote::new(),
-            next: AtomicPtr::new(ptr::null_mut()),
+            age: None,
             #[cfg(loom)]
             dropped: loom::sync::atomic::AtomicBool::new(false),
         })
@@ -79,6 +83,7 @@ impl CachedBlock {
 #[derive(Default)]
 struct Page {
     blocks: Vec<*mut CachedBlock>,
+    age: Arc<Age>,
     /// Pages whose straddling blocks end in this one.
     straddled_from: Vec<GuestPhysAddr>,
 }
@@ -112,13 +117,15 @@ pub struct CacheStats {
     pub bytes: usize,
     /// Pages whose code was thrown away because it was written.
     pub invalidations: u64,
-    /// Times everything was thrown away because the budget was used up.
-    pub flushes: u64,
+    /// Host bytes of the table that they are found by.
+    pub table_bytes: usize,
+    /// Times that the oldest code was thrown away because the budget was used up.
+    pub evictions: u64,
 }
 
 /// The shared block cache.
 pub(crate) struct BlockCache {
-    buckets: Box<[AtomicPtr<CachedBlock>]>,
+    table: BlockTable,
     index: Mutex<Index>,
     /// Times that code was found to be written.
     invalidated: AtomicU64,
@@ -128,12 +135,7 @@ pub(crate) struct BlockCache {
     blocks: AtomicUsize,
     bytes: AtomicUsize,
     budget_bytes: usize,
-    flushes: AtomicU64,
-}
-
-fn bucket(key: BlockKey) -> usize {
-    let mixed = (key.phys_pc.raw() >> 1) ^ (u64::from(key.mode.0) << 20);
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 47) as usize & (BUCKETS - 1)
+    ages: Ages,
 }
 
 /// The stripe of a page.
@@ -144,9 +146,7 @@ fn stripe(page: GuestPhysAddr) -> usize {
 impl BlockCache {
     pub(crate) fn new(collector: Arc<Collector>, budget_bytes: usize) -> Self {
         Self {
-            buckets: std::iter::repeat_with(AtomicPtr::default)
-                .take(BUCKETS)
-                .collect(),
+            table: BlockTable::new(),
             index: Mutex::new(Index {
                 pages: HashMap::new(),
                 fresh: HashMap::new(),
@@ -158,7 +158,7 @@ impl BlockCache {
             blocks: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             budget_bytes,
-            flushes: AtomicU64::new(0),
+            ages: Ages::default(),
         }
     }
 
@@ -169,16 +169,7 @@ impl BlockCache {
     /// The block of this key. The caller takes part in epochs and is online; the reference is good until its next
     /// quiescent point.
     pub(crate) fn find<'a>(&self, key: BlockKey) -> Option<&'a CachedBlock> {
-        let mut at = self.buckets[bucket(key)].load(Ordering::Acquire);
-        // SAFETY: blocks found here are dropped only after the caller's next quiescent point.
-        while let Some(block) = unsafe { at.as_ref() } {
-            block.check_alive();
-            if block.key == key {
-                return Some(block);
-            }
-            at = block.next.load(Ordering::Acquire);
-        }
-        None
+        self.table.find(key)
     }
 
     /// A number to be had before the code of a block is marked and read, for [`BlockCache::insert`].
@@ -190,13 +181,11 @@ impl BlockCache {
     /// [`BlockCache::invalidated`] was `before`: the block may be of old code, or its marks may be gone.
     pub(crate) fn insert<'a>(
         &self,
-        block: Box<CachedBlock>,
+        mut block: Box<CachedBlock>,
         before: u64,
     ) -> Option<&'a CachedBlock> {
-        if self.bytes.load(Ordering::Relaxed) > self.budget_bytes {
-            self.flush();
-        }
         let mut index = self.lock();
+        self.reserve(&mut index, block.code.bytes());
         let pages = [Some(block.key.phys_pc), block.second_page];
         if pages
             .into_iter()
@@ -211,24 +200,20 @@ impl BlockCache {
             }
             self.retire_page(&mut index, block.key.phys_pc.page_base());
         }
-        self.blocks.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(block.code.bytes(), Ordering::Relaxed);
-        let page = block.key.phys_pc.page_base();
-        let second = block.second_page;
-        let head = &self.buckets[bucket(block.key)];
-        block
-            .next
-            .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+        let (key, second) = (block.key, block.second_page);
+        let (page, bytes) = (key.phys_pc.page_base(), block.code.bytes());
+        let of_page = index.pages.entry(page.raw()).or_default();
+        block.age = Some(of_page.age.clone());
         let raw = Box::into_raw(block);
-        head.store(raw, Ordering::Release);
-        index.pages.entry(page.raw()).or_default().blocks.push(raw);
+        of_page.blocks.push(raw);
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.table.add(key, raw, &self.collector);
         if let Some(second) = second {
-            index
-                .pages
-                .entry(second.page_base().raw())
-                .or_default()
-                .straddled_from
-                .push(page);
+            let second = index.pages.entry(second.page_base().raw()).or_default();
+            if !second.straddled_from.contains(&page) {
+                second.straddled_from.push(page);
+            }
         }
         // SAFETY: the mutex is held, so nobody retires the block before this returns; then the caller's epoch
         // protects it.
@@ -324,9 +309,12 @@ impl BlockCache {
             // In-page links lead to straddling blocks' neighbours, so the page before goes as a whole.
             left.extend(gone.straddled_from);
             for raw in gone.blocks {
-                self.unlink(raw);
-                // SAFETY: the block came from `Box::into_raw` and is unlinked now; the collector owns it.
-                let block = unsafe { Box::from_raw(raw) };
+                // SAFETY: the block came from `Box::into_raw`, and nobody finds it once it is removed; the collector
+                // owns it.
+                let block = unsafe {
+                    self.table.remove((*raw).key, raw);
+                    Box::from_raw(raw)
+                };
                 self.blocks.fetch_sub(1, Ordering::Relaxed);
                 bytes += block.code.bytes();
                 retired.push(block);
@@ -361,35 +349,9 @@ impl BlockCache {
         1 + self.invalidated.fetch_add(1, Ordering::SeqCst)
     }
 
-    fn unlink(&self, raw: *mut CachedBlock) {
-        // SAFETY: the mutex is held and `raw` is in the table.
-        let block = unsafe { &*raw };
-        let mut cell = &self.buckets[bucket(block.key)];
-        loop {
-            let at = cell.load(Ordering::Relaxed);
-            if at == raw {
-                cell.store(block.next.load(Ordering::Relaxed), Ordering::Release);
-                return;
-            }
-            // SAFETY: as above; the list contains `raw`, so `at` is not null before it is found.
-            cell = match unsafe { at.as_ref() } {
-                Some(other) => &other.next,
-                None => unreachable!("invariant: the block is in its list"),
-            };
-        }
-    }
-
-    /// Throws everything away, unless there is so little that this has just been done.
-    pub(crate) fn make_room(&self) {
-        if self.bytes.load(Ordering::Relaxed) > self.budget_bytes / 64 {
-            self.flush();
-        }
-    }
-
     /// Throws everything away.
     pub(crate) fn flush(&self) {
         self.retire_pages(&mut self.lock(), |_| true);
-        self.flushes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
@@ -397,7 +359,8 @@ impl BlockCache {
             blocks: self.blocks.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             invalidations: self.invalidated.load(Ordering::Relaxed),
-            flushes: self.flushes.load(Ordering::Relaxed),
+            table_bytes: self.table.bytes(),
+            evictions: self.ages.evictions(),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Code {
     }
 
     /// Nothing to run; `number` tells it from others.
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(crate) fn numbered(number: u64) -> Self {
         let head = BlockHead {
             host: 0,

@@ -67,6 +67,16 @@ struct Entries {
     pcs: VecDeque<u64>,
 }
 
+impl Entries {
+    fn push(&mut self, pc: u64) {
+        self.end += 1;
+        if self.pcs.len() == KEPT {
+            self.pcs.pop_front();
+        }
+        self.pcs.push_back(pc);
+    }
+}
+
 /// The log of one block cache.
 #[derive(Default)]
 pub(crate) struct RetiredLog(Mutex<Entries>);
@@ -89,25 +99,30 @@ impl RetiredLog {
         blocks: impl ExactSizeIterator<Item = &'a EntryNote>,
         move_epoch: impl FnOnce(),
     ) {
+        self.log(move_epoch, |entries| {
+            if blocks.len() > LISTED {
+                return entries.push(EVERYWHERE);
+            }
+            blocks
+                .map(EntryNote::get)
+                .filter(|&pc| pc != NOWHERE)
+                .for_each(|pc| entries.push(pc));
+            // Blocks that are in no jump cache by their notes may be in one that was just written.
+            entries.push(NOWHERE);
+        });
+    }
+
+    /// Has every line of every jump cache forgotten, though nothing need be gone.
+    pub(crate) fn forget_all(&self, move_epoch: impl FnOnce()) {
+        self.log(move_epoch, |entries| entries.push(EVERYWHERE));
+    }
+
+    /// Changes the log, as whoever throws blocks away must: behind the move of the epoch.
+    fn log(&self, move_epoch: impl FnOnce(), change: impl FnOnce(&mut Entries)) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         move_epoch();
         keep_order();
-        let mut push = |pc| {
-            entries.end += 1;
-            if entries.pcs.len() == KEPT {
-                entries.pcs.pop_front();
-            }
-            entries.pcs.push_back(pc);
-        };
-        if blocks.len() > LISTED {
-            return push(EVERYWHERE);
-        }
-        blocks
-            .map(EntryNote::get)
-            .filter(|&pc| pc != NOWHERE)
-            .for_each(&mut push);
-        // Blocks that are in no jump cache by their notes may be in one that was just written.
-        push(NOWHERE);
+        change(&mut entries);
     }
 
     /// What was logged since entry `seen`, which this moves on.

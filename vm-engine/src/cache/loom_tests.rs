@@ -1,4 +1,4 @@
-//! The cache's links, and code that is written while it is translated. The hash table is one list here. Run with
+//! The cache's links, and code that is written while it is translated. The table has four slots here. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test -p vm-engine --release --lib loom`.
 
 use loom::sync::atomic::AtomicU64 as Cell;
@@ -103,6 +103,42 @@ fn loom_block_is_found_while_the_one_before_it_is_removed_and_dropped() {
         drop(reader.join().expect("the reader ends"));
         assert_eq!(found(&cache, NEXT_PAGE), None);
         assert_eq!(found(&cache, PAGE), Some(1));
+    });
+}
+
+#[test]
+fn loom_block_that_is_evicted_is_found_whole_or_not_at_all() {
+    explore(3, || {
+        let cache = Arc::new(BlockCache::new(Arc::new(Collector::new()), 1));
+        insert(&cache, PAGE, 1);
+        let participant = cache.collector.register();
+        let reading = cache.clone();
+        let reader = thread::spawn(move || {
+            participant.online();
+            assert!(matches!(found(&reading, PAGE), None | Some(1)));
+            participant.offline();
+            participant
+        });
+        assert_eq!(insert(&cache, NEXT_PAGE, 2), Some(2));
+        cache.collector.collect(8);
+        drop(reader.join().expect("the reader ends"));
+        assert_eq!(found(&cache, PAGE), None);
+        assert_eq!(found(&cache, NEXT_PAGE), Some(2));
+    });
+}
+
+#[test]
+fn loom_block_is_found_while_the_table_is_made_anew() {
+    explore(3, || {
+        let cache = cache();
+        insert(&cache, PAGE, 1);
+        insert(&cache, OTHER, 3);
+        let reader = spawn_reader(&cache);
+        // Half of the four slots are used.
+        assert_eq!(insert(&cache, NEXT_PAGE, 2), Some(2));
+        cache.collector.collect(8);
+        drop(reader.join().expect("the reader ends"));
+        assert_eq!(found(&cache, NEXT_PAGE), Some(2));
     });
 }
 

@@ -61,6 +61,7 @@ impl<G: Guest> Vcpu<G> {
             context = self.head().context;
         }
         block.entered.enter(pc);
+        self.engine.cache.note_entered(block);
         if self.entered_pcs.len() < ENTERED {
             self.entered_pcs.push(pc);
         }
@@ -177,7 +178,7 @@ impl<G: Guest> Vcpu<G> {
                 Ok(mut code) => {
                     if let Some(translator) = self.engine.translator.get() {
                         if !plain && translator.is_full() {
-                            self.engine.cache.make_room();
+                            self.engine.cache.evict_some();
                         }
                         code.set_host_entry(translator.interpret());
                     }

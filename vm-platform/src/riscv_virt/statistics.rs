@@ -68,6 +68,8 @@ pub(super) fn of_engine<G: Guest>(engine: &Engine<G>) -> impl Iterator<Item = St
     [
         ("blocks in cache", cache.blocks as u64),
         ("bytes of code in cache", cache.bytes as u64),
+        ("bytes of the table of code", cache.table_bytes as u64),
+        ("evictions of old code", cache.evictions),
         ("code invalidations", cache.invalidations),
         ("blocks compared with the interpreter", compared),
         ("blocks not compared for a device's writes", disturbed),
