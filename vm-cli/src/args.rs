@@ -8,7 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, DiskConfig, Dump, NetConfig, PcRange, SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, NetConfig, PcRange, SerialConfig,
+    VirtioTransport,
 };
 
 use crate::exit::Exit;
@@ -218,16 +219,18 @@ pub(crate) struct MachineArgs {
     )]
     pub(crate) accel: Option<Accel>,
 
-    /// Host memory for translated code, as 64M or 1G [default: 64M]
+    /// Host memory that translated code may take: auto (default) or a size, as 64M
     ///
-    /// When it is used up, all translated code is thrown away and made anew as it is run.
+    /// Memory is taken as code is translated. When all is used, code that has not run for longest makes room, and is
+    /// translated again should it be needed. auto allows an eighth of the memory that is free on the host at the start,
+    /// 1G at most.
     #[arg(
         long,
-        value_name = "SIZE",
+        value_name = "auto|SIZE",
         env = "VM_CLI_CODE_CACHE",
         help_heading = "Machine"
     )]
-    pub(crate) code_cache: Option<ByteSize>,
+    pub(crate) code_cache: Option<CodeCache>,
 
     /// Add a disk (may be repeated); the guest finds them as /dev/vda, /dev/vdb, ...
     ///

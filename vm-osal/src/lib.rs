@@ -19,7 +19,7 @@ mod timer;
 
 pub use executable::{ExecutableMemory, ExecutableMemoryError};
 pub use sys::{
-    MAP_SHARED_NORESERVE, PROT_READ_WRITE, advise_huge_pages, discard_pages,
+    MAP_SHARED_NORESERVE, PROT_READ_WRITE, advise_huge_pages, discard_pages, free_memory_bytes,
     grow_heap_in_large_steps, memory_file, random_bytes,
 };
 pub use timer::{HostClock, TimerThread};

@@ -72,7 +72,7 @@ impl Assembly {
             },
             no_reboot: config.no_reboot,
             start_paused,
-            code_budget_bytes: config.code_cache.bytes() as usize,
+            code_budget_bytes: config.code_cache.limit_bytes(vm_osal::free_memory_bytes) as usize,
             trace,
         };
         Ok(Self {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vm_core::config::{
-    Accel, Bios, ByteSize, DiskConfig, NetConfig, SerialConfig, VirtioTransport, VmConfig,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
+    VmConfig,
 };
 use vm_core::{ExecTrace, GuestArch};
 use vm_device::chardev::CharSink;
@@ -55,7 +56,7 @@ settings! {
     /// What runs the guest's instructions.
     accel: accel, Accel;
     /// Host memory for translated code.
-    code_cache: code_cache, ByteSize;
+    code_cache: code_cache, CodeCache;
 }
 
 impl VmBuilder {

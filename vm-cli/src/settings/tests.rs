@@ -3,7 +3,8 @@ use crate::args::{Cli, Command};
 use clap::Parser as _;
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, DiskConfig, Dump, NetConfig, PcRange, SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, NetConfig, PcRange, SerialConfig,
+    VirtioTransport,
 };
 
 fn args(words: &[&str]) -> MachineArgs {
@@ -59,7 +60,7 @@ fn every_option_wins_over_the_file() {
         (&["--virtio", "mmio"], |c| c.virtio = VirtioTransport::Mmio),
         (&["--accel", "interp"], |c| c.accel = Accel::Interp),
         (&["--code-cache", "32M"], |c| {
-            c.code_cache = ByteSize::mib(32)
+            c.code_cache = CodeCache::Size(ByteSize::mib(32))
         }),
         (&["--stats"], |c| c.stats = true),
         (&["--dump", "ir"], |c| {

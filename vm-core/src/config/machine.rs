@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Accel, Bios, ByteSize, ConfigError, DiskConfig, Dump, NetConfig, PcRange, SerialConfig,
-    VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, NetConfig, PcRange,
+    SerialConfig, VirtioTransport,
 };
 use crate::GuestArch;
 
@@ -49,7 +49,7 @@ pub struct VmConfig {
     /// What runs the guest's instructions.
     pub accel: Accel,
     /// Host memory for translated code.
-    pub code_cache: ByteSize,
+    pub code_cache: CodeCache,
     /// Whether what the engine did is reported at the end.
     pub stats: bool,
     /// Whether translated code is interpreted too, block by block, and the outcomes compared.
@@ -87,7 +87,7 @@ impl Default for VmConfig {
             virtio: VirtioTransport::default(),
             no_reboot: false,
             accel: Accel::default(),
-            code_cache: ByteSize::mib(64),
+            code_cache: CodeCache::Auto,
             stats: false,
             perf_map: false,
             verify: false,
@@ -115,10 +115,12 @@ impl VmConfig {
                 "is not a whole number of MiB: write it as 512M",
             ));
         }
-        if self.code_cache.bytes() < MIB {
+        if let CodeCache::Size(size) = self.code_cache
+            && size.bytes() < MIB
+        {
             return Err(ConfigError::malformed(
                 "code cache",
-                &self.code_cache.to_string(),
+                &size.to_string(),
                 "is too small: give it 1M or more",
             ));
         }

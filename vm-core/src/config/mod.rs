@@ -18,7 +18,7 @@ pub use error::{ConfigError, nearest};
 pub use machine::VmConfig;
 pub use net::{MacAddress, NetConfig, NetKind};
 pub use serial::SerialConfig;
-pub use size::ByteSize;
+pub use size::{ByteSize, CodeCache};
 
 #[cfg(test)]
 mod tests;

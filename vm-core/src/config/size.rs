@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use super::choice::written_as_text;
 
 /// A number of bytes, written with a unit: `512M`, `1G`, `1536MiB`. Units are powers of 1024.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -80,15 +81,52 @@ impl fmt::Display for ByteSize {
     }
 }
 
-impl TryFrom<String> for ByteSize {
-    type Error = ConfigError;
-    fn try_from(text: String) -> Result<Self, ConfigError> {
-        text.parse()
+written_as_text!(ByteSize CodeCache);
+
+/// How much host memory translated code may take: `auto`, or a size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum CodeCache {
+    /// As much as the guest's programs need, up to a part of the host's memory.
+    #[default]
+    Auto,
+    /// So many bytes.
+    Size(ByteSize),
+}
+
+impl CodeCache {
+    /// Of `auto`, the part of the host's free memory.
+    const PART: u64 = 8;
+    /// Of `auto`, at least.
+    const LEAST: ByteSize = ByteSize::mib(16);
+    /// Of `auto`, at most.
+    const MOST: ByteSize = ByteSize::mib(1024);
+
+    /// The most bytes that code may take on a host where `free` tells the bytes that are free.
+    pub fn limit_bytes(self, free: impl FnOnce() -> u64) -> u64 {
+        match self {
+            Self::Auto => (free() / Self::PART).clamp(Self::LEAST.0, Self::MOST.0),
+            Self::Size(size) => size.0,
+        }
     }
 }
 
-impl From<ByteSize> for String {
-    fn from(size: ByteSize) -> Self {
-        size.to_string()
+impl FromStr for CodeCache {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            size => size.parse().map(Self::Size),
+        }
+    }
+}
+
+impl fmt::Display for CodeCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Size(size) => size.fmt(f),
+        }
     }
 }

@@ -32,6 +32,19 @@ fn size_without_sense_says_what_to_write() {
 }
 
 #[test]
+fn code_cache_of_its_own_choice_follows_the_hosts_memory() {
+    let auto: CodeCache = "auto".parse().unwrap();
+    assert_eq!(auto, CodeCache::default());
+    assert_eq!(auto.to_string(), "auto");
+    for (free, limit) in [(4 << 30, 512 << 20), (64 << 30, 1 << 30), (0, 16 << 20)] {
+        assert_eq!(auto.limit_bytes(|| free), limit, "{free}");
+    }
+    let sized: CodeCache = "32M".parse().unwrap();
+    assert_eq!(sized.limit_bytes(|| unreachable!("not asked")), 32 << 20);
+    assert!(message::<CodeCache>("much").contains("needs a unit"));
+}
+
+#[test]
 fn size_printed_is_parsed_again() {
     for bytes in [1 << 20, 3 << 20, 5 << 30, 1 << 40] {
         let size = ByteSize(bytes);

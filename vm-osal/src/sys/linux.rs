@@ -59,6 +59,23 @@ pub fn random_bytes(into: &mut [u8]) {
     }
 }
 
+/// Bytes of host memory that programs can still have without others losing theirs (`MemAvailable`, proc(5)); none where
+/// the host does not say.
+pub fn free_memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| {
+        rest.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
+    kib.unwrap_or(0) * 1024
+}
+
 /// Has all threads of the program share one heap, which grows by megabytes. Translated code is many small pieces made on
 /// the threads of virtual CPUs, whose own heaps GNU's allocator would grow page by page, with a system call for each.
 /// Call it before threads are started. Does nothing with other allocators.
