@@ -1,91 +1,144 @@
-//! Real programs: Debian's packages for riscv64, unpacked into the initramfs, and what they are given to
-//! do. The host has none of them, so each machine's output is compared with the other's.
+//! Real programs: Debian's compilers, runtimes and servers for riscv64 on a disk, and what they are given
+//! to do. The host has none of them, so each machine's output is compared with the other's.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use super::Error;
 use super::program::{Class, Kernel};
 use crate::guests::Cache;
 use crate::guests::initramfs::Initramfs;
 
-/// RAM for a guest whose file system is in RAM, packages included.
-pub(super) const MEMORY_MIB: u32 = 1024;
+/// RAM for a guest that runs compilers and databases.
+pub(super) const MEMORY_MIB: u32 = 2048;
 
-/// Names and command lines.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("gzip", "/usr/bin/gzip -9 -n -c /bench/data"),
-    ("xz", "/usr/bin/xz -6 -T1 -c /bench/data"),
-    (
-        "sqlite3",
-        "/usr/bin/sqlite3 -init /bench/work.sql -batch :memory: .quit",
-    ),
-    ("python3", "/usr/bin/python3 -S /bench/work.py"),
-    ("gcc", "/usr/bin/gcc -O2 -S -o - /bench/integer.c"),
+/// The disk, among the files of the cache of guests.
+pub(super) const DISK: &str = "riscv64/programs.img";
+
+/// Kernel modules that the disk needs.
+const MODULES: &[&str] = &["virtio_blk", "crc32c_generic", "ext4"];
+
+/// From the start of the emulator through firmware, boot loader and services to a login prompt: a machine of
+/// its own instead of a program.
+pub(super) const BOOT_TO_LOGIN: &str = "boot_to_login";
+
+/// A row of the table.
+struct Work {
+    name: &'static str,
+    /// Script in `bench/programs`, whose time is taken.
+    run: &'static str,
+    /// Script that prepares the work beforehand.
+    prepare: Option<&'static str>,
+}
+
+const fn work(name: &'static str, run: &'static str) -> Work {
+    Work {
+        name,
+        run,
+        prepare: None,
+    }
+}
+
+const fn prepared(name: &'static str, run: &'static str, prepare: &'static str) -> Work {
+    Work {
+        name,
+        run,
+        prepare: Some(prepare),
+    }
+}
+
+/// In the order in which they run: the first gcc finds nothing translated.
+const WORKS: &[Work] = &[
+    work("gcc_first", "gcc.sh"),
+    work("gcc_again", "gcc.sh"),
+    work("gcc_two_at_once", "gcc_two.sh"),
+    work("gcc_link_and_run", "gcc_run.sh"),
+    work("fork_exec_programs", "fork_exec.sh"),
+    work("gzip", "gzip.sh"),
+    work("xz", "xz.sh"),
+    work("sort", "sort.sh"),
+    work("sqlite3", "sqlite3.sh"),
+    work("python3", "python3.sh"),
+    prepared("git", "git.sh", "git_prepare.sh"),
+    prepared("javac", "javac.sh", "java_prepare.sh"),
+    work("java", "java.sh"),
+    work("rustc", "rustc.sh"),
+    work("go_build", "go.sh"),
+    work("node", "node.sh"),
+    work("erlang", "erlang.sh"),
+    prepared("postgres", "postgres.sh", "postgres_prepare.sh"),
+    prepared("redis", "redis.sh", "redis_prepare.sh"),
+    prepared("apt_install", "apt.sh", "apt_prepare.sh"),
 ];
 
 /// Bytes of the kernel image that are compressed.
 const DATA_BYTES: usize = 4 << 20;
 
-/// What no run needs, by a part of its path.
-const LEFT_OUT: &[&str] = &[
-    "usr/share/doc",
-    "usr/share/man",
-    "usr/share/locale",
-    "usr/share/info",
-    "usr/share/zoneinfo",
-    "libasan",
-    "libtsan",
-    "liblsan",
-    "libubsan",
-    "lto1",
-    "lto-dump",
-    "g++-mapper-server",
-    "gprofng",
-    "libgprofng",
-    "__pycache__",
+/// Sources of the benchmark program that the guest's gcc compiles.
+const SOURCES: &[&str] = &[
+    "bench.h",
+    "kernels.h",
+    "control.c",
+    "floating.c",
+    "integer.c",
+    "memory.c",
+    "system.c",
 ];
 
 /// The programs as rows of the report.
 pub(super) fn rows() -> Vec<Kernel> {
-    PROGRAMS
+    WORKS
         .iter()
-        .map(|(name, _)| Kernel {
-            name: (*name).to_owned(),
+        .map(|work| work.name)
+        .chain([BOOT_TO_LOGIN])
+        .map(|name| Kernel {
+            name: name.to_owned(),
             class: Class::Program,
             repeats: 1,
         })
         .collect()
 }
 
-/// The command line of a program.
-pub(super) fn command(name: &str) -> Option<&'static str> {
-    PROGRAMS
-        .iter()
-        .find_map(|(known, command)| (*known == name).then_some(*command))
+/// What the guest is told for the chosen rows.
+pub(super) fn orders(guest_program: &str, rows: &[Kernel]) -> Vec<String> {
+    let mut orders = Vec::new();
+    // What one row has prepared serves the later ones too, but it has to be there.
+    for work in WORKS {
+        if !rows.iter().any(|row| row.name == work.name) {
+            continue;
+        }
+        if let Some(script) = work.prepare {
+            orders.push(format!("prepare /bin/sh /bench/{script}"));
+        }
+        let (name, script) = (work.name, work.run);
+        orders.push(format!(
+            "run {guest_program} program {name} /bin/sh /bench/{script}"
+        ));
+    }
+    orders
 }
 
-/// Adds the packages, the work and the data.
+/// Adds modules, the scripts and what they work on.
 pub(super) fn add(cache: &Cache, initramfs: &mut Initramfs) -> Result<(), Error> {
-    let root = cache.riscv64_programs()?;
-    initramfs.link("lib", "usr/lib");
-    add_tree(initramfs, &root, "usr")?;
-    if root.join("lib").is_dir() && !root.join("lib").is_symlink() {
-        add_tree(initramfs, &root, "lib")?;
-    }
+    initramfs.modules(&cache.riscv64_modules()?, MODULES)?;
     let bench = crate::repository().join("bench");
-    for name in [
-        "programs/work.sql",
-        "programs/work.py",
-        "bench.h",
-        "kernels.h",
-        "integer.c",
-    ] {
+    for name in SOURCES {
         let path = bench.join(name);
         let contents = fs::read(&path).map_err(Error::io(&path))?;
-        let file = name.rsplit('/').next().unwrap_or(name);
-        initramfs.file(&format!("bench/{file}"), 0o644, contents);
+        initramfs.file(&format!("bench/{name}"), 0o644, contents);
+    }
+    let programs = bench.join("programs");
+    for entry in fs::read_dir(&programs).map_err(Error::io(&programs))? {
+        let path = entry.map_err(Error::io(&programs))?.path();
+        let contents = fs::read(&path).map_err(Error::io(&path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        initramfs.file(&format!("bench/{name}"), 0o644, contents);
+    }
+    for path in cache.riscv64_repository()? {
+        let contents = fs::read(&path).map_err(Error::io(&path))?;
+        // apt takes a version's `:` from the name as `%3a`, which it would encode once more.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.replace("%3a", "_");
+        initramfs.file(&format!("bench/repository/{name}"), 0o644, contents);
     }
     let image = cache.require("riscv64/Image")?;
     let mut data = fs::read(&image).map_err(Error::io(&image))?;
@@ -94,64 +147,41 @@ pub(super) fn add(cache: &Cache, initramfs: &mut Initramfs) -> Result<(), Error>
     Ok(())
 }
 
-fn add_tree(initramfs: &mut Initramfs, root: &Path, path: &str) -> Result<(), Error> {
-    let directory = root.join(path);
-    for entry in fs::read_dir(&directory).map_err(Error::io(&directory))? {
-        let entry = entry.map_err(Error::io(&directory))?;
-        let at = entry.path();
-        let inside = format!("{path}/{}", entry.file_name().to_string_lossy());
-        if LEFT_OUT.iter().any(|part| inside.contains(part)) || inside.ends_with(".a") {
-            continue;
-        }
-        let kind = entry.file_type().map_err(Error::io(&at))?;
-        if kind.is_dir() {
-            initramfs.directory(&inside);
-            add_tree(initramfs, root, &inside)?;
-        } else if kind.is_symlink() {
-            let target = fs::read_link(&at).map_err(Error::io(&at))?;
-            initramfs.link(&inside, &target.to_string_lossy());
-        } else if kind.is_file() {
-            let mode = entry
-                .metadata()
-                .map_err(Error::io(&at))?
-                .permissions()
-                .mode();
-            let contents = fs::read(&at).map_err(Error::io(&at))?;
-            initramfs.file(&inside, mode & 0o777, contents);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn command_every_row_has_one_with_a_full_path() {
-        for row in rows() {
-            let command = command(&row.name).unwrap();
-            // Busybox's shell would take its own program of that name otherwise.
-            assert!(command.starts_with("/usr/bin/"), "{command}");
-        }
-        assert_eq!(command("vi"), None);
+    fn works_every_script_is_there_and_every_script_is_used() {
+        let programs = crate::repository().join("bench/programs");
+        let mut scripts: Vec<String> = fs::read_dir(&programs)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sh"))
+            .collect();
+        scripts.sort();
+        let mut used: Vec<&str> = WORKS
+            .iter()
+            .flat_map(|work| [Some(work.run), work.prepare])
+            .flatten()
+            .collect();
+        used.sort_unstable();
+        used.dedup();
+        assert_eq!(scripts, used);
     }
 
     #[test]
-    fn add_tree_keeps_links_and_modes_and_leaves_documents_out() {
-        let root = tempfile::tempdir().unwrap();
-        let bin = root.path().join("usr/bin");
-        let doc = root.path().join("usr/share/doc/x");
-        fs::create_dir_all(&bin).unwrap();
-        fs::create_dir_all(&doc).unwrap();
-        fs::write(doc.join("copyright"), "text").unwrap();
-        fs::write(bin.join("program-1"), "code").unwrap();
-        std::os::unix::fs::symlink("program-1", bin.join("program")).unwrap();
-        let mut initramfs = Initramfs::new(Vec::new());
-        add_tree(&mut initramfs, root.path(), "usr").unwrap();
-        let archive = String::from_utf8_lossy(&initramfs.cpio()).into_owned();
-        assert!(archive.contains("usr/bin/program-1\0"));
-        assert!(archive.contains("usr/bin/program\0"));
-        assert!(!archive.contains("copyright"));
+    fn orders_prepare_comes_before_its_row() {
+        let chosen: Vec<Kernel> = rows()
+            .into_iter()
+            .filter(|row| row.name == "git" || row.name == BOOT_TO_LOGIN)
+            .collect();
+        assert_eq!(
+            orders("/bench/bench", &chosen),
+            [
+                "prepare /bin/sh /bench/git_prepare.sh",
+                "run /bench/bench program git /bin/sh /bench/git.sh"
+            ]
+        );
     }
 }

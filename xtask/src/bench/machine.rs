@@ -8,7 +8,7 @@ use super::Error;
 use crate::guests::Cache;
 
 /// Names a command line to use in place of `vm-cli`: words with `{kernel}`, `{initrd}`, `{append}`,
-/// `{cpus}` and `{memory}` (MiB).
+/// `{cpus}` and `{memory}` (MiB). A guest's disk is added to its end, as `vm-cli` takes it.
 pub(super) const TEMPLATE_VARIABLE: &str = "VM_BENCH_VM";
 
 /// The default model of `vm-cli` in QEMU's words: its extensions and no more, Sv39, hardware A/D bits.
@@ -42,6 +42,8 @@ impl Emulator {
 pub(super) struct Machine {
     pub(super) kernel: PathBuf,
     pub(super) initrd: PathBuf,
+    /// A raw image that the guest may write to; the file does not change.
+    pub(super) disk: Option<PathBuf>,
     pub(super) cpus: u32,
     pub(super) memory_mib: u32,
     /// Host processors to confine the emulators to, as `taskset -c` takes them.
@@ -70,8 +72,44 @@ impl Machine {
             Emulator::Ours => self.our_command()?,
             Emulator::Qemu => self.qemu_command(cache)?,
         };
+        Ok(self.confined(command))
+    }
+
+    /// The command that starts the disk with Debian installed, by OpenSBI, U-Boot and GRUB, with as many
+    /// processors and as much RAM.
+    pub(super) fn installed_disk_command(
+        &self,
+        emulator: Emulator,
+        cache: &Cache,
+    ) -> Result<Command, Error> {
+        let firmware = cache.require("riscv64/fw_dynamic.bin")?;
+        let loader = cache.require("riscv64/u-boot.bin")?;
+        let disk = cache.require("riscv64/debian.img")?;
+        let command = match emulator {
+            Emulator::Ours => {
+                let program = self.ours.first().map_or("vm-cli", String::as_str);
+                let mut command = Command::new(program);
+                command.args(["run", "--arch", "riscv64", "--serial", "stdio", "--bios"]);
+                command.arg(&firmware).arg("--kernel").arg(&loader);
+                command.args(["--cpus", &self.cpus.to_string()]);
+                command.args(["--memory", &format!("{}M", self.memory_mib)]);
+                add_our_disk(&mut command, &disk);
+                command
+            }
+            Emulator::Qemu => {
+                let mut command = self.qemu(cache)?;
+                command.arg("-bios").arg(&firmware);
+                command.arg("-kernel").arg(&loader);
+                add_qemu_disk(&mut command, &disk);
+                command
+            }
+        };
+        Ok(self.confined(command))
+    }
+
+    fn confined(&self, command: Command) -> Command {
         let Some(host_cpus) = &self.host_cpus else {
-            return Ok(command);
+            return command;
         };
         let mut confined = Command::new("taskset");
         confined.args(["-c", host_cpus]).arg(command.get_program());
@@ -81,7 +119,7 @@ impl Machine {
                 confined.env(name, value);
             }
         }
-        Ok(confined)
+        confined
     }
 
     fn our_command(&self) -> Result<Command, Error> {
@@ -91,6 +129,9 @@ impl Machine {
             .ok_or_else(|| Error::Usage(format!("{TEMPLATE_VARIABLE} names no program")))?;
         let mut command = Command::new(program);
         command.args(words);
+        if let Some(disk) = &self.disk {
+            add_our_disk(&mut command, disk);
+        }
         Ok(command)
     }
 
@@ -103,18 +144,38 @@ impl Machine {
     }
 
     fn qemu_command(&self, cache: &Cache) -> Result<Command, Error> {
+        let mut command = self.qemu(cache)?;
+        command.arg("-kernel").arg(&self.kernel);
+        command.args(["-append", COMMAND_LINE, "-initrd"]);
+        command.arg(&self.initrd);
+        if let Some(disk) = &self.disk {
+            add_qemu_disk(&mut command, disk);
+        }
+        Ok(command)
+    }
+
+    /// The machine without anything to boot.
+    fn qemu(&self, cache: &Cache) -> Result<Command, Error> {
         let mut command = cache.qemu_system_riscv64()?;
         command
             .args(["-M", "virt", "-accel", "tcg,thread=multi", "-cpu", QEMU_CPU])
             .args(["-smp", &self.cpus.to_string()])
             .args(["-m", &self.memory_mib.to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
-            .args(["-serial", "stdio", "-no-reboot", "-kernel"])
-            .arg(&self.kernel)
-            .args(["-append", COMMAND_LINE, "-initrd"])
-            .arg(&self.initrd);
+            .args(["-serial", "stdio", "-no-reboot"]);
         Ok(command)
     }
+}
+
+fn add_our_disk(command: &mut Command, image: &Path) {
+    let disk = format!("file={},snapshot=on", image.display());
+    command.args(["--disk", &disk]);
+}
+
+fn add_qemu_disk(command: &mut Command, image: &Path) {
+    let file = image.display();
+    let drive = format!("if=none,id=disk,format=raw,snapshot=on,file={file}");
+    command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"]);
 }
 
 /// A command as a person would type it, without the directories that differ between hosts.
@@ -158,6 +219,7 @@ mod tests {
         Machine {
             kernel: "/k/Image".into(),
             initrd: "/i/initrd".into(),
+            disk: None,
             cpus: 2,
             memory_mib: 512,
             host_cpus: None,

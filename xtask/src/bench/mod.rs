@@ -27,6 +27,8 @@ use session::Run;
 const INIT: &str = include_str!("init.sh");
 /// The benchmark program inside the guest.
 const GUEST_PROGRAM: &str = "/bench/bench";
+/// What the installed disk's login program prints before its prompt.
+const LOGIN_BANNER: &str = "Debian GNU/Linux 13 debian ttyS0";
 /// `--quick` divides the repeats by it.
 const QUICK_DIVISOR: u64 = 10;
 
@@ -50,7 +52,7 @@ pub struct Arguments {
         default_value = "1,2"
     )]
     cpus: Vec<u32>,
-    /// Guest RAM in MiB [default: 512, with --programs 1024]
+    /// Guest RAM in MiB [default: 512, with --programs 2048]
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
     /// Leave QEMU out
@@ -59,8 +61,8 @@ pub struct Arguments {
     /// No kernels: time to userspace, memory, idle load
     #[arg(long)]
     boot_only: bool,
-    /// Debian's gzip, xz, sqlite3, python3 and gcc in place of the kernels (they are in the initramfs, so
-    /// time to userspace and memory are no figures of an ordinary boot)
+    /// Debian's compilers, runtimes and servers in place of the kernels, from a disk
+    /// (`cargo xtask guests --only riscv64-programs riscv64-disk riscv64-firmware` fetches it)
     #[arg(long, conflicts_with_all = ["boot_only", "calibrate"])]
     programs: bool,
     /// Confine the emulators to these host processors (`taskset -c`)
@@ -150,7 +152,7 @@ impl Bench<'_> {
             .map(|kernel| format!("run {GUEST_PROGRAM} calibrate {} {seconds}", kernel.name))
             .collect();
         let initrd = self.initramfs(&orders)?;
-        let machine = self.machine(1, initrd, &[]);
+        let machine = self.machine(1, initrd, &[])?;
         let run = self.run(&machine, Emulator::Qemu)?;
         for row in run.rows {
             println!("{row}");
@@ -160,14 +162,13 @@ impl Bench<'_> {
 
     fn measure(&self, ours: &[String]) -> Result<(), Error> {
         let native = self.native()?;
-        let mut orders: Vec<String> = self
-            .kernels
-            .iter()
-            .map(|kernel| match debian_programs::command(&kernel.name) {
-                Some(command) => format!("run {GUEST_PROGRAM} program {} {command}", kernel.name),
-                None => format!("run {GUEST_PROGRAM} {} {}", kernel.name, kernel.repeats),
-            })
-            .collect();
+        let mut orders: Vec<String> = if self.arguments.programs {
+            debian_programs::orders(GUEST_PROGRAM, &self.kernels)
+        } else {
+            let kernels = self.kernels.iter();
+            let order = |k: &Kernel| format!("run {GUEST_PROGRAM} {} {}", k.name, k.repeats);
+            kernels.map(order).collect()
+        };
         orders.push(format!("idle {}", self.arguments.idle));
         let initrd = self.initramfs(&orders)?;
         let default = if self.arguments.quick { 1 } else { 5 };
@@ -175,7 +176,7 @@ impl Bench<'_> {
         let mut text = String::new();
         let mut faults = Vec::new();
         for &cpus in &self.arguments.cpus {
-            let machine = self.machine(cpus, initrd.clone(), ours);
+            let machine = self.machine(cpus, initrd.clone(), ours)?;
             let mut pairs = Vec::new();
             for alternation in 1..=alternations {
                 eprintln!("{cpus} CPU(s), alternation {alternation} of {alternations}");
@@ -214,23 +215,35 @@ impl Bench<'_> {
         let command = machine.command(emulator, &self.cache)?;
         let name = emulator.name();
         let progress = |text: &str| eprintln!("  {name}: {text}");
-        session::run(
-            command,
-            name,
-            u64::from(machine.memory_mib) << 20,
-            &progress,
-        )
+        let ram_bytes = u64::from(machine.memory_mib) << 20;
+        let mut run = session::run(command, name, ram_bytes, &progress)?;
+        let login = debian_programs::BOOT_TO_LOGIN;
+        if self.kernels.iter().any(|kernel| kernel.name == login) {
+            let command = machine.installed_disk_command(emulator, &self.cache)?;
+            let (seconds, peak_bytes) = session::until(command, name, LOGIN_BANNER)?;
+            progress(&format!("{login} {seconds:.3} s"));
+            run.outcomes.push(Outcome {
+                name: login.to_owned(),
+                seconds,
+                checksum: String::new(),
+                instructions: None,
+                peak_bytes: Some(peak_bytes),
+            });
+        }
+        Ok(run)
     }
 
-    fn machine(&self, cpus: u32, initrd: PathBuf, ours: &[String]) -> Machine {
-        Machine {
+    fn machine(&self, cpus: u32, initrd: PathBuf, ours: &[String]) -> Result<Machine, Error> {
+        let disk = self.arguments.programs.then_some(debian_programs::DISK);
+        Ok(Machine {
             kernel: self.kernel_image.clone(),
             initrd,
+            disk: disk.map(|name| self.cache.require(name)).transpose()?,
             cpus,
             memory_mib: self.memory_mib(),
             host_cpus: self.arguments.taskset.clone(),
             ours: ours.to_vec(),
-        }
+        })
     }
 
     fn memory_mib(&self) -> u32 {
@@ -251,15 +264,11 @@ impl Bench<'_> {
         initramfs.file("orders", 0o644, orders.join("\n") + "\n");
         let program = read(&self.program.guest)?;
         initramfs.file(GUEST_PROGRAM.trim_start_matches('/'), 0o755, program);
-        // Unpacking hundreds of megabytes would only delay the programs: no compression for them.
-        let (name, archive) = if self.arguments.programs {
+        if self.arguments.programs {
             debian_programs::add(&self.cache, &mut initramfs)?;
-            ("programs.cpio", initramfs.cpio())
-        } else {
-            ("initramfs.cpio.gz", initramfs.gzip())
-        };
-        let path = self.directory.join(name);
-        fs::write(&path, archive).map_err(Error::io(&path))?;
+        }
+        let path = self.directory.join("initramfs.cpio.gz");
+        fs::write(&path, initramfs.gzip()).map_err(Error::io(&path))?;
         Ok(path)
     }
 
@@ -396,7 +405,10 @@ mod tests {
         assert_eq!(names(&["--kernels", "floating"]), ["lu"]);
         assert_eq!(names(&["--kernels", "sort,lu"]), ["sort", "lu"]);
         assert!(names(&["--boot-only"]).is_empty());
-        assert_eq!(names(&["--programs", "--kernels", "xz,gcc"]), ["xz", "gcc"]);
+        assert_eq!(
+            names(&["--programs", "--kernels", "xz,node"]),
+            ["xz", "node"]
+        );
     }
 
     #[test]
@@ -428,6 +440,7 @@ mod tests {
             seconds: 1.0,
             checksum: checksum.to_owned(),
             instructions: None,
+            peak_bytes: None,
         }
     }
 

@@ -22,12 +22,25 @@ impl Footprint {
 
 /// Reads the footprint of a process whose guest has `ram_bytes`.
 pub(super) fn footprint(pid: u32, ram_bytes: u64) -> Option<Footprint> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).ok()?;
     Some(Footprint {
-        peak_bytes: field_kib(&status, "VmHWM:")? * 1024,
+        peak_bytes: peak_bytes(pid)?,
         guest_bytes: guest_kib(&maps, ram_bytes / 1024) * 1024,
     })
+}
+
+/// The largest resident set of a process since [`forget_peak`], or since its start.
+pub(super) fn peak_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(field_kib(&status, "VmHWM:")? * 1024)
+}
+
+/// Lets the largest resident set of a process begin anew with today's.
+pub(super) fn forget_peak(pid: u32) {
+    /// Linux, `Documentation/filesystems/proc.rst`, `clear_refs`.
+    const RESET_PEAK: &str = "5";
+    // A kernel without it leaves the peak of the whole run, which is still true.
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), RESET_PEAK);
 }
 
 /// Processor time that a process has used, in seconds: fields 14 and 15 of `stat`, in ticks.
@@ -103,6 +116,16 @@ Size:                  4 kB\nRss:                   4 kB\n";
         let own = footprint(std::process::id(), 1 << 50).unwrap();
         assert!(own.peak_bytes > 100_000);
         assert_eq!(own.overhead_bytes(), own.peak_bytes);
+    }
+
+    #[test]
+    fn forget_peak_leaves_what_is_resident_now() {
+        let pid = std::process::id();
+        let large = vec![1u8; 64 << 20];
+        let with = peak_bytes(pid).unwrap();
+        drop(std::hint::black_box(large));
+        forget_peak(pid);
+        assert!(peak_bytes(pid).unwrap() + (32 << 20) < with);
     }
 
     #[test]

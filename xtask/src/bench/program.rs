@@ -70,6 +70,8 @@ pub(super) struct Outcome {
     pub(super) checksum: String,
     /// Instructions retired, where the program may read the counter.
     pub(super) instructions: Option<u64>,
+    /// The emulator's largest resident set while the program ran, where it is known.
+    pub(super) peak_bytes: Option<u64>,
 }
 
 impl Outcome {
@@ -88,6 +90,7 @@ impl Outcome {
             seconds: seconds.parse().ok().filter(|_| is_sum)?,
             checksum: (*checksum).to_owned(),
             instructions: rest.first().map(|word| word.parse()).transpose().ok()?,
+            peak_bytes: None,
         })
     }
 }

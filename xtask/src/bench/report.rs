@@ -19,11 +19,46 @@ const MIB: f64 = 1_048_576.0;
 pub(super) fn tables(cpus: u32, pairs: &[Pair], kernels: &[Kernel], native: &[Outcome]) -> String {
     let mut text = format!("### {cpus} CPU{}\n\n", if cpus == 1 { "" } else { "s" });
     machine_table(&mut text, pairs, kernels);
-    if !kernels.is_empty() {
+    let are_programs = |kernel: &Kernel| kernel.class == Class::Program;
+    if kernels.iter().any(are_programs) {
+        program_table(&mut text, pairs, kernels);
+    } else if !kernels.is_empty() {
         kernel_table(&mut text, cpus, pairs, kernels, native);
         class_table(&mut text, pairs, kernels);
     }
     text
+}
+
+/// Programs, whose time and memory are given as shares of QEMU's.
+fn program_table(text: &mut String, pairs: &[Pair], programs: &[Kernel]) {
+    text.push_str(
+        "| program | QEMU s | this VM s | this VM / QEMU (range) | QEMU peak RSS, MiB | \
+         this VM peak RSS, MiB |\n|---|---|---|---|---|---|\n",
+    );
+    for program in programs {
+        let of_ours = |value: &dyn Fn(&Outcome) -> Option<f64>| {
+            let outcomes = pairs.iter().filter_map(|p| p.ours.outcome(&program.name));
+            number(spread(outcomes.filter_map(value)).map(|s| s.median))
+        };
+        let of_qemu = |value: &dyn Fn(&Outcome) -> Option<f64>| {
+            let outcomes = (pairs.iter()).filter_map(|p| p.qemu.as_ref()?.outcome(&program.name));
+            number(spread(outcomes.filter_map(value)).map(|s| s.median))
+        };
+        let seconds = |outcome: &Outcome| Some(outcome.seconds);
+        let resident = |outcome: &Outcome| Some(outcome.peak_bytes? as f64 / MIB);
+        let shares = speeds(pairs, program).map(|speed| 1.0 / speed);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
+            program.name,
+            of_qemu(&seconds),
+            of_ours(&seconds),
+            with_range(spread(shares)),
+            of_qemu(&resident),
+            of_ours(&resident),
+        );
+    }
+    text.push('\n');
 }
 
 fn machine_table(text: &mut String, pairs: &[Pair], kernels: &[Kernel]) {
@@ -193,6 +228,7 @@ mod tests {
                 seconds: kernel_seconds,
                 checksum: String::new(),
                 instructions: Some(400_000_000),
+                peak_bytes: Some(3 << 20),
             }],
             ..Run::default()
         }
@@ -223,6 +259,23 @@ mod tests {
         assert!(text.contains(row), "{text}");
         assert!(
             text.contains("| integer | 1 | 0.250 | 0.250-0.500 |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn tables_programs_show_shares_of_time_and_memory() {
+        let programs = [Kernel {
+            class: Class::Program,
+            ..kernels().remove(0)
+        }];
+        let pairs = [Pair {
+            ours: run(3.0, 4.0),
+            qemu: Some(run(1.5, 8.0)),
+        }];
+        let text = tables(1, &pairs, &programs, &[]);
+        assert!(
+            text.contains("| sort | 8.00 | 4.00 | 0.500 | 3.00 | 3.00 |"),
             "{text}"
         );
     }

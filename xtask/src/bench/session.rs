@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::process_memory::{Footprint, cpu_seconds, footprint};
+use super::process_memory::{Footprint, cpu_seconds, footprint, forget_peak, peak_bytes};
 use super::program::Outcome;
 
 /// Longer than any kernel takes on a loaded host; a machine that says nothing for so long hangs.
 const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
 /// Lines of output that an error repeats.
-const TAIL_LINES: usize = 15;
+const TAIL_LINES: usize = 30;
 
 /// The guest's clock may differ from the host's by this share of a kernel's time, and by this time.
 const CLOCK_SHARE: f64 = 0.02;
@@ -57,24 +57,12 @@ pub(super) fn run(
     ram_bytes: u64,
     progress: &dyn Fn(&str),
 ) -> Result<Run, Error> {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let started = Instant::now();
-    let child = command.spawn().map_err(|source| Error::Machine {
-        machine: name.to_owned(),
-        why: format!(
-            "cannot start `{}`: {source}",
-            command.get_program().to_string_lossy()
-        ),
-        output: String::new(),
-    })?;
-    let mut session = Session::new(child, name, started);
+    let mut session = Session::start(&mut command, name)?;
     let mut reading = Reading {
         run: Run::default(),
         kernel_started: None,
         idle_since: None,
+        peak_bytes: 0,
     };
     loop {
         let line = session.next_line()?;
@@ -95,6 +83,19 @@ pub(super) fn run(
     Ok(reading.run)
 }
 
+/// Runs a machine until a line of its console holds `text`, and ends it there: the time since its start and
+/// the largest resident set.
+pub(super) fn until(mut command: Command, name: &str, text: &str) -> Result<(f64, u64), Error> {
+    let mut session = Session::start(&mut command, name)?;
+    loop {
+        let line = session.next_line()?;
+        if line.is_console && line.text.contains(text) {
+            let seconds = (line.at - session.started).as_secs_f64();
+            return Ok((seconds, peak_bytes(session.pid()).unwrap_or(0)));
+        }
+    }
+}
+
 enum Step {
     Nothing,
     Progress(String),
@@ -107,6 +108,8 @@ struct Reading {
     run: Run,
     kernel_started: Option<Instant>,
     idle_since: Option<(Instant, f64)>,
+    /// The largest resident set before the last kernel began.
+    peak_bytes: u64,
 }
 
 impl Reading {
@@ -121,7 +124,10 @@ impl Reading {
         }
         if line.text.starts_with("start ") {
             self.kernel_started = Some(line.at);
-        } else if let Some(outcome) = Outcome::parse(&line.text) {
+            self.peak_bytes = self.peak_bytes.max(peak_bytes(session.pid()).unwrap_or(0));
+            forget_peak(session.pid());
+        } else if let Some(mut outcome) = Outcome::parse(&line.text) {
+            outcome.peak_bytes = peak_bytes(session.pid());
             if let Some(from) = self.kernel_started.take() {
                 let seconds = (line.at - from).as_secs_f64();
                 let difference = (seconds - outcome.seconds).abs();
@@ -165,7 +171,13 @@ impl Reading {
                 let Some(footprint) = footprint(session.pid(), ram_bytes) else {
                     return Step::Failed("its memory in /proc cannot be read".to_owned());
                 };
-                self.run.footprint = footprint;
+                let peak_bytes = (self.run.outcomes.iter())
+                    .filter_map(|outcome| outcome.peak_bytes)
+                    .fold(footprint.peak_bytes.max(self.peak_bytes), u64::max);
+                self.run.footprint = Footprint {
+                    peak_bytes,
+                    ..footprint
+                };
                 return Step::End;
             }
             _ => {}
@@ -184,19 +196,32 @@ struct Session {
 }
 
 impl Session {
-    fn new(mut child: Child, name: &str, started: Instant) -> Self {
+    fn start(command: &mut Command, name: &str) -> Result<Self, Error> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let started = Instant::now();
+        let mut child = command.spawn().map_err(|source| Error::Machine {
+            machine: name.to_owned(),
+            why: format!(
+                "cannot start `{}`: {source}",
+                command.get_program().to_string_lossy()
+            ),
+            output: String::new(),
+        })?;
         let (sender, lines) = channel();
         let stdout = child.stdout.take().expect("invariant: asked for a pipe");
         let stderr = child.stderr.take().expect("invariant: asked for a pipe");
         follow(stdout, true, sender.clone());
         follow(stderr, false, sender);
-        Self {
+        Ok(Self {
             child,
             name: name.to_owned(),
             started,
             lines,
             tail: Vec::new(),
-        }
+        })
     }
 
     fn pid(&self) -> u32 {
@@ -318,6 +343,14 @@ mod tests {
             .to_string();
         assert!(error.contains("exit status: 4"), "{error}");
         assert!(error.contains("Kernel panic"), "{error}");
+    }
+
+    #[test]
+    fn until_text_ends_the_machine_there() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo a; echo 'login: here'; sleep 600"]);
+        let (seconds, peak_bytes) = until(command, "a shell", "login:").unwrap();
+        assert!(seconds < 60.0 && peak_bytes > 0, "{seconds} {peak_bytes}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod mirror;
 pub mod modules;
 mod parts;
 pub(crate) mod process;
+mod programs_disk;
 mod qemu;
 mod rootfs;
 

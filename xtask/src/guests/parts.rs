@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::disk;
 use super::initramfs::{DEFAULT_INIT, DHCP_SCRIPT, Initramfs};
 use super::modules::ModuleTree;
+use super::programs_disk;
 use super::{Cache, Error};
 
 /// Whose architecture a package root has.
@@ -134,8 +135,49 @@ const QEMU: Bundle = Bundle {
 const PROGRAMS: Bundle = Bundle {
     name: "riscv64-programs",
     root: Root::Riscv64,
-    packages: &["gzip", "xz-utils", "sqlite3", "python3", "gcc", "libc6-dev"],
+    packages: &[
+        "apt",
+        "apt-utils",
+        "base-files",
+        "base-passwd",
+        "bash",
+        "coreutils",
+        "dash",
+        "diffutils",
+        "erlang-base",
+        "findutils",
+        "gcc",
+        "git",
+        "golang-go",
+        "grep",
+        "gzip",
+        "hostname",
+        "libc-bin",
+        "libc6-dev",
+        "nodejs",
+        "openjdk-21-jdk-headless",
+        "postgresql-17",
+        "postgresql-contrib",
+        "python3",
+        "redis-server",
+        "redis-tools",
+        "rustc",
+        "sed",
+        "sqlite3",
+        "tar",
+        "util-linux",
+        "xz-utils",
+    ],
     closure: true,
+};
+
+/// What the guest of the benchmark installs with apt: packages that depend on nothing else and have no
+/// installation scripts, as its base system has none installed by dpkg.
+const REPOSITORY: Bundle = Bundle {
+    name: "riscv64-repository",
+    root: Root::Riscv64,
+    packages: &["manpages", "manpages-dev"],
+    closure: false,
 };
 
 /// Modules of the standard initramfs: disk, network and entropy over virtio, and the file systems.
@@ -207,12 +249,18 @@ pub(crate) const PARTS: &[Part] = &[
     },
     Part {
         name: "riscv64-programs",
-        about: "gzip, xz, sqlite3, python3 and gcc for the benchmark",
-        bundles: &[&PROGRAMS],
+        about: "a disk with compilers, runtimes and servers for the benchmark",
+        bundles: &[&PROGRAMS, &REPOSITORY, &HOST_TOOLS],
         on_request: true,
         recipe: &[],
-        outputs: &[],
-        assemble: |_| Ok(()),
+        outputs: &["riscv64/programs.img"],
+        assemble: |cache| {
+            programs_disk::build(
+                cache,
+                &cache.unpacked(PROGRAMS.name),
+                &cache.file("riscv64/programs.img"),
+            )
+        },
     },
 ];
 
@@ -285,14 +333,16 @@ impl Cache {
         fs::read(&path).map_err(Error::io(path))
     }
 
-    /// The unpacked programs of the benchmark.
-    pub(crate) fn riscv64_programs(&self) -> Result<PathBuf, Error> {
-        let path = self.unpacked(PROGRAMS.name);
-        if path.exists() {
-            return Ok(path);
-        }
-        let part = PROGRAMS.name;
-        Err(Error::Missing { path, part })
+    /// The package files that the benchmark's guest installs.
+    pub(crate) fn riscv64_repository(&self) -> Result<Vec<PathBuf>, Error> {
+        let stamp = self
+            .bundle_stamp(&REPOSITORY)
+            .ok_or_else(|| Error::Missing {
+                path: self.unpacked(REPOSITORY.name),
+                part: PROGRAMS.name,
+            })?;
+        let debs = self.file("debs");
+        Ok(stamp.packages.iter().map(|name| debs.join(name)).collect())
     }
 
     /// The standard riscv64 initramfs (busybox, [`STANDARD_MODULES`]) for a test to add to.

@@ -1,0 +1,4 @@
+# A tree of some hundred files.
+rm -rf /tmp/tree
+mkdir /tmp/tree
+cp -r /usr/include/linux /usr/include/asm-generic /tmp/tree/

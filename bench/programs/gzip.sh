@@ -1,0 +1,1 @@
+exec /usr/bin/gzip -9 -n -c /bench/data

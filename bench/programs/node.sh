@@ -1,0 +1,1 @@
+exec node /bench/work.js

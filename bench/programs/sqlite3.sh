@@ -1,0 +1,1 @@
+exec /usr/bin/sqlite3 -init /bench/work.sql -batch :memory: .quit

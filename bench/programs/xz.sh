@@ -1,0 +1,1 @@
+exec /usr/bin/xz -6 -T1 -c /bench/data
