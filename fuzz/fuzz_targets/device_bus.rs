@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use vm_core::{AccessWidth, Alarms, Clock, GuestPhysAddr, IrqLine, NoIrq};
+use vm_core::{AccessWidth, Alarms, Clock, GuestPhysAddr, IrqLine, NoIrq, TimeBase};
 use vm_device::BusDevice;
 use vm_device::chardev::CharSink;
 use vm_device::firmware::flash::{Flash, FlashAccess};
@@ -109,7 +109,8 @@ fuzz_target!(|data: &[u8]| {
                 software: line(),
                 timer: line(),
             };
-            let clint = Clint::new(vec![lines(), lines()], clock.clone(), alarms);
+            let time = Arc::new(TimeBase::new(clock.clone(), 10_000_000));
+            let clint = Clint::new(vec![lines(), lines()], time, alarms);
             drive(&clint, clint::spec::RANGE_BYTES, script);
         }
         2 => {

@@ -1,8 +1,16 @@
 //! How a guest ends is how `vm-cli` ends.
 
+use std::time::Instant;
+
 use vm_tests::{Emulator, Guest, Launch, boot_limit, exit_code, guests_or_skip, limit};
 
 const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
+
+const LINUX_BY_FIRMWARE: &[&str] = &[
+    "riscv64/fw_dynamic.bin",
+    "riscv64/Image",
+    "riscv64/initramfs.cpio.gz",
+];
 
 /// QEMU ends with 0 whatever the guest did.
 fn expect_exit(guest: &mut Guest, expected: i32) {
@@ -74,4 +82,41 @@ fn kernel_panic_ends_with_the_panic_code() {
     guest.type_line("echo c > /proc/sysrq-trigger");
     guest.wait_for("Kernel panic - not syncing", limit(30));
     expect_exit(&mut guest, exit_code::PANIC);
+}
+
+/// The time as the kernel keeps it under firmware that keeps timers of its own, in a machine that was reset.
+fn second_start_keeps_time_with(cpu: &str) {
+    let Some(cache) = guests_or_skip(LINUX_BY_FIRMWARE) else {
+        return;
+    };
+    let launch = Launch {
+        bios: Some(cache.file("riscv64/fw_dynamic.bin")),
+        reboot: true,
+        ..Launch::riscv64_linux(&cache)
+    };
+    let launch = launch.with_option("--cpu", cpu);
+    let started = Instant::now();
+    let mut guest = Guest::boot_to_shell(&launch, &cache);
+    let first = started.elapsed();
+    let started = Instant::now();
+    guest.type_line("reboot -f");
+    guest.wait_for("OpenSBI", limit(60));
+    guest.wait_for_shell();
+    let second = started.elapsed();
+    // The same work, on a host that others use too.
+    assert!(second < 3 * first + limit(5), "{second:?} after {first:?}");
+    let started = Instant::now();
+    guest.run_ok("sleep 2", limit(30));
+    let slept = started.elapsed().as_secs_f64();
+    assert!((2.0..10.0).contains(&slept), "{slept} s");
+}
+
+#[test]
+fn second_start_without_sstc_is_as_fast_as_the_first() {
+    second_start_keeps_time_with("debian,-sstc");
+}
+
+#[test]
+fn second_start_of_the_plain_model_is_as_fast_as_the_first() {
+    second_start_keeps_time_with("rv64");
 }

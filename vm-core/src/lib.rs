@@ -16,6 +16,7 @@ pub mod config;
 mod debug;
 mod exit;
 mod irq;
+mod time_base;
 mod width;
 
 pub use addr::{
@@ -29,4 +30,5 @@ pub use debug::{
 };
 pub use exit::{ResetKind, VmExit};
 pub use irq::{IrqLine, NoIrq};
+pub use time_base::TimeBase;
 pub use width::AccessWidth;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, VcpuId, VmExit};
+use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, TimeBase, VcpuId, VmExit};
 use vm_device::Bus;
 use vm_engine::{Engine, EngineParts, Vcpu};
 use vm_engine_jit::Template;
@@ -100,9 +100,8 @@ fn engine() -> Arc<Engine<Riscv>> {
         memory,
         bus: Arc::new(Bus::new()),
         rom: Vec::new(),
-        clock: clock.clone(),
+        time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock)),
-        ticks_per_second: 10_000_000,
         code_budget_bytes: 32 << 20,
     });
     let template = Template::new(Riscv::layout(), 1 << 20).expect("this host allows it");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
-use vm_core::{Alarms, Clock, GuestPhysAddr, GuestVirtAddr, Watchpoint};
+use vm_core::{Alarms, GuestPhysAddr, GuestVirtAddr, TimeBase, Watchpoint};
 use vm_device::Bus;
 use vm_frontend::Guest;
 use vm_gc::Collector;
@@ -26,12 +26,10 @@ pub struct EngineParts<G: Guest> {
     /// Address ranges (base, bytes) of the bus that hold code: boot ROM, flash. A virtual CPU's write to one throws
     /// away what was translated from it.
     pub rom: Vec<(GuestPhysAddr, u64)>,
-    /// Virtual time.
-    pub clock: Arc<dyn Clock>,
-    /// Timers in virtual time.
+    /// The guest's time counter. Others of the machine may show it too, and set it.
+    pub time: Arc<TimeBase>,
+    /// Timers of the clock that the counter follows.
     pub alarms: Arc<dyn Alarms>,
-    /// Ticks of the guest's time counter in a second of virtual time; must divide 10^9.
-    pub ticks_per_second: u64,
     /// Host bytes that translated blocks may take before they are thrown away.
     pub code_budget_bytes: usize,
 }
@@ -42,9 +40,8 @@ pub struct Engine<G: Guest> {
     pub(crate) memory: GuestMemory,
     pub(crate) bus: Arc<Bus>,
     rom: Vec<Rom>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) time: Arc<TimeBase>,
     pub(crate) alarms: Arc<dyn Alarms>,
-    pub(crate) ns_per_tick: u64,
     pub(crate) collector: Arc<Collector>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) peers: Mutex<Vec<Arc<VcpuShared>>>,
@@ -129,21 +126,28 @@ impl<G: Guest> Engine<G> {
         let cache = Arc::new(BlockCache::new(collector.clone(), parts.code_budget_bytes));
         let observer: Arc<dyn CodeWriteObserver> = cache.clone();
         parts.memory.set_code_observer(&observer);
-        Arc::new(Self {
+        let engine = Arc::new(Self {
             config: parts.config,
             memory: parts.memory,
             bus: parts.bus,
             rom: parts.rom.into_iter().map(Rom::new).collect(),
-            clock: parts.clock,
+            time: parts.time,
             alarms: parts.alarms,
-            ns_per_tick: 1_000_000_000 / parts.ticks_per_second,
             collector,
             cache,
             peers: Mutex::default(),
             stops: ArcSwap::default(),
             translator: OnceLock::new(),
             lockstep: OnceLock::new(),
-        })
+        });
+        let weak = Arc::downgrade(&engine);
+        engine.time.on_set(Box::new(move || {
+            let Some(engine) = weak.upgrade() else { return };
+            for peer in engine.peers() {
+                peer.drive_timers(&engine.time);
+            }
+        }));
+        engine
     }
 
     /// Instructions and features of the virtual CPUs.
@@ -196,7 +200,7 @@ impl<G: Guest> Engine<G> {
 
     /// Ticks of the guest's time counter.
     pub fn time(&self) -> u64 {
-        self.clock.now_ns() / self.ns_per_tick
+        self.time.ticks()
     }
 
     /// The virtual CPUs made so far.

@@ -22,6 +22,7 @@ mod shared;
 mod slow;
 mod sync;
 pub mod tier;
+mod timers;
 mod vcpu;
 
 pub use cache::CacheStats;

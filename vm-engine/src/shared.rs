@@ -8,8 +8,7 @@ use vm_core::{IrqLine, VcpuId};
 use vm_frontend::FlushScope;
 use vm_mem::Tlb;
 
-/// The deadline of a timer that is disarmed.
-pub(crate) const NO_DEADLINE: u64 = u64::MAX;
+use crate::timers::Timer;
 
 /// How long one that waits for another gives up the host's processor. Sleeping costs a thread nothing but that time;
 /// giving way (`sched_yield`) costs it a slice of a millisecond or more wherever others want the processor, and thousands
@@ -39,9 +38,7 @@ pub struct VcpuShared {
     sleep: Mutex<()>,
     wake: Condvar,
     remote: Mutex<Vec<(Remote, Arc<AtomicU32>)>>,
-    /// Ticks at which the timer of each line expires; [`NO_DEADLINE`] when disarmed. The line follows under the lock,
-    /// so that an alarm that comes late cannot raise it for a deadline that has moved on.
-    deadlines: Mutex<[u64; 64]>,
+    pub(crate) timers: Mutex<Vec<Timer>>,
 }
 
 impl VcpuShared {
@@ -59,7 +56,7 @@ impl VcpuShared {
             sleep: Mutex::new(()),
             wake: Condvar::new(),
             remote: Mutex::default(),
-            deadlines: Mutex::new([NO_DEADLINE; 64]),
+            timers: Mutex::default(),
         })
     }
 
@@ -106,40 +103,6 @@ impl VcpuShared {
         }
         if clear != 0 {
             self.lines.fetch_and(!clear, Ordering::SeqCst);
-        }
-    }
-
-    fn deadlines(&self) -> MutexGuard<'_, [u64; 64]> {
-        self.deadlines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets the deadline of a line's timer. The line is high from then on; says whether it is already.
-    pub(crate) fn set_deadline(&self, line: u32, ticks: u64, now: u64) -> bool {
-        let mut deadlines = self.deadlines();
-        deadlines[line as usize & 63] = ticks;
-        let bit = 1 << (line & 63);
-        let expired = ticks <= now;
-        self.set_lines(u64::from(expired) * bit, u64::from(!expired) * bit);
-        expired
-    }
-
-    /// Raises the line if its deadline has come.
-    pub(crate) fn alarm_fired(&self, line: u32, now: u64) {
-        let deadlines = self.deadlines();
-        if deadlines[line as usize & 63] <= now {
-            self.set_lines(1 << (line & 63), 0);
-        }
-    }
-
-    /// Disarms all timers; their lines go low.
-    pub(crate) fn clear_deadlines(&self) {
-        let mut deadlines = self.deadlines();
-        for (line, deadline) in deadlines.iter_mut().enumerate() {
-            if std::mem::replace(deadline, NO_DEADLINE) != NO_DEADLINE {
-                self.set_lines(0, 1 << line);
-            }
         }
     }
 
@@ -226,35 +189,5 @@ impl IrqLine for Line {
         } else {
             self.vcpu.set_lines(0, self.mask);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn alarm_of_a_deadline_that_moved_on_leaves_the_line_low() {
-        let vcpu = VcpuShared::new(VcpuId(0));
-        assert!(!vcpu.set_deadline(5, 100, 50));
-        assert!(!vcpu.set_deadline(5, 200, 101));
-        vcpu.alarm_fired(5, 101);
-        assert_eq!(vcpu.lines(), 0);
-        vcpu.alarm_fired(5, 200);
-        assert_eq!(vcpu.lines(), 1 << 5);
-        assert!(!vcpu.set_deadline(5, 300, 201));
-        assert_eq!(vcpu.lines(), 0);
-    }
-
-    #[test]
-    fn clear_deadlines_lowers_timers_and_keeps_other_lines() {
-        let vcpu = VcpuShared::new(VcpuId(0));
-        vcpu.line(9).set(true);
-        assert!(vcpu.set_deadline(5, 1, 2));
-        assert_eq!(vcpu.lines(), 1 << 9 | 1 << 5);
-        vcpu.clear_deadlines();
-        assert_eq!(vcpu.lines(), 1 << 9);
-        vcpu.alarm_fired(5, 3);
-        assert_eq!(vcpu.lines(), 1 << 9);
     }
 }

@@ -5,7 +5,7 @@
 use std::mem::{offset_of, size_of};
 use std::sync::{Arc, Mutex};
 
-use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, VcpuId, VmExit};
+use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, TimeBase, VcpuId, VmExit};
 use vm_device::Bus;
 use vm_engine::{Engine, EngineParts, Vcpu};
 use vm_frontend::{
@@ -479,9 +479,8 @@ impl<const RULE: u8> Bench<RULE> {
             memory: GuestMemory::new(&ranges).expect("host memory"),
             bus: Arc::new(Bus::new()),
             rom: Vec::new(),
-            clock: clock.clone(),
+            time: Arc::new(TimeBase::new(clock.clone(), 1_000_000)),
             alarms: Arc::new(TimerThread::new(clock)),
-            ticks_per_second: 1_000_000,
             code_budget_bytes: 16 << 20,
         });
         let spec = InstanceSpec {

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use vm_core::{Alarm, GuestVirtAddr, VcpuId};
+use vm_core::{GuestVirtAddr, VcpuId};
 use vm_frontend::{Access, Exception, FlushScope, Guest, Request, SysEnv};
 use vm_ir::HelperId;
 
 use super::Vcpu;
-use crate::shared::NO_DEADLINE;
 
 impl<G: Guest> Vcpu<G> {
     pub(crate) fn call_helper(
@@ -115,25 +114,8 @@ impl<G: Guest> SysEnv<G::State> for Env<'_, G> {
 impl<G: Guest> Vcpu<G> {
     /// Raises interrupt line `line` from `deadline` ticks on; until then, and when disarmed, it is low.
     pub fn set_timer(&mut self, line: u32, deadline: Option<u64>) {
-        let ticks = deadline.unwrap_or(NO_DEADLINE);
-        if self.shared.set_deadline(line, ticks, self.engine.time()) {
-            return;
-        }
-        let ns = ticks.checked_mul(self.engine.ns_per_tick);
-        self.alarm(line).arm(ns);
-    }
-
-    pub(super) fn alarm(&mut self, line: u32) -> Arc<dyn Alarm> {
-        if let Some((_, alarm)) = self.alarms.iter().find(|(of, _)| *of == line) {
-            return alarm.clone();
-        }
-        let (shared, clock) = (self.shared.clone(), self.engine.clock.clone());
-        let ns_per_tick = self.engine.ns_per_tick;
-        let fire = move || {
-            shared.alarm_fired(line, clock.now_ns() / ns_per_tick);
-        };
-        let alarm = self.engine.alarms.alarm(Box::new(fire));
-        self.alarms.push((line, alarm.clone()));
-        alarm
+        let engine = &*self.engine;
+        self.shared
+            .set_timer(line, deadline, &engine.time, &*engine.alarms);
     }
 }

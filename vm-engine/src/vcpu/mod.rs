@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use fetched::FetchedPages;
 use rehearsal::Rehearsal;
-use vm_core::{Alarm, GuestVirtAddr, VcpuId, VmExit};
+use vm_core::{GuestVirtAddr, VcpuId, VmExit};
 use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
 use vm_gc::Participant;
 use vm_ir::{Block, Mode};
@@ -115,7 +115,6 @@ pub struct Vcpu<G: Guest> {
     stale: bool,
     requests: Vec<Request>,
     helper_calls: Box<[u64]>,
-    alarms: Vec<(u32, Arc<dyn Alarm>)>,
     /// The breakpoint that the next run starts from, and does not stop at again.
     resume_at: Option<GuestVirtAddr>,
     /// Retired code may be left to be dropped.
@@ -184,7 +183,6 @@ impl<G: Guest> Vcpu<G> {
             stale: true,
             requests: Vec::new(),
             helper_calls: vec![0; G::layout().helpers.len()].into(),
-            alarms: Vec::new(),
             resume_at: None,
             collecting: false,
             watch_hit: None,
@@ -228,10 +226,7 @@ impl<G: Guest> Vcpu<G> {
     pub fn reset(&mut self, spec: InstanceSpec) {
         let state = G::new_state(&self.engine.config, spec);
         *self.state_mut() = state;
-        for (_, alarm) in &self.alarms {
-            alarm.arm(None);
-        }
-        self.shared.clear_deadlines();
+        self.shared.disarm_timers();
         self.requests.clear();
         self.watch_hit = None;
         self.resume_at = None;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, VcpuId, VmExit};
+use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, TimeBase, VcpuId, VmExit};
 use vm_device::Bus;
 use vm_engine::{Engine, EngineParts, Vcpu};
 use vm_frontend::InstanceSpec;
@@ -36,9 +36,8 @@ pub(crate) fn engine_on(bus: Bus, base: u64, image: &[u8], bytes: u64) -> Arc<En
         memory,
         bus: Arc::new(bus),
         rom: vec![(GuestPhysAddr(FLASH), FLASH_BYTES)],
-        clock: clock.clone(),
+        time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock)),
-        ticks_per_second: 10_000_000,
         code_budget_bytes: 32 << 20,
     })
 }

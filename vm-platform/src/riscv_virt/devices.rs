@@ -111,7 +111,7 @@ fn clint(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let lines = parts.lines.iter().map(hart_lines).collect();
     Ok(Arc::new(Clint::new(
         lines,
-        parts.clock.clone(),
+        parts.time.clone(),
         parts.timers,
     )))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vm_boot::Extent;
 use vm_boot::riscv::{BootPlan, BootRequest};
 use vm_boot::sbi::Sbi;
-use vm_core::{Clock, DebugTarget, VcpuId};
+use vm_core::{Clock, DebugTarget, TimeBase, VcpuId};
 use vm_device::Bus;
 use vm_device::chardev::CharInput;
 use vm_device::serial::ns16550::Ns16550;
@@ -95,6 +95,7 @@ impl Machine {
 
         let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
         let timers = Arc::new(TimerThread::new(clock.clone()));
+        let time = Arc::new(TimeBase::new(clock.clone(), u64::from(layout::TIMEBASE_HZ)));
         let bus = Arc::new(Bus::new());
         let engine = Engine::new(EngineParts {
             config: config.isa,
@@ -103,9 +104,8 @@ impl Machine {
             rom: [layout::MROM, layout::FLASH0, layout::FLASH1]
                 .map(|r| (r.base, r.bytes))
                 .into(),
-            clock: clock.clone(),
+            time: time.clone(),
             alarms: timers.clone(),
-            ticks_per_second: u64::from(layout::TIMEBASE_HZ),
             code_budget_bytes: config.code_budget_bytes,
         });
         let panic_watch = Arc::new(PanicWatch::new(config.serial));
@@ -134,6 +134,7 @@ impl Machine {
             ram_bytes: config.ram_bytes,
             lines: &lines,
             clock,
+            time,
             timers: &timers,
             shared: Arc::downgrade(&shared),
             reset_vector: shared.plan.reset_vector().into(),

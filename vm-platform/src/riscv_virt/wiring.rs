@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use vm_core::Clock;
+use vm_core::{Clock, TimeBase};
 use vm_device::Bus;
 use vm_device::chardev::CharSink;
 use vm_device::intc::plic::Plic;
@@ -38,6 +38,7 @@ pub(super) struct Parts<'a> {
     pub(super) ram_bytes: u64,
     pub(super) lines: &'a [Arc<VcpuShared>],
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) time: Arc<TimeBase>,
     pub(super) timers: &'a TimerThread,
     pub(super) shared: Weak<Shared>,
     /// What the boot ROM holds.

@@ -2,15 +2,13 @@
 
 mod save;
 pub mod spec;
-mod time;
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
-use vm_core::{AccessWidth, Alarm, Alarms, Clock, IrqLine};
+use parking_lot::Mutex;
+use vm_core::{AccessWidth, Alarm, Alarms, IrqLine, TimeBase};
 
 pub use save::{SavedHart, SavedState};
-pub use time::MachineTime;
 
 use crate::BusDevice;
 use spec::{MAX_HARTS, MSIP, MTIME, MTIMECMP};
@@ -40,7 +38,7 @@ struct Hart {
     state: Mutex<HartState>,
     lines: HartLines,
     alarm: Arc<dyn Alarm>,
-    time: Arc<MachineTime>,
+    time: Arc<TimeBase>,
 }
 
 impl Hart {
@@ -65,22 +63,21 @@ impl Hart {
 /// A CLINT. `msip` answers aligned four-byte accesses, `mtimecmp` and `mtime` aligned four- and eight-byte ones;
 /// others read as zero and are ignored.
 pub struct Clint {
-    harts: Vec<Arc<Hart>>,
-    time: Arc<MachineTime>,
-    time_set: RwLock<Vec<Box<dyn Fn() + Send + Sync>>>,
+    harts: Arc<[Arc<Hart>]>,
+    time: Arc<TimeBase>,
 }
 
 impl Clint {
-    /// A CLINT after power-on, with `mtime` at zero. `alarms` must follow `clock`.
+    /// A CLINT after power-on, whose `mtime` is the machine's time base: others that show it see what is written
+    /// here. `alarms` must follow the clock of `time`.
     ///
     /// # Panics
     /// When there are more than [`spec::MAX_HARTS`] harts.
-    pub fn new(harts: Vec<HartLines>, clock: Arc<dyn Clock>, alarms: &dyn Alarms) -> Self {
+    pub fn new(harts: Vec<HartLines>, time: Arc<TimeBase>, alarms: &dyn Alarms) -> Self {
         assert!(
             harts.len() <= MAX_HARTS,
             "invariant: a CLINT has at most 4095 harts"
         );
-        let time = Arc::new(MachineTime::new(clock));
         let hart = |lines| {
             Arc::new_cyclic(|weak: &std::sync::Weak<Hart>| {
                 let weak = weak.clone();
@@ -97,38 +94,20 @@ impl Clint {
                 }
             })
         };
-        let harts = harts.into_iter().map(hart).collect();
-        Self {
-            harts,
-            time,
-            time_set: RwLock::default(),
-        }
+        let harts: Arc<[_]> = harts.into_iter().map(hart).collect();
+        let weak = Arc::downgrade(&harts);
+        time.on_set(Box::new(move || {
+            let harts = weak.upgrade();
+            for hart in harts.iter().flat_map(|harts| harts.iter()) {
+                hart.drive_timer(&hart.state.lock());
+            }
+        }));
+        Self { harts, time }
     }
 
-    /// The counter behind `mtime`, for the harts' `time` CSR and `stimecmp`.
-    pub fn time(&self) -> &Arc<MachineTime> {
-        &self.time
-    }
-
-    /// `mtime` now, in ticks of [`spec::TIMEBASE_HZ`]; takes no lock.
+    /// `mtime` now, in ticks; takes no lock.
     pub fn mtime(&self) -> u64 {
         self.time.ticks()
-    }
-
-    /// Names who is told after `mtime` was set to another value (written, reset or restored), because what
-    /// [`MachineTime::deadline_ns`] said before no longer holds.
-    pub fn on_time_set(&self, told: Box<dyn Fn() + Send + Sync>) {
-        self.time_set.write().push(told);
-    }
-
-    fn set_mtime(&self, ticks: u64) {
-        self.time.set(ticks);
-        for hart in &self.harts {
-            hart.drive_timer(&hart.state.lock());
-        }
-        for told in self.time_set.read().iter() {
-            told();
-        }
     }
 
     fn hart_at(&self, offset: u64, base: u64, bytes: u64) -> Option<&Arc<Hart>> {
@@ -191,17 +170,20 @@ impl BusDevice for Clint {
                 hart.drive_timer(&state);
             }
         } else if offset < MTIME + 8 {
-            self.set_mtime(replace_part(self.mtime(), offset, width, value));
+            self.time
+                .set(replace_part(self.mtime(), offset, width, value));
         }
     }
 
+    /// `mtime` starts at zero again, and with it every view of the time base, as after power-on. The specification
+    /// leaves its value open (RISC-V Priv 1.13, 3.4).
     fn reset(&self) {
-        for hart in &self.harts {
+        for hart in self.harts.iter() {
             let mut state = hart.state.lock();
             *state = HartState::RESET;
             hart.drive(&state);
         }
-        self.set_mtime(0);
+        self.time.set(0);
     }
 }
 

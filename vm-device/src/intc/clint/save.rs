@@ -31,11 +31,7 @@ pub struct SavedHart {
 impl Clint {
     /// Everything that a guest could tell apart.
     pub fn save(&self) -> SavedState {
-        let Self {
-            harts,
-            time,
-            time_set: _,
-        } = self;
+        let Self { harts, time } = self;
         let hart = |hart: &std::sync::Arc<Hart>| {
             let Hart {
                 state,
@@ -70,7 +66,7 @@ impl Clint {
             *state = HartState { msip, mtimecmp };
             hart.lines.software.set(msip);
         }
-        self.set_mtime(mtime);
+        self.time.set(mtime);
         Ok(())
     }
 }

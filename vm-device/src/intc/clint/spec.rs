@@ -6,11 +6,6 @@ pub const RANGE_BYTES: u64 = 0x1_0000;
 /// Most harts: the register after the last `mtimecmp` is `mtime` (ACLINT 1.0-rc4, 2.1).
 pub const MAX_HARTS: usize = 4095;
 
-/// Ticks of `mtime` a second on the `virt` machine (`timebase-frequency` of the device tree).
-pub const TIMEBASE_HZ: u64 = 10_000_000;
-/// Nanoseconds a tick.
-pub const NS_PER_TICK: u64 = 1_000_000_000 / TIMEBASE_HZ;
-
 /// Software interrupt pending of hart 0, a word a hart; only bit 0 exists (ACLINT 1.0-rc4, 3.2).
 pub const MSIP: u64 = 0;
 /// Timer compare of hart 0, eight bytes a hart (ACLINT 1.0-rc4, 2.3).
