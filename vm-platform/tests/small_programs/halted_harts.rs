@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use vm_core::{GuestVirtAddr, Resume, StopCause, VcpuId};
+use vm_core::{Resume, StopCause, VcpuId};
 
 use super::guest::{PATIENCE, PATIENCE_MS, Running};
 
