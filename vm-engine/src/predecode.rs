@@ -5,13 +5,14 @@
 
 mod memory;
 
+use vm_ir::family::{Choose, Control, Field, FpOther, Move, Ternary};
 use vm_ir::{
-    Attr, Block, Ext, Inst, Op, Operand, Slot, StateLayout, Terminator, Type, leaves_page,
+    Attr, Block, Ext, Family, Inst, Operand, Slot, StateLayout, Terminator, Type, leaves_page,
 };
 
 use crate::code::TooManyTemps;
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
-use crate::interp::{control, float, int};
+use crate::interp::{atomic, control, float, int};
 use crate::microop::{BlockHead, CodeWord, CodeWords, Handler, MicroOp};
 use crate::tier::Step;
 
@@ -170,11 +171,6 @@ impl<'a> Predecoder<'a> {
         self.slot_type(slot).slot_bytes() > 8
     }
 
-    fn is_narrow_store_of(&self, inst: &Inst) -> bool {
-        // Results of integer operations always fill 64-bit words, so only `Keep` needs the definition.
-        inst.ext == Ext::Keep
-    }
-
     pub(crate) fn emit(&mut self, handler: Handler, set: impl FnOnce(&mut MicroOp)) -> usize {
         let mut op = MicroOp::new(handler);
         op.pc_offset = self.pc_offset;
@@ -231,100 +227,151 @@ impl<'a> Predecoder<'a> {
             self.insn += u32::from(len != 0);
             return;
         }
-        // What fills more than one word has no handlers; those write the first.
-        let wide = inst.dst.is_some_and(|dst| self.is_wide(dst));
-        let narrow = !wide && (self.integer(inst) || self.floating(inst));
-        if !narrow && !self.memory(inst) && !self.control(inst) {
+        if self.with_handler(inst).is_none() {
             self.define(inst);
         }
     }
 
-    fn integer(&mut self, inst: &Inst) -> bool {
-        let Some(dst) = inst.dst else { return false };
-        if self.is_narrow_store_of(inst) || inst.ext == Ext::Ones {
-            return false;
-        }
-        let [x, y, ..] = inst.args;
-        let handlers = match inst.attr {
-            Attr::None => int::binary_handlers(inst.op, inst.ty, inst.ext),
-            Attr::Cond(cond) if inst.op == Op::Cmp => Some(int::compare_handlers(cond, inst.ty)),
-            _ => None,
-        };
-        if let Some((in_slots, with_constant)) = handlers {
-            let a = self.operand(x);
-            match y {
-                Operand::Imm(value) if value != 0 => {
-                    let d = self.offset(dst);
-                    self.emit(with_constant, |op| {
-                        (op.d, op.a) = (d, a);
-                        op.imm = value as u64;
-                    });
-                }
-                y => {
-                    let b = self.operand(y);
-                    let d = self.offset(dst);
-                    self.emit(in_slots, |op| (op.d, op.a, op.b) = (d, a, b));
-                }
+    /// Adds the micro-operations of an operation that has handlers of its own; `None` if it has none.
+    fn with_handler(&mut self, inst: &Inst) -> Option<()> {
+        match inst.op.family() {
+            Family::Control(op) => self.control(op, inst),
+            Family::Access(op) => self.access(op, inst),
+            Family::Reserve(op) => self.atomic(inst, |size| atomic::reserve_handler(op, size)),
+            Family::Modify(op) => self.atomic(inst, |size| atomic::modify_handler(op, size)),
+            Family::Move(Move::Mov) => {
+                let d = self.integer(inst)?;
+                self.mov(inst, d)
             }
-            return true;
-        }
-        let d = self.offset(dst);
-        match (inst.op, inst.attr) {
-            (Op::Mov, _) => self.mov(inst, d),
-            (Op::PcRel, _) => {
-                let offset = x.imm().unwrap_or(0);
+            Family::Move(Move::PcRel) => {
+                let d = self.integer(inst)?;
+                let offset = inst.args[0].imm().unwrap_or(0);
                 self.emit(int::pc_rel, |op| {
                     op.d = d;
                     op.imm = offset as u64;
                 });
-                true
+                Some(())
             }
-            (Op::AddShl | Op::AddShlU32, _) if inst.ty == Type::I64 => {
-                let (a, b) = (self.operand(x), self.operand(y));
-                let shift = inst.args[2].imm().unwrap_or(0) as i32 & 63;
-                let unsigned = inst.op == Op::AddShlU32;
-                let handler = if unsigned {
-                    int::add_shl_u32_rr
-                } else {
-                    int::add_shl_rr
-                };
-                self.emit(handler, |op| (op.d, op.a, op.b, op.aux) = (d, a, b, shift));
-                true
+            Family::Unary(op) => {
+                let d = self.integer(inst)?;
+                let a = self.operand(inst.args[0]);
+                let handler = int::unary_handler(op, inst.ty, inst.ext);
+                self.emit(handler, |op| (op.d, op.a) = (d, a));
+                Some(())
             }
-            (Op::Extract, Attr::Field { pos, len, signed }) if inst.ty == Type::I64 => {
-                let a = self.operand(x);
-                let handler = if signed {
-                    int::extract_signed
-                } else {
-                    int::extract_unsigned
-                };
-                self.emit(handler, |op| {
-                    (op.d, op.a, op.aux) = (d, a, 64 - i32::from(len));
-                    op.imm = 64 - u64::from(len) - u64::from(pos);
+            Family::Binary(op) => {
+                self.two_operands(inst, int::binary_handlers(op, inst.ty, inst.ext))
+            }
+            Family::Choose(op) => self.choose(op, inst),
+            Family::Ternary(op) => self.ternary(op, inst),
+            Family::Field(op) => self.field(op, inst),
+            Family::FpArith(op) => self.floating(inst, float::arithmetic_handler(op, inst)),
+            Family::FpSign(op) => self.floating(inst, float::sign_handler(op, inst)),
+            Family::FpCompare(op) => self.floating(inst, float::compare_handler(op, inst)),
+            Family::FpOther(FpOther::FpUnbox) => self.floating(inst, float::unbox_handler(inst)),
+            Family::FpOther(FpOther::FpCmpFlags | FpOther::FpClass | FpOther::FpRound)
+            | Family::FpExtremum(_)
+            | Family::FpConvert(_)
+            | Family::Flags(_)
+            | Family::Wide(_)
+            | Family::VecBits(_)
+            | Family::VecLanes(_)
+            | Family::VecShift(_)
+            | Family::VecMove(_)
+            | Family::VecFp(_) => None,
+        }
+    }
+
+    /// Offset of the word that a result fills; `None` where there is no result, or where handlers cannot write it:
+    /// they write one word, all of it.
+    fn result(&self, inst: &Inst) -> Option<u16> {
+        let dst = inst.dst.filter(|&dst| !self.is_wide(dst))?;
+        Some(self.offset(dst))
+    }
+
+    /// [`Self::result`] of an operation on integers, whose handlers fill it with zeros or the sign.
+    fn integer(&self, inst: &Inst) -> Option<u16> {
+        matches!(inst.ext, Ext::Zero | Ext::Sign)
+            .then(|| self.result(inst))
+            .flatten()
+    }
+
+    /// An operation of two integers, the second of which may be a constant.
+    fn two_operands(
+        &mut self,
+        inst: &Inst,
+        (in_slots, with_constant): (Handler, Handler),
+    ) -> Option<()> {
+        let d = self.integer(inst)?;
+        let [x, y, ..] = inst.args;
+        let a = self.operand(x);
+        match y {
+            Operand::Imm(value) if value != 0 => {
+                self.emit(with_constant, |op| {
+                    (op.d, op.a) = (d, a);
+                    op.imm = value as u64;
                 });
-                true
             }
-            (Op::Select, Attr::Cond(cond)) => {
+            y => {
+                let b = self.operand(y);
+                self.emit(in_slots, |op| (op.d, op.a, op.b) = (d, a, b));
+            }
+        }
+        Some(())
+    }
+
+    fn choose(&mut self, op: Choose, inst: &Inst) -> Option<()> {
+        let Attr::Cond(cond) = inst.attr else {
+            return None;
+        };
+        match op {
+            Choose::Cmp => self.two_operands(inst, int::compare_handlers(cond, inst.ty)),
+            Choose::Select => {
+                let d = self.integer(inst)?;
                 let [x, y, a, b] = inst.args.map(|operand| self.operand(operand));
                 self.emit(int::select_handler(cond, inst.ty, inst.ext), |op| {
                     (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, x, i32::from(y));
                 });
-                true
+                Some(())
             }
-            _ => match int::unary_handler(inst.op, inst.ty, inst.ext) {
-                Some(handler) => {
-                    let a = self.operand(x);
-                    self.emit(handler, |op| (op.d, op.a) = (d, a));
-                    true
-                }
-                None => false,
-            },
         }
     }
 
-    fn mov(&mut self, inst: &Inst, d: u16) -> bool {
+    fn ternary(&mut self, op: Ternary, inst: &Inst) -> Option<()> {
+        let handler: Handler = match op {
+            Ternary::AddShl => int::add_shl_rr,
+            Ternary::AddShlU32 => int::add_shl_u32_rr,
+            Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => return None,
+        };
+        let d = self.integer(inst).filter(|_| inst.ty == Type::I64)?;
+        let [x, y, shift, _] = inst.args;
+        let (a, b) = (self.operand(x), self.operand(y));
+        let shift = shift.imm().unwrap_or(0) as i32 & 63;
+        self.emit(handler, |op| (op.d, op.a, op.b, op.aux) = (d, a, b, shift));
+        Some(())
+    }
+
+    fn field(&mut self, op: Field, inst: &Inst) -> Option<()> {
+        let Attr::Field { pos, len, signed } = inst.attr else {
+            return None;
+        };
+        let handler: Handler = match op {
+            Field::Extract if signed => int::extract_signed,
+            Field::Extract => int::extract_unsigned,
+            Field::Deposit => return None,
+        };
+        let d = self.integer(inst).filter(|_| inst.ty == Type::I64)?;
+        let a = self.operand(inst.args[0]);
+        self.emit(handler, |op| {
+            (op.d, op.a, op.aux) = (d, a, 64 - i32::from(len));
+            op.imm = 64 - u64::from(len) - u64::from(pos);
+        });
+        Some(())
+    }
+
+    fn mov(&mut self, inst: &Inst, d: u16) -> Option<()> {
         if matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags) {
-            return false;
+            return None;
         }
         match inst.args[0] {
             Operand::Imm(value) if inst.ty == Type::I64 => {
@@ -341,18 +388,16 @@ impl<'a> Predecoder<'a> {
                     Type::F64 => Type::I64,
                     ty => ty,
                 };
-                let handler = int::unary_handler(Op::Mov, ty, inst.ext);
-                let handler = handler.expect("invariant: moves have handlers");
-                self.emit(handler, |op| (op.d, op.a) = (d, a));
+                self.emit(int::mov_handler(ty, inst.ext), |op| (op.d, op.a) = (d, a));
             }
         }
-        true
+        Some(())
     }
 
-    fn control(&mut self, inst: &Inst) -> bool {
+    fn control(&mut self, op: Control, inst: &Inst) -> Option<()> {
         let [x, y, z, w] = inst.args;
-        match (inst.op, inst.attr) {
-            (Op::ExitIf, Attr::Cond(cond)) => {
+        match (op, inst.attr) {
+            (Control::ExitIf, Attr::Cond(cond)) => {
                 let (a, b) = (self.operand(x), self.operand(y));
                 let target = z.imm().unwrap_or(0);
                 let handler = control::exit_if_handler(cond, inst.ty, leaves_page(target));
@@ -360,37 +405,37 @@ impl<'a> Predecoder<'a> {
                     (op.a, op.b) = (a, b);
                     op.left -= 1;
                 });
-                true
             }
-            (Op::RaiseIf, Attr::Cond(cond)) => {
+            (Control::RaiseIf, Attr::Cond(cond)) => {
                 let (a, b, c) = (self.operand(x), self.operand(y), self.operand(w));
                 let code = z.imm().unwrap_or(0) as i32;
                 let handler = control::raise_if_handler(cond, inst.ty);
                 self.emit(handler, |op| (op.a, op.b, op.c, op.aux) = (a, b, c, code));
-                true
             }
-            (Op::Call, Attr::Helper(helper)) => {
+            (Control::Call, Attr::Helper(helper)) => {
                 let (a, b, c) = (self.operand(x), self.operand(y), self.operand(z));
                 let d = self.destination(inst.dst);
                 let number = i32::from(helper.0);
                 self.emit(control::call, |op| {
                     (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, number);
                 });
-                true
             }
-            _ => false,
+            (Control::Fence, Attr::Fence(set)) => self.fence(set),
+            // Markers are no operations, and the verifier gives the others their attributes.
+            (
+                Control::Insn | Control::ExitIf | Control::RaiseIf | Control::Call | Control::Fence,
+                _,
+            ) => {}
         }
+        Some(())
     }
 
-    fn floating(&mut self, inst: &Inst) -> bool {
-        let Some(dst) = inst.dst else { return false };
-        if !self.rules.host_float || inst.args.iter().any(|arg| arg.imm().is_some()) {
-            return false;
+    fn floating(&mut self, inst: &Inst, handler: Option<(Handler, i32)>) -> Option<()> {
+        let (handler, variant) = handler.filter(|_| self.rules.host_float)?;
+        if inst.args.iter().any(|arg| arg.imm().is_some()) {
+            return None;
         }
-        let Some((handler, variant)) = float::handler(inst) else {
-            return false;
-        };
-        let d = self.offset(dst);
+        let d = self.result(inst)?;
         let [a, b, c, _] = inst.args.map(|operand| self.operand(operand));
         let at = self.emit(handler, |op| {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, variant)
@@ -398,7 +443,7 @@ impl<'a> Predecoder<'a> {
         // Special cases run by definition.
         self.made.defined.push(*inst);
         self.made.definitions.push(at);
-        true
+        Some(())
     }
 
     fn define(&mut self, inst: &Inst) {

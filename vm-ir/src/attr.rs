@@ -147,21 +147,20 @@ impl FlagCond {
 /// Which operation set a flag group, hence how its flags follow from the values kept: `a`, `b`, the result
 /// `r`, and `c` (carry in, or the flags that stay).
 ///
-/// `Add`, `Sub`, ... give x86 meaning (carry after a subtraction is borrow); the `Arm` kinds give carry as not
-/// borrow. Each kind works in the width of the `setflags` type.
+/// C after a subtraction is the borrow, but for [`Self::SubNotBorrow`]. Each kind works in the width of the `setflags` type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum FlagKind {
-    /// Flags given as bits in `a`: bit 0 C, 2 P, 4 A, 6 Z, 7 N, 11 V (the x86 EFLAGS places).
+    /// Flags given as bits in `a`: bit 0 C, 2 P, 4 A, 6 Z, 7 N, 11 V.
     Bits,
     /// `r = a + b`.
     Add,
     /// `r = a + b + c`; `c` is 0 or 1.
-    Adc,
+    AddCarry,
     /// `r = a - b`.
     Sub,
     /// `r = a - b - c`; `c` is 0 or 1.
-    Sbb,
+    SubBorrow,
     /// Logic with result `r`: C, V, A clear.
     Logic,
     /// `r = a + 1`, C kept from the old group.
@@ -178,24 +177,18 @@ pub enum FlagKind {
     Neg,
     /// Multiplication: C and V set when `b` is not zero (the lifter computes `b` as "high part matters").
     Mul,
-    /// Arm `adds`: carry is carry out.
-    ArmAdd,
-    /// Arm `adcs` with carry in `c`.
-    ArmAdc,
-    /// Arm `subs`: carry is not-borrow.
-    ArmSub,
-    /// Arm logic with result `r`: N and Z, C and V clear.
-    ArmLogic,
+    /// `r = a - b`; C says that there was no borrow.
+    SubNotBorrow,
 }
 
 impl FlagKind {
     /// Every kind, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 14] = [
         Self::Bits,
         Self::Add,
-        Self::Adc,
+        Self::AddCarry,
         Self::Sub,
-        Self::Sbb,
+        Self::SubBorrow,
         Self::Logic,
         Self::Inc,
         Self::Dec,
@@ -204,10 +197,7 @@ impl FlagKind {
         Self::Sar,
         Self::Neg,
         Self::Mul,
-        Self::ArmAdd,
-        Self::ArmAdc,
-        Self::ArmSub,
-        Self::ArmLogic,
+        Self::SubNotBorrow,
     ];
 
     /// The name used in the text form.
@@ -215,9 +205,9 @@ impl FlagKind {
         match self {
             Self::Bits => "bits",
             Self::Add => "add",
-            Self::Adc => "adc",
+            Self::AddCarry => "add_carry",
             Self::Sub => "sub",
-            Self::Sbb => "sbb",
+            Self::SubBorrow => "sub_borrow",
             Self::Logic => "logic",
             Self::Inc => "inc",
             Self::Dec => "dec",
@@ -226,10 +216,7 @@ impl FlagKind {
             Self::Sar => "sar",
             Self::Neg => "neg",
             Self::Mul => "mul",
-            Self::ArmAdd => "arm_add",
-            Self::ArmAdc => "arm_adc",
-            Self::ArmSub => "arm_sub",
-            Self::ArmLogic => "arm_logic",
+            Self::SubNotBorrow => "sub_not_borrow",
         }
     }
 

@@ -1,7 +1,7 @@
 //! The shared intermediate representation (IR) of guest code.
 //!
-//! What it is: linear three-address code over typed slots, in blocks. One table ([`Op`]) lists every operation;
-//! names, operand classes, attributes and effects derive from it. Decoders build blocks with
+//! What it is: linear three-address code over typed slots, in blocks. One table ([`Op`]) lists every operation
+//! by family; names, operand classes, attributes and effects derive from it. Decoders build blocks with
 //! [`BlockBuilder`]; the interpreter runs them, translators compile them.
 //!
 //! What it refuses to do: name a guest or a host in a neutral operation, be in SSA form, or hold anything
@@ -31,6 +31,6 @@ pub use attr::{
 pub use block::{Block, BlockKey, ExceptionCode, JumpKind, Mode, Terminator, leaves_page};
 pub use builder::BlockBuilder;
 pub use inst::{Ext, Inst, Operand};
-pub use op::{AttrClass, Class, Effects, Op, OpInfo};
+pub use op::{AttrClass, Class, Effects, Family, Op, OpInfo, family};
 pub use slot::{HelperDecl, Slot, SlotDecl, StateLayout, Type};
 pub use verify::{VerifyError, Violation, verify};

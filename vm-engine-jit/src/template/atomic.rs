@@ -5,7 +5,8 @@
 //! load-reserved with release must be kept behind earlier stores.
 
 use vm_engine::tier::{FrameOffsets, Step, TlbOffsets};
-use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Op, Type};
+use vm_ir::family::{Modify, Reserve};
+use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Operand, Type};
 
 use super::PAGE_MASK;
 use super::block::{Cold, Emitter};
@@ -13,55 +14,26 @@ use super::memory::line_of;
 use super::stubs::tlb_entry;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
-/// Whether this is an atomic operation.
-pub(crate) fn is_atomic(op: Op) -> bool {
-    matches!(
-        op,
-        Op::LoadReserved
-            | Op::StoreConditional
-            | Op::Cas
-            | Op::AtomicSwap
-            | Op::AtomicAdd
-            | Op::AtomicAnd
-            | Op::AtomicOr
-            | Op::AtomicXor
-            | Op::AtomicMinS
-            | Op::AtomicMaxS
-            | Op::AtomicMinU
-            | Op::AtomicMaxU
-    )
-}
-
-/// Whether [`Emitter::atomic`] knows the operation.
-pub(crate) fn is_native(inst: &Inst, mem: MemAttr) -> bool {
+/// Whether [`Emitter::reserve`] or [`Emitter::modify`] knows the atomic operation.
+pub(crate) fn is_native(inst: &Inst) -> bool {
+    let Attr::Mem(mem) = inst.attr else {
+        return false;
+    };
     let fits = matches!(
         (mem.size_log2, inst.ty),
         (2, Type::I32 | Type::I64) | (3, Type::I64)
     );
-    is_atomic(inst.op)
-        && fits
-        && mem.endian == Endian::Little
-        && matches!(inst.ext, Ext::Zero | Ext::Sign)
+    fits && mem.endian == Endian::Little && matches!(inst.ext, Ext::Zero | Ext::Sign)
 }
 
-/// How two values become one: an operation, or the second where it compares so.
-enum Combine {
+/// How a host does it.
+enum Way {
+    /// By one locked instruction, which gives what memory held.
+    Swap,
+    Add,
+    /// In a loop: by an operation, or by keeping what memory holds where the operand compares so with it.
     Alu(Alu),
     Keep(Cc),
-}
-
-/// What a loop makes of the operand and what memory holds.
-fn combine(op: Op) -> Option<Combine> {
-    Some(match op {
-        Op::AtomicAnd => Combine::Alu(Alu::And),
-        Op::AtomicOr => Combine::Alu(Alu::Or),
-        Op::AtomicXor => Combine::Alu(Alu::Xor),
-        Op::AtomicMinS => Combine::Keep(Cc::G),
-        Op::AtomicMaxS => Combine::Keep(Cc::L),
-        Op::AtomicMinU => Combine::Keep(Cc::A),
-        Op::AtomicMaxU => Combine::Keep(Cc::B),
-        _ => return None,
-    })
 }
 
 fn width(mem: MemAttr) -> Width {
@@ -73,16 +45,33 @@ fn width(mem: MemAttr) -> Width {
 }
 
 impl Emitter<'_> {
-    pub(crate) fn atomic(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+    pub(crate) fn reserve(&mut self, op: Reserve, inst: &Inst, step: &Step) -> Option<()> {
         let Attr::Mem(mem) = inst.attr else {
             return None;
         };
-        match inst.op {
-            Op::LoadReserved => self.load_reserved(inst, mem, step),
-            Op::StoreConditional => self.store_conditional(inst, mem, step),
-            Op::Cas => self.compare_swap(inst, mem, step),
-            _ => self.modify(inst, mem, step),
+        match op {
+            Reserve::LoadReserved => self.load_reserved(inst, mem, step),
+            Reserve::StoreConditional => self.store_conditional(inst, mem, step),
         }
+    }
+
+    pub(crate) fn modify(&mut self, op: Modify, inst: &Inst, step: &Step) -> Option<()> {
+        let Attr::Mem(mem) = inst.attr else {
+            return None;
+        };
+        let way = match op {
+            Modify::Cas => return self.compare_swap(inst, mem, step),
+            Modify::AtomicSwap => Way::Swap,
+            Modify::AtomicAdd => Way::Add,
+            Modify::AtomicAnd => Way::Alu(Alu::And),
+            Modify::AtomicOr => Way::Alu(Alu::Or),
+            Modify::AtomicXor => Way::Alu(Alu::Xor),
+            Modify::AtomicMinS => Way::Keep(Cc::G),
+            Modify::AtomicMaxS => Way::Keep(Cc::L),
+            Modify::AtomicMinU => Way::Keep(Cc::A),
+            Modify::AtomicMaxU => Way::Keep(Cc::B),
+        };
+        self.read_modify_write(way, inst, mem, step)
     }
 
     /// Puts what memory held, filled up as the operation says.
@@ -107,49 +96,55 @@ impl Emitter<'_> {
         self.put(dst, to);
     }
 
-    fn modify(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<()> {
+    fn read_modify_write(
+        &mut self,
+        way: Way,
+        inst: &Inst,
+        mem: MemAttr,
+        step: &Step,
+    ) -> Option<()> {
         let [address, value, ..] = inst.args;
         let width = width(mem);
         self.load(address, Reg::Rax);
         let (place, back) = self.probe(mem, true, line_of(address), step)?;
-        let unwanted = match inst.op {
-            _ if inst.dst.is_some() => None,
-            Op::AtomicAdd => Some(Alu::Add),
-            Op::AtomicAnd => Some(Alu::And),
-            Op::AtomicOr => Some(Alu::Or),
-            Op::AtomicXor => Some(Alu::Xor),
-            _ => None,
-        };
-        if let Some(op) = unwanted {
-            let value = self.in_reg(value, Reg::Rdx);
-            self.asm.lock_alu(op, width, place, value);
-        } else if let Some(combine) = combine(inst.op) {
-            self.asm.alu(Alu::Add, Width::Q, Reg::Rcx, Reg::Rax);
-            let place = Mem::new(Reg::Rcx, 0);
-            self.asm.mov(width, Reg::Rax, place);
-            let again = self.asm.here();
-            self.load(value, Reg::Rdx);
-            match combine {
-                Combine::Alu(op) => self.asm.alu(op, width, Reg::Rdx, Reg::Rax),
-                Combine::Keep(cc) => {
+        match way {
+            // One locked instruction, where what memory held is not wanted.
+            Way::Add if inst.dst.is_none() => self.locked(Alu::Add, width, place, value),
+            Way::Alu(op) if inst.dst.is_none() => self.locked(op, width, place, value),
+            Way::Add => {
+                self.load(value, Reg::Rdx);
+                self.asm.lock_xadd(width, place, Reg::Rdx);
+                self.held(inst, mem, Reg::Rdx);
+            }
+            Way::Swap => {
+                self.load(value, Reg::Rdx);
+                self.asm.xchg(width, place, Reg::Rdx);
+                self.held(inst, mem, Reg::Rdx);
+            }
+            Way::Alu(_) | Way::Keep(_) => {
+                self.asm.alu(Alu::Add, Width::Q, Reg::Rcx, Reg::Rax);
+                let place = Mem::new(Reg::Rcx, 0);
+                self.asm.mov(width, Reg::Rax, place);
+                let again = self.asm.here();
+                self.load(value, Reg::Rdx);
+                if let Way::Alu(op) = way {
+                    self.asm.alu(op, width, Reg::Rdx, Reg::Rax);
+                } else if let Way::Keep(cc) = way {
                     self.asm.alu(Alu::Cmp, width, Reg::Rdx, Reg::Rax);
                     self.asm.cmov(cc, width, Reg::Rdx, Reg::Rax);
                 }
+                self.asm.lock_cmpxchg(width, place, Reg::Rdx);
+                self.asm.jcc(Cc::Ne, again);
+                self.held(inst, mem, Reg::Rax);
             }
-            self.asm.lock_cmpxchg(width, place, Reg::Rdx);
-            self.asm.jcc(Cc::Ne, again);
-            self.held(inst, mem, Reg::Rax);
-        } else {
-            self.load(value, Reg::Rdx);
-            match inst.op {
-                Op::AtomicAdd => self.asm.lock_xadd(width, place, Reg::Rdx),
-                Op::AtomicSwap => self.asm.xchg(width, place, Reg::Rdx),
-                _ => return None,
-            }
-            self.held(inst, mem, Reg::Rdx);
         }
         self.asm.bind(back);
         Some(())
+    }
+
+    fn locked(&mut self, op: Alu, width: Width, place: Mem, value: Operand) {
+        let value = self.in_reg(value, Reg::Rdx);
+        self.asm.lock_alu(op, width, place, value);
     }
 
     fn compare_swap(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<()> {

@@ -1,45 +1,32 @@
 //! Single bits, carry-less products and the like.
 
-use vm_ir::{Inst, Op, Operand, Slot, Type};
+use vm_ir::{Inst, Operand, Slot};
 
 use super::block::Emitter;
 use crate::asm::{Alu, BitTest, Cc, Mem, Reg, Shift, Width, Xmm};
 
-/// Whether [`Emitter::bits`] knows the operation, in 32 and 64 bits.
-pub(crate) fn is_native(inst: &Inst) -> bool {
-    match inst.op {
-        Op::BitSet | Op::BitClear | Op::BitInvert | Op::BitExtract => true,
-        Op::MulHSU | Op::OrCombine => inst.ty == Type::I64,
-        Op::ClMul | Op::ClMulH | Op::ClMulR => {
-            inst.ty == Type::I64 && std::arch::is_x86_feature_detected!("pclmulqdq")
-        }
-        _ => false,
-    }
+/// Which 64 bits of a carry-less product are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The low ones.
+    Low,
+    /// The high ones.
+    High,
+    /// Bits 126 to 63.
+    Reversed,
 }
 
 impl Emitter<'_> {
-    pub(crate) fn bits(&mut self, inst: &Inst, dst: Slot, width: Width) -> Option<()> {
-        match inst.op {
-            Op::BitSet => self.change_bit(BitTest::Set, inst, dst, width),
-            Op::BitClear => self.change_bit(BitTest::Reset, inst, dst, width),
-            Op::BitInvert => self.change_bit(BitTest::Complement, inst, dst, width),
-            Op::BitExtract => {
-                let [x, y, ..] = inst.args;
-                let from = self.in_reg(x, Reg::Rax);
-                self.bit_test(BitTest::Test, width, from, y);
-                self.asm.setcc(Cc::B, Reg::Rax);
-                self.asm.movzx(Width::B, Reg::Rax, Reg::Rax);
-                self.put(dst, Reg::Rax);
-            }
-            Op::MulHSU => self.product_of_signed_and_unsigned(inst, dst),
-            Op::OrCombine => self.or_combine(inst.args[0], dst),
-            Op::ClMul | Op::ClMulH | Op::ClMulR => self.carryless(inst, dst),
-            _ => return None,
-        }
-        Some(())
+    pub(crate) fn bit(&mut self, inst: &Inst, dst: Slot, width: Width) {
+        let [x, y, ..] = inst.args;
+        let from = self.in_reg(x, Reg::Rax);
+        self.bit_test(BitTest::Test, width, from, y);
+        self.asm.setcc(Cc::B, Reg::Rax);
+        self.asm.movzx(Width::B, Reg::Rax, Reg::Rax);
+        self.put(dst, Reg::Rax);
     }
 
-    fn change_bit(&mut self, op: BitTest, inst: &Inst, dst: Slot, width: Width) {
+    pub(crate) fn change_bit(&mut self, op: BitTest, inst: &Inst, dst: Slot, width: Width) {
         let [x, y, ..] = inst.args;
         let target = self.target(dst, &[y]);
         self.load(x, target);
@@ -63,7 +50,7 @@ impl Emitter<'_> {
     }
 
     /// The unsigned product, less the second times 2^64 where the first is negative.
-    fn product_of_signed_and_unsigned(&mut self, inst: &Inst, dst: Slot) {
+    pub(crate) fn product_of_signed_and_unsigned(&mut self, inst: &Inst, dst: Slot) {
         let [x, y, ..] = inst.args;
         let y = self.in_reg(y, Reg::Rcx);
         self.load(x, Reg::Rax);
@@ -75,7 +62,7 @@ impl Emitter<'_> {
         self.put(dst, Reg::Rdx);
     }
 
-    fn or_combine(&mut self, x: Operand, dst: Slot) {
+    pub(crate) fn or_combine(&mut self, x: Operand, dst: Slot) {
         self.load(x, Reg::Rax);
         self.asm.mov_imm(Reg::Rcx, 0x7f7f_7f7f_7f7f_7f7f);
         // A byte's top bit: whether any bit of it is set.
@@ -93,7 +80,7 @@ impl Emitter<'_> {
         self.put(dst, Reg::Rdx);
     }
 
-    fn carryless(&mut self, inst: &Inst, dst: Slot) {
+    pub(crate) fn carryless(&mut self, inst: &Inst, dst: Slot, part: Part) {
         let (a, b) = (Xmm(0), Xmm(1));
         let [x, y, ..] = inst.args;
         let x = self.in_reg(x, Reg::Rax);
@@ -101,18 +88,17 @@ impl Emitter<'_> {
         let y = self.in_reg(y, Reg::Rax);
         self.asm.mov_to_xmm(Width::Q, b, y);
         self.asm.pclmulqdq(a, b, 0);
-        if inst.op != Op::ClMulH {
+        if part != Part::High {
             self.asm.mov_from_xmm(Width::Q, Reg::Rax, a);
         }
-        if inst.op != Op::ClMul {
+        if part != Part::Low {
             self.asm.movhlps(a, a);
             self.asm.mov_from_xmm(Width::Q, Reg::Rdx, a);
         }
-        match inst.op {
-            Op::ClMul => self.put(dst, Reg::Rax),
-            Op::ClMulH => self.put(dst, Reg::Rdx),
-            _ => {
-                // Bits 126 to 63.
+        match part {
+            Part::Low => self.put(dst, Reg::Rax),
+            Part::High => self.put(dst, Reg::Rdx),
+            Part::Reversed => {
                 self.asm.shift_imm(Shift::Shr, Width::Q, Reg::Rax, 63);
                 let sum = Mem::indexed(Reg::Rax, Reg::Rdx, 1, 0);
                 self.asm.lea(Width::Q, Reg::Rax, sum);

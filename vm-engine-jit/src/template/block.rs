@@ -1,12 +1,13 @@
 //! One block: where values are, and which operation goes where.
 
 use vm_engine::tier::{FrameOffsets, Step, Translation};
-use vm_ir::{Attr, Cond, Endian, Ext, Inst, Op, Operand, Slot, Terminator, Type};
+use vm_ir::family::{Access, Choose, Control, Field, Move};
+use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
-use super::atomic;
 use super::float::{self, Unpacked};
 use super::stubs::Stubs;
 use super::{FRAME, Pins, RETIRED, Scratch, Template};
+use super::{atomic, integer, memory};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
@@ -79,34 +80,64 @@ pub(crate) fn width(ty: Type) -> Option<Width> {
 
 /// Whether the operation is translated, not run as a step.
 pub(crate) fn is_native(inst: &Inst) -> bool {
-    match inst.attr {
-        Attr::Insn { .. } => return true,
-        Attr::Mem(mem) if atomic::is_native(inst, mem) => return true,
-        Attr::Mem(mem) => {
-            return matches!(inst.op, Op::Load | Op::Store)
-                && mem.size_log2 <= 3
-                && mem.endian == Endian::Little
-                && !mem.must_align
-                && !matches!(inst.ty, Type::V128 | Type::I128 | Type::F16 | Type::Flags)
-                && inst.ext != Ext::Keep;
-        }
-        _ => {}
+    let has_width = width(inst.ty).is_some();
+    let integer = has_width && matches!(inst.ext, Ext::Zero | Ext::Sign);
+    match inst.op.family() {
+        Family::Control(Control::Insn | Control::Fence) => true,
+        Family::Control(Control::ExitIf | Control::RaiseIf) => has_width,
+        Family::Control(Control::Call) => false,
+        Family::Access(op) => memory::is_native(op, inst),
+        Family::Reserve(_) | Family::Modify(_) => atomic::is_native(inst),
+        Family::Move(Move::Mov) => integer::moves(inst) || float::is_native(inst),
+        Family::Move(Move::PcRel) => integer && inst.ty == Type::I64,
+        Family::Choose(Choose::Cmp | Choose::Select) => integer,
+        Family::Unary(op) => integer && integer::has_unary(op, inst.ty),
+        Family::Binary(op) => integer && integer::has_binary(op, inst.ty),
+        Family::Ternary(op) => integer && integer::has_ternary(op, inst),
+        Family::Field(Field::Extract) => integer && inst.ty == Type::I64,
+        Family::FpArith(_)
+        | Family::FpExtremum(_)
+        | Family::FpSign(_)
+        | Family::FpCompare(_)
+        | Family::FpConvert(_)
+        | Family::FpOther(_) => float::is_native(inst),
+        Family::Field(Field::Deposit)
+        | Family::Wide(_)
+        | Family::Flags(_)
+        | Family::VecBits(_)
+        | Family::VecLanes(_)
+        | Family::VecShift(_)
+        | Family::VecMove(_)
+        | Family::VecFp(_) => false,
     }
-    let whole = !matches!(inst.ext, Ext::Keep | Ext::Ones);
-    let integer = match inst.op {
-        Op::Fence => true,
-        Op::Mov => !matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags | Type::F16),
-        Op::ExitIf | Op::RaiseIf => width(inst.ty).is_some(),
-        _ => width(inst.ty).is_some() && super::integer::is_native(inst),
-    };
-    whole && integer || float::is_native(inst)
 }
 
 /// Whether the translation has a slow path that is a step, or leaves for the operation's micro-operations.
 pub(crate) fn has_slow_path(inst: &Inst) -> bool {
-    matches!(inst.op, Op::Load | Op::Store | Op::ExitIf | Op::RaiseIf)
-        || atomic::is_atomic(inst.op)
-        || float::has_step(inst)
+    match inst.op.family() {
+        Family::Control(op) => matches!(op, Control::ExitIf | Control::RaiseIf),
+        Family::Access(op) => matches!(op, Access::Load | Access::Store),
+        Family::Reserve(_) | Family::Modify(_) => true,
+        Family::Move(_)
+        | Family::FpArith(_)
+        | Family::FpExtremum(_)
+        | Family::FpSign(_)
+        | Family::FpCompare(_)
+        | Family::FpConvert(_)
+        | Family::FpOther(_) => float::has_step(inst),
+        Family::Choose(_)
+        | Family::Unary(_)
+        | Family::Binary(_)
+        | Family::Ternary(_)
+        | Family::Field(_)
+        | Family::Wide(_)
+        | Family::Flags(_)
+        | Family::VecBits(_)
+        | Family::VecLanes(_)
+        | Family::VecShift(_)
+        | Family::VecMove(_)
+        | Family::VecFp(_) => false,
+    }
 }
 
 /// The host's condition.
@@ -294,7 +325,8 @@ impl Emitter<'_> {
     }
 
     fn operation(&mut self, inst: &Inst, step: &Step) -> Option<()> {
-        if matches!(inst.attr, Attr::Insn { .. }) {
+        let family = inst.op.family();
+        if family == Family::Control(Control::Insn) {
             return Some(());
         }
         if let Some(dst) = inst.dst
@@ -311,30 +343,59 @@ impl Emitter<'_> {
         {
             self.enter_float();
         }
-        match inst.op {
-            Op::Load => self.memory_load(inst, step),
-            Op::Store => self.memory_store(inst, step),
-            Op::Fence => {
+        match family {
+            Family::Access(op) => self.access(op, inst, step),
+            Family::Control(Control::Fence) => {
                 self.fence(inst);
                 Some(())
             }
-            _ if float::is_native(inst) => self.float(inst, step),
-            Op::Mov if self.mov_vector(inst) => Some(()),
-            Op::Mov => self.integer(inst),
-            _ => {
-                // Nothing else knows of vector registers.
-                self.spill(&inst.args);
-                self.in_memory = true;
-                let done = match inst.op {
-                    Op::ExitIf => self.exit_if(inst, step),
-                    Op::RaiseIf => self.raise_if(inst, step),
-                    op if atomic::is_atomic(op) => self.atomic(inst, step),
-                    _ => self.integer(inst),
-                };
-                self.in_memory = false;
-                self.reload(inst.dst);
-                done
-            }
+            Family::Move(Move::Mov) if float::is_native(inst) => self.float(inst, step),
+            Family::Move(Move::Mov) if self.mov_vector(inst) => Some(()),
+            Family::Move(Move::Mov) => self.mov(inst, inst.dst?),
+            Family::FpArith(_)
+            | Family::FpExtremum(_)
+            | Family::FpSign(_)
+            | Family::FpCompare(_)
+            | Family::FpConvert(_)
+            | Family::FpOther(_) => self.float(inst, step),
+            Family::Control(op) => self.in_memory(inst, |this| this.leaves(op, inst, step)),
+            Family::Reserve(op) => self.in_memory(inst, |this| this.reserve(op, inst, step)),
+            Family::Modify(op) => self.in_memory(inst, |this| this.modify(op, inst, step)),
+            Family::Move(Move::PcRel)
+            | Family::Choose(_)
+            | Family::Unary(_)
+            | Family::Binary(_)
+            | Family::Ternary(_)
+            | Family::Field(_) => self.in_memory(inst, |this| this.integer(inst)),
+            Family::Wide(_)
+            | Family::Flags(_)
+            | Family::VecBits(_)
+            | Family::VecLanes(_)
+            | Family::VecShift(_)
+            | Family::VecMove(_)
+            | Family::VecFp(_) => None,
+        }
+    }
+
+    /// Translates an operation that knows nothing of vector registers.
+    fn in_memory(
+        &mut self,
+        inst: &Inst,
+        translate: impl FnOnce(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.spill(&inst.args);
+        self.in_memory = true;
+        let done = translate(self);
+        self.in_memory = false;
+        self.reload(inst.dst);
+        done
+    }
+
+    fn leaves(&mut self, op: Control, inst: &Inst, step: &Step) -> Option<()> {
+        match op {
+            Control::ExitIf => self.exit_if(inst, step),
+            Control::RaiseIf => self.raise_if(inst, step),
+            Control::Insn | Control::Fence | Control::Call => None,
         }
     }
 

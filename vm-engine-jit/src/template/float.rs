@@ -5,12 +5,14 @@
 //! the host does in its own way, run as steps, which find no flag raised that they would not raise themselves.
 
 use vm_engine::tier::{FrameOffsets, Step};
-use vm_ir::{Attr, Ext, FpToIntRule, Inst, MemAttr, MinMaxRule, Op, Operand, Rounding, Slot, Type};
+use vm_ir::family::{FpArith, FpCompare, FpExtremum, FpOther, FpSign, Move};
+use vm_ir::{Attr, Ext, Family, Inst, MemAttr, MinMaxRule, Op, Operand, Rounding, Slot, Type};
 
-use super::block::{Cold, Emitter, width};
+use super::block::{Cold, Emitter};
+use super::convert;
 use crate::asm::{Alu, Cc, Fused, Label, Mem, Reg, Rm, Scalar, Shift, Width, Xmm};
 
-const ACC: Xmm = Xmm(0);
+pub(super) const ACC: Xmm = Xmm(0);
 const SECOND: Xmm = Xmm(1);
 const THIRD: Xmm = Xmm(2);
 /// Registers for singles out of their boxes.
@@ -51,67 +53,65 @@ impl Unpacked {
     }
 }
 
-fn is_format(ty: Type) -> bool {
+pub(super) fn is_format(ty: Type) -> bool {
     matches!(ty, Type::F32 | Type::F64)
 }
 
-fn scalar(op: Op) -> Option<Scalar> {
-    Some(match op {
-        Op::FpAdd => Scalar::Add,
-        Op::FpSub => Scalar::Sub,
-        Op::FpMul => Scalar::Mul,
-        Op::FpDiv => Scalar::Div,
-        Op::FpSqrt => Scalar::Sqrt,
-        _ => return None,
-    })
+/// The host's instruction for arithmetic.
+enum Arith {
+    Scalar(Scalar),
+    Fused(Fused),
 }
 
-fn fused(op: Op) -> Option<Fused> {
-    Some(match op {
-        Op::FpMulAdd => Fused::MulAdd,
-        Op::FpMulSub => Fused::MulSub,
-        Op::FpNegMulAdd => Fused::NegMulSub,
-        Op::FpNegMulSub => Fused::NegMulAdd,
-        _ => return None,
-    })
+fn host_arith(op: FpArith) -> Arith {
+    match op {
+        FpArith::FpAdd => Arith::Scalar(Scalar::Add),
+        FpArith::FpSub => Arith::Scalar(Scalar::Sub),
+        FpArith::FpMul => Arith::Scalar(Scalar::Mul),
+        FpArith::FpDiv => Arith::Scalar(Scalar::Div),
+        FpArith::FpSqrt => Arith::Scalar(Scalar::Sqrt),
+        FpArith::FpMulAdd => Arith::Fused(Fused::MulAdd),
+        FpArith::FpMulSub => Arith::Fused(Fused::MulSub),
+        FpArith::FpNegMulAdd => Arith::Fused(Fused::NegMulSub),
+        FpArith::FpNegMulSub => Arith::Fused(Fused::NegMulAdd),
+    }
 }
 
 /// Whether [`Emitter::float`] knows the operation.
 pub(crate) fn is_native(inst: &Inst) -> bool {
-    if inst.op == Op::Mov {
-        return inst.ext == Ext::Ones && matches!(inst.ty, Type::I32 | Type::F32);
-    }
     let format = is_format(inst.ty) && inst.ext != Ext::Sign;
-    let known = match (inst.op, inst.attr) {
-        (Op::FpUnbox, _) => inst.ty == Type::F32 && inst.ext == Ext::Zero,
-        (Op::FpSign | Op::FpSignNot | Op::FpSignXor, _) => format,
-        (Op::FpEq | Op::FpLt | Op::FpLe | Op::FpLtQuiet | Op::FpLeQuiet, _) => {
-            is_format(inst.ty) && inst.ext == Ext::Zero
+    let known = match inst.op.family() {
+        Family::Move(Move::Mov) => {
+            return inst.ext == Ext::Ones && matches!(inst.ty, Type::I32 | Type::F32);
         }
-        (Op::FpMin | Op::FpMax, Attr::MinMax(rule)) => format && rule != MinMaxRule::Second,
-        (op, Attr::Fp(rounding)) if rounding != Rounding::NearestAway => {
-            let has = scalar(op).is_some()
-                || fused(op).is_some() && std::arch::is_x86_feature_detected!("fma");
-            format && has
+        Family::FpArith(op) => {
+            let fused = matches!(host_arith(op), Arith::Fused(_));
+            let away = matches!(inst.attr, Attr::Fp(Rounding::NearestAway));
+            format && !away && (!fused || std::arch::is_x86_feature_detected!("fma"))
         }
-        (
-            op,
-            Attr::Convert {
-                from,
-                rule,
-                rounding,
-                ..
-            },
-        ) if rounding != Rounding::NearestAway => match op {
-            Op::FpToFp => format && is_format(from) && from != inst.ty,
-            Op::IntToFp => format && width(from).is_some(),
-            Op::FpToInt => {
-                let whole = rule != FpToIntRule::Modulo && inst.ext != Ext::Ones;
-                is_format(from) && width(inst.ty).is_some() && whole
-            }
-            _ => false,
-        },
-        _ => false,
+        Family::FpExtremum(_) => format && inst.attr != Attr::MinMax(MinMaxRule::Second),
+        Family::FpSign(_) => format,
+        Family::FpCompare(_) => is_format(inst.ty) && inst.ext == Ext::Zero,
+        Family::FpConvert(op) => convert::is_native(op, inst),
+        Family::FpOther(FpOther::FpUnbox) => inst.ty == Type::F32 && inst.ext == Ext::Zero,
+        Family::FpOther(FpOther::FpCmpFlags | FpOther::FpClass | FpOther::FpRound)
+        | Family::Control(_)
+        | Family::Access(_)
+        | Family::Reserve(_)
+        | Family::Modify(_)
+        | Family::Move(Move::PcRel)
+        | Family::Choose(_)
+        | Family::Unary(_)
+        | Family::Binary(_)
+        | Family::Ternary(_)
+        | Family::Field(_)
+        | Family::Wide(_)
+        | Family::Flags(_)
+        | Family::VecBits(_)
+        | Family::VecLanes(_)
+        | Family::VecShift(_)
+        | Family::VecMove(_)
+        | Family::VecFp(_) => false,
     };
     let constant = || inst.args.iter().any(|arg| arg.imm().is_some());
     known && inst.dst.is_some() && inst.ext != Ext::Keep && (inst.op == Op::IntToFp || !constant())
@@ -120,8 +120,8 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
 /// Whether the operation may run as a step all the same.
 pub(crate) fn has_step(inst: &Inst) -> bool {
     let bits = matches!(
-        inst.op,
-        Op::Mov | Op::FpUnbox | Op::FpSign | Op::FpSignNot | Op::FpSignXor
+        inst.op.family(),
+        Family::Move(_) | Family::FpSign(_) | Family::FpOther(FpOther::FpUnbox)
     );
     is_native(inst) && !bits
 }
@@ -131,132 +131,136 @@ impl Emitter<'_> {
         let Some(dst) = inst.dst else {
             return Some(());
         };
-        match inst.op {
-            Op::Mov => self.mov_boxed(inst, dst),
-            Op::FpUnbox => self.unbox(inst, dst),
-            Op::FpSign | Op::FpSignNot | Op::FpSignXor => self.sign(inst, dst),
-            _ if step.first == 0 => return None,
-            _ if !self.of.host_float => return self.step(step),
-            _ => {
-                let failed = self.asm.label();
-                self.enter_float();
-                self.on_host(inst, dst, failed);
-                let back = self.asm.here();
-                self.cold.push(Cold::Step {
-                    from: failed,
-                    op: step.first,
-                    back,
-                    live: true,
-                    unpacked: self.unpacked,
-                });
+        match inst.op.family() {
+            Family::Move(_) => {
+                self.mov_boxed(inst, dst);
+                Some(())
             }
+            Family::FpSign(op) => {
+                self.sign(op, inst, dst);
+                Some(())
+            }
+            Family::FpOther(op) => match op {
+                FpOther::FpUnbox => {
+                    self.unbox(inst, dst);
+                    Some(())
+                }
+                FpOther::FpCmpFlags | FpOther::FpClass | FpOther::FpRound => None,
+            },
+            Family::FpArith(op) => {
+                self.on_host(step, |this, failed| this.arithmetic(op, inst, dst, failed))
+            }
+            Family::FpExtremum(op) => {
+                self.on_host(step, |this, failed| this.extremum_fp(op, inst, dst, failed))
+            }
+            Family::FpCompare(op) => {
+                self.on_host(step, |this, failed| this.compare_fp(op, inst, dst, failed))
+            }
+            Family::FpConvert(op) => {
+                self.on_host(step, |this, failed| this.convert(op, inst, dst, failed))
+            }
+            Family::Control(_)
+            | Family::Access(_)
+            | Family::Reserve(_)
+            | Family::Modify(_)
+            | Family::Choose(_)
+            | Family::Unary(_)
+            | Family::Binary(_)
+            | Family::Ternary(_)
+            | Family::Field(_)
+            | Family::Wide(_)
+            | Family::Flags(_)
+            | Family::VecBits(_)
+            | Family::VecLanes(_)
+            | Family::VecShift(_)
+            | Family::VecMove(_)
+            | Family::VecFp(_) => None,
         }
+    }
+
+    /// An operation on the host's unit, which goes to the label where only a step will do.
+    fn on_host(&mut self, step: &Step, operation: impl FnOnce(&mut Self, Label)) -> Option<()> {
+        if step.first == 0 {
+            return None;
+        }
+        if !self.of.host_float {
+            return self.step(step);
+        }
+        let failed = self.asm.label();
+        self.enter_float();
+        operation(self, failed);
+        let back = self.asm.here();
+        self.cold.push(Cold::Step {
+            from: failed,
+            op: step.first,
+            back,
+            live: true,
+            unpacked: self.unpacked,
+        });
         Some(())
     }
 
-    /// An operation on the host's unit, which goes to `failed` where only a step will do.
-    fn on_host(&mut self, inst: &Inst, dst: Slot, failed: Label) {
+    fn arithmetic(&mut self, op: FpArith, inst: &Inst, dst: Slot, failed: Label) {
         let double = inst.ty == Type::F64;
         let [x, y, z, _] = inst.args;
-        match (inst.op, inst.attr) {
-            (_, Attr::Fp(rounding)) => {
-                self.rounds(rounding, failed);
-                if let Some(op) = fused(inst.op) {
-                    self.load_fp(double, ACC, z);
-                    let first = match self.fp_source(double, x, SECOND) {
-                        Rm::Reg(reg) => Xmm(reg),
-                        Rm::Mem(mem) => {
-                            self.asm.load_scalar(double, SECOND, mem);
-                            SECOND
-                        }
-                    };
-                    let second = self.fp_source(double, y, THIRD);
-                    self.asm.fused(op, double, ACC, first, second);
-                } else if let Some(op) = scalar(inst.op) {
-                    self.load_fp(double, ACC, x);
-                    let source = match y {
-                        Operand::None => ACC.into(),
-                        y => self.fp_source(double, y, SECOND),
-                    };
-                    self.asm.scalar(op, double, ACC, source);
-                }
-                self.no_nan(double, ACC, failed);
-                self.put_fp(inst, dst);
+        if let Attr::Fp(rounding) = inst.attr {
+            self.rounds(rounding, failed);
+        }
+        match host_arith(op) {
+            Arith::Fused(op) => {
+                self.load_fp(double, ACC, z);
+                let first = match self.fp_source(double, x, SECOND) {
+                    Rm::Reg(reg) => Xmm(reg),
+                    Rm::Mem(mem) => {
+                        self.asm.load_scalar(double, SECOND, mem);
+                        SECOND
+                    }
+                };
+                let second = self.fp_source(double, y, THIRD);
+                self.asm.fused(op, double, ACC, first, second);
             }
-            (Op::FpMin | Op::FpMax, _) => {
+            Arith::Scalar(op) => {
                 self.load_fp(double, ACC, x);
-                self.load_fp(double, SECOND, y);
-                self.asm.ucomis(double, ACC, SECOND);
-                self.asm.jcc(Cc::P, failed);
-                // The host gives the second of equal operands; of zeros of both signs, one is wanted.
-                let least = inst.op == Op::FpMin;
-                let op = if least { Scalar::Min } else { Scalar::Max };
-                self.asm.movaps(THIRD, ACC);
-                self.asm.scalar(op, double, ACC, SECOND);
-                self.asm.scalar(op, double, SECOND, THIRD);
-                if least {
-                    self.asm.orps(ACC, SECOND);
-                } else {
-                    self.asm.andps(ACC, SECOND);
-                }
-                self.put_fp(inst, dst);
-            }
-            (Op::FpToFp, Attr::Convert { rounding, .. }) => {
-                if !double {
-                    self.rounds(rounding, failed);
-                }
-                self.load_fp(!double, ACC, x);
-                self.asm.cvt_precision(!double, ACC, ACC);
-                self.no_nan(double, ACC, failed);
-                self.put_fp(inst, dst);
-            }
-            (
-                Op::IntToFp,
-                Attr::Convert {
-                    from,
-                    rounding,
-                    signed,
-                    ..
-                },
-            ) => {
-                let narrow = from == Type::I32;
-                if !(narrow && double) {
-                    self.rounds(rounding, failed);
-                }
-                let mut source = self.in_reg(x, Reg::Rax);
-                if !signed && narrow {
-                    self.asm.mov(Width::D, Reg::Rax, source);
-                    source = Reg::Rax;
-                } else if !signed {
-                    self.asm.test(Width::Q, source, source);
-                    self.asm.jcc(Cc::S, failed);
-                }
-                let held = if narrow && signed { Width::D } else { Width::Q };
-                self.asm.xorps(ACC, ACC);
-                self.asm.cvt_from_int(held, double, ACC, source);
-                self.put_fp(inst, dst);
-            }
-            (
-                Op::FpToInt,
-                Attr::Convert {
-                    from,
-                    rounding,
-                    signed,
-                    ..
-                },
-            ) => self.convert_to_int(inst, dst, from == Type::F64, (rounding, signed), failed),
-            _ => {
-                self.compare_fp(inst, dst, double, failed);
+                let source = match y {
+                    Operand::None => ACC.into(),
+                    y => self.fp_source(double, y, SECOND),
+                };
+                self.asm.scalar(op, double, ACC, source);
             }
         }
+        self.no_nan(double, ACC, failed);
+        self.put_fp(inst, dst);
     }
 
-    fn compare_fp(&mut self, inst: &Inst, dst: Slot, double: bool, failed: Label) {
+    fn extremum_fp(&mut self, op: FpExtremum, inst: &Inst, dst: Slot, failed: Label) {
+        let double = inst.ty == Type::F64;
+        let [x, y, ..] = inst.args;
+        self.load_fp(double, ACC, x);
+        self.load_fp(double, SECOND, y);
+        self.asm.ucomis(double, ACC, SECOND);
+        self.asm.jcc(Cc::P, failed);
+        // The host gives the second of equal operands; of zeros of both signs, one is wanted.
+        let host = match op {
+            FpExtremum::FpMin => Scalar::Min,
+            FpExtremum::FpMax => Scalar::Max,
+        };
+        self.asm.movaps(THIRD, ACC);
+        self.asm.scalar(host, double, ACC, SECOND);
+        self.asm.scalar(host, double, SECOND, THIRD);
+        match op {
+            FpExtremum::FpMin => self.asm.orps(ACC, SECOND),
+            FpExtremum::FpMax => self.asm.andps(ACC, SECOND),
+        }
+        self.put_fp(inst, dst);
+    }
+
+    fn compare_fp(&mut self, op: FpCompare, inst: &Inst, dst: Slot, failed: Label) {
+        let double = inst.ty == Type::F64;
         let [mut x, mut y, ..] = inst.args;
-        let cc = match inst.op {
-            Op::FpEq => Cc::E,
-            Op::FpLt | Op::FpLtQuiet => Cc::A,
-            _ => Cc::Ae,
+        let cc = match op {
+            FpCompare::FpEq => Cc::E,
+            FpCompare::FpLt | FpCompare::FpLtQuiet => Cc::A,
+            FpCompare::FpLe | FpCompare::FpLeQuiet => Cc::Ae,
         };
         if cc != Cc::E {
             (x, y) = (y, x);
@@ -270,50 +274,8 @@ impl Emitter<'_> {
         self.put(dst, Reg::Rax);
     }
 
-    fn convert_to_int(
-        &mut self,
-        inst: &Inst,
-        dst: Slot,
-        double: bool,
-        (rounding, signed): (Rounding, bool),
-        failed: Label,
-    ) {
-        if rounding != Rounding::Zero {
-            self.rounds(rounding, failed);
-        }
-        let narrow = inst.ty == Type::I32;
-        if !signed {
-            // Beyond the range the host would raise other flags than the guest; so look at the bits first, of which
-            // those of negative numbers and NaNs are above all.
-            self.load(inst.args[0], Reg::Rax);
-            let limit = match (double, narrow) {
-                (true, true) => f64::from(u32::MAX).to_bits(),
-                (true, false) => (2_f64.powi(63)).to_bits(),
-                (false, true) => u64::from((2_f32.powi(32)).to_bits()),
-                (false, false) => u64::from((2_f32.powi(63)).to_bits()),
-            };
-            self.asm.mov_imm(Reg::Rcx, limit);
-            let width = if double { Width::Q } else { Width::D };
-            self.asm.alu(Alu::Cmp, width, Reg::Rax, Reg::Rcx);
-            self.asm.jcc(Cc::Ae, failed);
-        }
-        self.load_fp(double, ACC, inst.args[0]);
-        let width = if narrow && signed { Width::D } else { Width::Q };
-        if rounding == Rounding::Zero {
-            self.asm.cvt_to_int_truncated(width, double, Reg::Rax, ACC);
-        } else {
-            self.asm.cvt_to_int(width, double, Reg::Rax, ACC);
-        }
-        if signed {
-            // The host's answer to what does not fit is the most negative number, the only one that overflows here.
-            self.asm.alu_imm(Alu::Cmp, width, Reg::Rax, 1);
-            self.asm.jcc(Cc::O, failed);
-        }
-        self.put_filled(inst, dst, Reg::Rax);
-    }
-
     /// Goes to `failed` unless MXCSR rounds so.
-    fn rounds(&mut self, rounding: Rounding, failed: Label) {
+    pub(super) fn rounds(&mut self, rounding: Rounding, failed: Label) {
         let live = self.frame(FrameOffsets::FP_LIVE);
         let note = |rounding: Rounding| rounding as i32 + 1;
         if rounding == Rounding::Dynamic {
@@ -410,13 +372,13 @@ impl Emitter<'_> {
         self.asm.unpcklps(vector, SECOND);
     }
 
-    fn no_nan(&mut self, double: bool, value: Xmm, failed: Label) {
+    pub(super) fn no_nan(&mut self, double: bool, value: Xmm, failed: Label) {
         self.asm.ucomis(double, value, value);
         self.asm.jcc(Cc::P, failed);
     }
 
     /// Copies an operand to a vector register, zeros above it.
-    fn load_fp(&mut self, double: bool, to: Xmm, operand: Operand) {
+    pub(super) fn load_fp(&mut self, double: bool, to: Xmm, operand: Operand) {
         match self.fp_source(double, operand, to) {
             Rm::Mem(mem) => self.asm.load_scalar(double, to, mem),
             Rm::Reg(reg) if reg == to.0 => {}
@@ -449,7 +411,7 @@ impl Emitter<'_> {
     }
 
     /// Puts the result in [`ACC`] to its slot.
-    fn put_fp(&mut self, inst: &Inst, dst: Slot) {
+    pub(super) fn put_fp(&mut self, inst: &Inst, dst: Slot) {
         let double = inst.ty == Type::F64;
         let boxed = inst.ext == Ext::Ones;
         if !double && boxed {
@@ -559,7 +521,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn sign(&mut self, inst: &Inst, dst: Slot) {
+    fn sign(&mut self, op: FpSign, inst: &Inst, dst: Slot) {
         let [x, y, ..] = inst.args;
         let double = inst.ty == Type::F64;
         let (width, top) = if double {
@@ -571,19 +533,19 @@ impl Emitter<'_> {
         // The mask of the sign.
         self.asm.pcmpeqd(SECOND, SECOND);
         self.asm.shift_lanes_left(width, SECOND, top);
-        match (inst.op, x == y) {
-            (Op::FpSignNot, true) => self.asm.xorps(ACC, SECOND),
-            (Op::FpSignXor, true) => {
+        match (op, x == y) {
+            (FpSign::FpSignNot, true) => self.asm.xorps(ACC, SECOND),
+            (FpSign::FpSignXor, true) => {
                 self.asm.andnps(SECOND, ACC);
                 self.asm.movaps(ACC, SECOND);
             }
             (op, _) => {
                 self.load_fp(double, THIRD, y);
-                if op == Op::FpSignNot {
+                if op == FpSign::FpSignNot {
                     self.asm.xorps(THIRD, SECOND);
                 }
                 self.asm.andps(THIRD, SECOND);
-                if op == Op::FpSignXor {
+                if op == FpSign::FpSignXor {
                     self.asm.xorps(ACC, THIRD);
                 } else {
                     self.asm.andnps(SECOND, ACC);

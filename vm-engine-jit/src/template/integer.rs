@@ -1,63 +1,69 @@
 //! Integer operations.
 
 use vm_engine::tier::FrameOffsets;
-use vm_ir::{Attr, Ext, Inst, Op, Operand, Slot, Type};
+use vm_ir::family::{Binary, Choose, Field, Move, Ternary, Unary};
+use vm_ir::{Attr, Ext, Family, Inst, Operand, Slot, Type};
 
-use super::bits;
+use super::bits::Part;
 use super::block::{Emitter, width};
-use crate::asm::{Alu, Bits, Cc, Mem, Reg, Shift, Width};
+use crate::asm::{Alu, BitTest, Bits, Cc, Mem, Reg, Shift, Width};
 
-/// Whether [`Emitter::integer`] knows the operation, in 32 and 64 bits.
-pub(crate) fn is_native(inst: &Inst) -> bool {
-    match inst.op {
-        Op::PcRel | Op::Extract => inst.ty == Type::I64,
-        Op::MulHS | Op::MulHU => inst.ty == Type::I64,
-        Op::AddShl | Op::AddShlU32 => {
-            inst.ty == Type::I64 && matches!(inst.args[2], Operand::Imm(0..=63))
-        }
-        Op::Mov
-        | Op::Add
-        | Op::Sub
-        | Op::And
-        | Op::Or
-        | Op::Xor
-        | Op::AndNot
-        | Op::OrNot
-        | Op::Xnor
-        | Op::Shl
-        | Op::Shr
-        | Op::Sar
-        | Op::Rol
-        | Op::Ror
-        | Op::Mul
-        | Op::DivS
-        | Op::DivU
-        | Op::RemS
-        | Op::RemU
-        | Op::MinS
-        | Op::MinU
-        | Op::MaxS
-        | Op::MaxU
-        | Op::Not
-        | Op::Neg
-        | Op::Clz
-        | Op::Ctz
-        | Op::Popcnt
-        | Op::ByteSwap => true,
-        Op::Cmp | Op::Select => matches!(inst.attr, Attr::Cond(_)),
-        _ => bits::is_native(inst),
+/// Whether [`Emitter::mov`] knows the move.
+pub(crate) fn moves(inst: &Inst) -> bool {
+    matches!(inst.ext, Ext::Zero | Ext::Sign)
+        && !matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags | Type::F16)
+}
+
+/// Whether [`Emitter::integer`] knows the operation in this type, of 32 or 64 bits. The same below.
+pub(crate) fn has_unary(op: Unary, ty: Type) -> bool {
+    match op {
+        Unary::Not | Unary::Neg | Unary::Clz | Unary::Ctz | Unary::Popcnt | Unary::ByteSwap => true,
+        Unary::OrCombine => ty == Type::I64,
     }
 }
 
-fn alu(op: Op) -> Option<Alu> {
-    Some(match op {
-        Op::Add => Alu::Add,
-        Op::Sub => Alu::Sub,
-        Op::And | Op::AndNot => Alu::And,
-        Op::Or | Op::OrNot => Alu::Or,
-        Op::Xor | Op::Xnor => Alu::Xor,
-        _ => return None,
-    })
+pub(crate) fn has_binary(op: Binary, ty: Type) -> bool {
+    match op {
+        Binary::MulHS | Binary::MulHU | Binary::MulHSU => ty == Type::I64,
+        Binary::ClMul | Binary::ClMulH | Binary::ClMulR => {
+            ty == Type::I64 && std::arch::is_x86_feature_detected!("pclmulqdq")
+        }
+        Binary::Add
+        | Binary::Sub
+        | Binary::And
+        | Binary::Or
+        | Binary::Xor
+        | Binary::AndNot
+        | Binary::OrNot
+        | Binary::Xnor
+        | Binary::Shl
+        | Binary::Shr
+        | Binary::Sar
+        | Binary::Rol
+        | Binary::Ror
+        | Binary::Mul
+        | Binary::DivS
+        | Binary::DivU
+        | Binary::RemS
+        | Binary::RemU
+        | Binary::MinS
+        | Binary::MinU
+        | Binary::MaxS
+        | Binary::MaxU
+        | Binary::BitSet
+        | Binary::BitClear
+        | Binary::BitInvert
+        | Binary::BitExtract => true,
+    }
+}
+
+pub(crate) fn has_ternary(op: Ternary, inst: &Inst) -> bool {
+    match op {
+        Ternary::AddShl | Ternary::AddShlU32 => {
+            inst.ty == Type::I64 && matches!(inst.args[2], Operand::Imm(0..=63))
+        }
+        Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => false,
+    }
 }
 
 /// A constant as the operation's width sees it, when it fits an instruction.
@@ -75,81 +81,154 @@ impl Emitter<'_> {
         let Some(dst) = inst.dst else {
             return Some(());
         };
-        let [x, y, z, w] = inst.args;
-        if inst.op == Op::Mov {
-            return self.mov(inst, dst);
-        }
         let width = width(inst.ty)?;
-        match (inst.op, inst.attr) {
-            (Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor, _) => {
-                self.binary(inst, dst, width, alu(inst.op)?);
+        match inst.op.family() {
+            Family::Move(Move::PcRel) => self.pc_rel(inst, dst, width),
+            Family::Choose(op) => self.choose(op, inst, dst, width)?,
+            Family::Unary(op) => self.unary(op, inst, dst, width),
+            Family::Binary(op) => self.two_operands(op, inst, dst, width),
+            Family::Ternary(op) => self.ternary(op, inst, dst, width)?,
+            Family::Field(Field::Extract) => self.extract(inst, dst)?,
+            Family::Field(Field::Deposit)
+            | Family::Control(_)
+            | Family::Access(_)
+            | Family::Reserve(_)
+            | Family::Modify(_)
+            | Family::Move(Move::Mov)
+            | Family::Wide(_)
+            | Family::Flags(_)
+            | Family::FpArith(_)
+            | Family::FpExtremum(_)
+            | Family::FpSign(_)
+            | Family::FpCompare(_)
+            | Family::FpConvert(_)
+            | Family::FpOther(_)
+            | Family::VecBits(_)
+            | Family::VecLanes(_)
+            | Family::VecShift(_)
+            | Family::VecMove(_)
+            | Family::VecFp(_) => return None,
+        }
+        Some(())
+    }
+
+    fn two_operands(&mut self, op: Binary, inst: &Inst, dst: Slot, width: Width) {
+        match op {
+            Binary::Add => self.binary(inst, dst, width, Alu::Add),
+            Binary::Sub => self.binary(inst, dst, width, Alu::Sub),
+            Binary::And => self.binary(inst, dst, width, Alu::And),
+            Binary::Or => self.binary(inst, dst, width, Alu::Or),
+            Binary::Xor => self.binary(inst, dst, width, Alu::Xor),
+            Binary::AndNot => self.with_second_inverted(inst, dst, width, Alu::And),
+            Binary::OrNot => self.with_second_inverted(inst, dst, width, Alu::Or),
+            Binary::Xnor => self.with_second_inverted(inst, dst, width, Alu::Xor),
+            Binary::Shl => self.shift(inst, dst, width, Shift::Shl),
+            Binary::Shr => self.shift(inst, dst, width, Shift::Shr),
+            Binary::Sar => self.shift(inst, dst, width, Shift::Sar),
+            Binary::Rol => self.shift(inst, dst, width, Shift::Rol),
+            Binary::Ror => self.shift(inst, dst, width, Shift::Ror),
+            Binary::Mul => self.multiply(inst, dst, width),
+            Binary::MulHS => self.high_product(inst, dst, width, true),
+            Binary::MulHU => self.high_product(inst, dst, width, false),
+            Binary::MulHSU => self.product_of_signed_and_unsigned(inst, dst),
+            Binary::DivS => self.divide(inst, dst, width, true, true),
+            Binary::DivU => self.divide(inst, dst, width, false, true),
+            Binary::RemS => self.divide(inst, dst, width, true, false),
+            Binary::RemU => self.divide(inst, dst, width, false, false),
+            Binary::MinS => self.extremum(inst, dst, width, Cc::G),
+            Binary::MinU => self.extremum(inst, dst, width, Cc::A),
+            Binary::MaxS => self.extremum(inst, dst, width, Cc::L),
+            Binary::MaxU => self.extremum(inst, dst, width, Cc::B),
+            Binary::ClMul => self.carryless(inst, dst, Part::Low),
+            Binary::ClMulH => self.carryless(inst, dst, Part::High),
+            Binary::ClMulR => self.carryless(inst, dst, Part::Reversed),
+            Binary::BitSet => self.change_bit(BitTest::Set, inst, dst, width),
+            Binary::BitClear => self.change_bit(BitTest::Reset, inst, dst, width),
+            Binary::BitInvert => self.change_bit(BitTest::Complement, inst, dst, width),
+            Binary::BitExtract => self.bit(inst, dst, width),
+        }
+    }
+
+    fn with_second_inverted(&mut self, inst: &Inst, dst: Slot, width: Width, op: Alu) {
+        let [x, y, ..] = inst.args;
+        self.load(y, Reg::Rax);
+        self.asm.not(width, Reg::Rax);
+        self.alu_with(op, width, Reg::Rax, x);
+        self.put_filled(inst, dst, Reg::Rax);
+    }
+
+    fn multiply(&mut self, inst: &Inst, dst: Slot, width: Width) {
+        let [x, y, ..] = inst.args;
+        let target = self.target(dst, &[y]);
+        self.load(x, target);
+        match y {
+            Operand::Slot(slot) => {
+                let place = self.place(slot);
+                self.asm.imul(width, target, place);
             }
-            (Op::AndNot | Op::OrNot | Op::Xnor, _) => {
-                self.load(y, Reg::Rax);
-                self.asm.not(width, Reg::Rax);
-                self.alu_with(alu(inst.op)?, width, Reg::Rax, x);
-                self.put_filled(inst, dst, Reg::Rax);
+            constant => {
+                self.load(constant, Reg::Rcx);
+                self.asm.imul(width, target, Reg::Rcx);
             }
-            (Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror, _) => self.shift(inst, dst, width),
-            (Op::Mul, _) => {
-                let target = self.target(dst, &[y]);
-                self.load(x, target);
-                match y {
-                    Operand::Slot(slot) => {
-                        let place = self.place(slot);
-                        self.asm.imul(width, target, place);
-                    }
-                    constant => {
-                        self.load(constant, Reg::Rcx);
-                        self.asm.imul(width, target, Reg::Rcx);
-                    }
-                }
-                self.put_filled(inst, dst, target);
-            }
-            (Op::MulHS | Op::MulHU, _) => {
-                self.load(x, Reg::Rax);
-                let y = self.in_reg(y, Reg::Rcx);
-                if inst.op == Op::MulHS {
-                    self.asm.imul_wide(width, y);
-                } else {
-                    self.asm.mul(width, y);
-                }
-                self.put(dst, Reg::Rdx);
-            }
-            (Op::DivS | Op::DivU | Op::RemS | Op::RemU, _) => self.divide(inst, dst, width),
-            (Op::MinS | Op::MinU | Op::MaxS | Op::MaxU, _) => {
-                let keep = match inst.op {
-                    Op::MinS => Cc::G,
-                    Op::MinU => Cc::A,
-                    Op::MaxS => Cc::L,
-                    _ => Cc::B,
-                };
-                self.load(x, Reg::Rax);
-                let y = self.in_reg(y, Reg::Rcx);
-                self.asm.alu(Alu::Cmp, width, Reg::Rax, y);
-                self.asm.cmov(keep, width, Reg::Rax, y);
-                self.put_filled(inst, dst, Reg::Rax);
-            }
-            (Op::AddShl | Op::AddShlU32, _) => {
-                let shift = z.imm().unwrap_or(0) as u8 & 63;
-                let narrow = inst.op == Op::AddShlU32;
-                self.load(x, Reg::Rax);
-                if narrow {
-                    self.asm.mov(Width::D, Reg::Rax, Reg::Rax);
-                }
-                if shift != 0 {
-                    self.asm.shift_imm(Shift::Shl, width, Reg::Rax, shift);
-                }
-                self.alu_with(Alu::Add, width, Reg::Rax, y);
-                self.put(dst, Reg::Rax);
-            }
-            (Op::Cmp, Attr::Cond(cond)) => {
+        }
+        self.put_filled(inst, dst, target);
+    }
+
+    fn high_product(&mut self, inst: &Inst, dst: Slot, width: Width, signed: bool) {
+        let [x, y, ..] = inst.args;
+        self.load(x, Reg::Rax);
+        let y = self.in_reg(y, Reg::Rcx);
+        if signed {
+            self.asm.imul_wide(width, y);
+        } else {
+            self.asm.mul(width, y);
+        }
+        self.put(dst, Reg::Rdx);
+    }
+
+    /// The second where the first compares so with it, else the first.
+    fn extremum(&mut self, inst: &Inst, dst: Slot, width: Width, second_if: Cc) {
+        let [x, y, ..] = inst.args;
+        self.load(x, Reg::Rax);
+        let y = self.in_reg(y, Reg::Rcx);
+        self.asm.alu(Alu::Cmp, width, Reg::Rax, y);
+        self.asm.cmov(second_if, width, Reg::Rax, y);
+        self.put_filled(inst, dst, Reg::Rax);
+    }
+
+    fn ternary(&mut self, op: Ternary, inst: &Inst, dst: Slot, width: Width) -> Option<()> {
+        let low_half = match op {
+            Ternary::AddShl => false,
+            Ternary::AddShlU32 => true,
+            Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => return None,
+        };
+        let [x, y, z, _] = inst.args;
+        let shift = z.imm().unwrap_or(0) as u8 & 63;
+        self.load(x, Reg::Rax);
+        if low_half {
+            self.asm.mov(Width::D, Reg::Rax, Reg::Rax);
+        }
+        if shift != 0 {
+            self.asm.shift_imm(Shift::Shl, width, Reg::Rax, shift);
+        }
+        self.alu_with(Alu::Add, width, Reg::Rax, y);
+        self.put(dst, Reg::Rax);
+        Some(())
+    }
+
+    fn choose(&mut self, op: Choose, inst: &Inst, dst: Slot, width: Width) -> Option<()> {
+        let Attr::Cond(cond) = inst.attr else {
+            return None;
+        };
+        let [x, y, z, w] = inst.args;
+        match op {
+            Choose::Cmp => {
                 let cc = self.compare(cond, width, x, y);
                 self.asm.setcc(cc, Reg::Rax);
                 self.asm.movzx(Width::B, Reg::Rax, Reg::Rax);
                 self.put(dst, Reg::Rax);
             }
-            (Op::Select, Attr::Cond(cond)) => {
+            Choose::Select => {
                 let cc = self.compare(cond, width, z, w);
                 // Moves keep the flags.
                 self.load(y, Reg::Rax);
@@ -157,29 +236,26 @@ impl Emitter<'_> {
                 self.asm.cmov(cc, width, Reg::Rax, x);
                 self.put_filled(inst, dst, Reg::Rax);
             }
-            (Op::PcRel, _) => {
-                let base = self.frame(FrameOffsets::PAGE_BASE);
-                let target = self.target(dst, &[]);
-                match i32::try_from(x.imm().unwrap_or(0)) {
-                    Ok(0) => self.asm.mov(width, target, base),
-                    Ok(offset) => {
-                        self.asm.mov(width, target, base);
-                        self.asm.alu_imm(Alu::Add, width, target, offset);
-                    }
-                    Err(_) => {
-                        self.load(x, target);
-                        self.asm.alu(Alu::Add, width, target, base);
-                    }
-                }
-                self.put(dst, target);
-            }
-            (Op::Extract, Attr::Field { pos, len, signed }) => {
-                self.extract(x, dst, pos, len, signed);
-            }
-            _ if bits::is_native(inst) => self.bits(inst, dst, width)?,
-            (op, _) => self.unary(op, inst, dst, width)?,
         }
         Some(())
+    }
+
+    fn pc_rel(&mut self, inst: &Inst, dst: Slot, width: Width) {
+        let x = inst.args[0];
+        let base = self.frame(FrameOffsets::PAGE_BASE);
+        let target = self.target(dst, &[]);
+        match i32::try_from(x.imm().unwrap_or(0)) {
+            Ok(0) => self.asm.mov(width, target, base),
+            Ok(offset) => {
+                self.asm.mov(width, target, base);
+                self.asm.alu_imm(Alu::Add, width, target, offset);
+            }
+            Err(_) => {
+                self.load(x, target);
+                self.asm.alu(Alu::Add, width, target, base);
+            }
+        }
+        self.put(dst, target);
     }
 
     fn alu_with(&mut self, op: Alu, width: Width, target: Reg, operand: Operand) {
@@ -233,15 +309,8 @@ impl Emitter<'_> {
         self.put_filled(inst, dst, target);
     }
 
-    fn shift(&mut self, inst: &Inst, dst: Slot, width: Width) {
+    fn shift(&mut self, inst: &Inst, dst: Slot, width: Width, op: Shift) {
         let [x, y, ..] = inst.args;
-        let op = match inst.op {
-            Op::Shl => Shift::Shl,
-            Op::Shr => Shift::Shr,
-            Op::Sar => Shift::Sar,
-            Op::Rol => Shift::Rol,
-            _ => Shift::Ror,
-        };
         let mask = if width == Width::Q { 63 } else { 31 };
         match y {
             Operand::Imm(count) => {
@@ -278,10 +347,8 @@ impl Emitter<'_> {
 
     /// The host faults where the IR defines results: division by zero, and the most negative number by -1. Numbers below
     /// 2^32 are divided as such, which takes older hosts a third of the time.
-    fn divide(&mut self, inst: &Inst, dst: Slot, width: Width) {
+    fn divide(&mut self, inst: &Inst, dst: Slot, width: Width, signed: bool, quotient: bool) {
         let [x, y, ..] = inst.args;
-        let signed = matches!(inst.op, Op::DivS | Op::RemS);
-        let quotient = matches!(inst.op, Op::DivS | Op::DivU);
         let (zero, minus_one, done) = (self.asm.label(), self.asm.label(), self.asm.label());
         let (short, divided) = (self.asm.label(), self.asm.label());
         self.load(y, Reg::Rcx);
@@ -337,7 +404,11 @@ impl Emitter<'_> {
         self.put_filled(inst, dst, Reg::Rax);
     }
 
-    fn extract(&mut self, x: Operand, dst: Slot, pos: u8, len: u8, signed: bool) {
+    fn extract(&mut self, inst: &Inst, dst: Slot) -> Option<()> {
+        let Attr::Field { pos, len, signed } = inst.attr else {
+            return None;
+        };
+        let x = inst.args[0];
         let target = self.target(dst, &[]);
         let (left, right) = (64 - len - pos, 64 - len);
         let from = self.in_reg(x, target);
@@ -362,9 +433,10 @@ impl Emitter<'_> {
             }
         }
         self.put(dst, target);
+        Some(())
     }
 
-    fn mov(&mut self, inst: &Inst, dst: Slot) -> Option<()> {
+    pub(crate) fn mov(&mut self, inst: &Inst, dst: Slot) -> Option<()> {
         let x = inst.args[0];
         let signed = inst.ext == Ext::Sign;
         let narrow = match inst.ty {
@@ -402,29 +474,32 @@ impl Emitter<'_> {
         Some(())
     }
 
-    fn unary(&mut self, op: Op, inst: &Inst, dst: Slot, width: Width) -> Option<()> {
+    fn unary(&mut self, op: Unary, inst: &Inst, dst: Slot, width: Width) {
         let x = inst.args[0];
         match op {
-            Op::Not | Op::Neg | Op::ByteSwap => {
+            Unary::Not => {
                 self.load(x, Reg::Rax);
-                match op {
-                    Op::Not => self.asm.not(width, Reg::Rax),
-                    Op::Neg => self.asm.neg(width, Reg::Rax),
-                    _ => self.asm.bswap(width, Reg::Rax),
-                }
+                self.asm.not(width, Reg::Rax);
             }
-            Op::Clz | Op::Ctz | Op::Popcnt => {
-                let count = match op {
-                    Op::Clz => Bits::Lzcnt,
-                    Op::Ctz => Bits::Tzcnt,
-                    _ => Bits::Popcnt,
-                };
-                let from = self.in_reg(x, Reg::Rcx);
-                self.asm.count_bits(count, width, Reg::Rax, from);
+            Unary::Neg => {
+                self.load(x, Reg::Rax);
+                self.asm.neg(width, Reg::Rax);
             }
-            _ => return None,
+            Unary::ByteSwap => {
+                self.load(x, Reg::Rax);
+                self.asm.bswap(width, Reg::Rax);
+            }
+            Unary::Clz => self.count(Bits::Lzcnt, x, width),
+            Unary::Ctz => self.count(Bits::Tzcnt, x, width),
+            Unary::Popcnt => self.count(Bits::Popcnt, x, width),
+            Unary::OrCombine => return self.or_combine(x, dst),
         }
         self.put_filled(inst, dst, Reg::Rax);
-        Some(())
+    }
+
+    /// Counts bits, into RAX.
+    fn count(&mut self, what: Bits, x: Operand, width: Width) {
+        let from = self.in_reg(x, Reg::Rcx);
+        self.asm.count_bits(what, width, Reg::Rax, from);
     }
 }

@@ -1,12 +1,30 @@
 //! Loads, stores, fences.
 
 use vm_engine::tier::{FrameOffsets, RECENT_LINES, Step};
-use vm_ir::{Attr, Ext, Inst, MemAttr, MemOrder, Operand};
+use vm_ir::family::Access;
+use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Operand, Type};
 
 use super::PAGE_MASK;
 use super::block::{Cold, Emitter};
 use super::stubs::recent;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
+
+/// Whether [`Emitter::access`] knows the operation.
+pub(crate) fn is_native(op: Access, inst: &Inst) -> bool {
+    let Attr::Mem(mem) = inst.attr else {
+        return false;
+    };
+    match op {
+        Access::Load | Access::Store => {
+            mem.size_log2 <= 3
+                && mem.endian == Endian::Little
+                && !mem.must_align
+                && !matches!(inst.ty, Type::V128 | Type::I128 | Type::F16 | Type::Flags)
+                && inst.ext != Ext::Keep
+        }
+        Access::ProbeWrite => false,
+    }
+}
 
 fn access_width(mem: MemAttr) -> Width {
     [Width::B, Width::W, Width::D, Width::Q][usize::from(mem.size_log2 & 3)]
@@ -84,7 +102,15 @@ impl Emitter<'_> {
         Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
     }
 
-    pub(crate) fn memory_load(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+    pub(crate) fn access(&mut self, op: Access, inst: &Inst, step: &Step) -> Option<()> {
+        match op {
+            Access::Load => self.memory_load(inst, step),
+            Access::Store => self.memory_store(inst, step),
+            Access::ProbeWrite => None,
+        }
+    }
+
+    fn memory_load(&mut self, inst: &Inst, step: &Step) -> Option<()> {
         let Attr::Mem(mem) = inst.attr else {
             return None;
         };
@@ -125,7 +151,7 @@ impl Emitter<'_> {
         Some(())
     }
 
-    pub(crate) fn memory_store(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+    fn memory_store(&mut self, inst: &Inst, step: &Step) -> Option<()> {
         let Attr::Mem(mem) = inst.attr else {
             return None;
         };

@@ -4,6 +4,7 @@ mod atomic;
 mod bits;
 mod block;
 mod branch;
+mod convert;
 mod float;
 #[cfg(test)]
 mod golden;

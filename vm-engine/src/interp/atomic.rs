@@ -9,7 +9,7 @@
 use std::sync::atomic::Ordering;
 
 use vm_core::GuestVirtAddr;
-use vm_ir::Op;
+use vm_ir::family::{Modify, Reserve};
 use vm_mem::access;
 
 use crate::frame::{FrameHead, common, word};
@@ -242,33 +242,40 @@ fn modify_sized<C: Change>(size_log2: u8) -> Handler {
     }
 }
 
-/// Handler of an atomic operation of `1 << size_log2` bytes, or `None` if it is none.
-pub(crate) fn atomic_handler(op: Op, size_log2: u8) -> Option<Handler> {
-    Some(match (op, size_log2) {
-        (Op::AtomicSwap, _) => modify_sized::<Swap>(size_log2),
-        (Op::AtomicAdd, _) => modify_sized::<Add>(size_log2),
-        (Op::AtomicAnd, _) => modify_sized::<And>(size_log2),
-        (Op::AtomicOr, _) => modify_sized::<Or>(size_log2),
-        (Op::AtomicXor, _) => modify_sized::<Xor>(size_log2),
-        (Op::AtomicMinS, _) => modify_sized::<MinS>(size_log2),
-        (Op::AtomicMaxS, _) => modify_sized::<MaxS>(size_log2),
-        (Op::AtomicMinU, _) => modify_sized::<MinU>(size_log2),
-        (Op::AtomicMaxU, _) => modify_sized::<MaxU>(size_log2),
-        (Op::Cas, 0) => compare_swap::<0>,
-        (Op::Cas, 1) => compare_swap::<1>,
-        (Op::Cas, 2) => compare_swap::<2>,
-        (Op::Cas, 3) => compare_swap::<3>,
-        (Op::Cas, _) => compare_swap_16,
-        (Op::LoadReserved, 0) => load_reserved::<0>,
-        (Op::LoadReserved, 1) => load_reserved::<1>,
-        (Op::LoadReserved, 2) => load_reserved::<2>,
-        (Op::LoadReserved, 3) => load_reserved::<3>,
-        (Op::LoadReserved, _) => load_reserved_16,
-        (Op::StoreConditional, 0) => store_conditional::<0>,
-        (Op::StoreConditional, 1) => store_conditional::<1>,
-        (Op::StoreConditional, 2) => store_conditional::<2>,
-        (Op::StoreConditional, 3) => store_conditional::<3>,
-        (Op::StoreConditional, _) => store_conditional_16,
-        _ => return None,
-    })
+/// Handler of a read-modify-write operation of `1 << size_log2` bytes; of sixteen there is compare-and-swap only.
+pub(crate) fn modify_handler(op: Modify, size_log2: u8) -> Handler {
+    match op {
+        Modify::AtomicSwap => modify_sized::<Swap>(size_log2),
+        Modify::AtomicAdd => modify_sized::<Add>(size_log2),
+        Modify::AtomicAnd => modify_sized::<And>(size_log2),
+        Modify::AtomicOr => modify_sized::<Or>(size_log2),
+        Modify::AtomicXor => modify_sized::<Xor>(size_log2),
+        Modify::AtomicMinS => modify_sized::<MinS>(size_log2),
+        Modify::AtomicMaxS => modify_sized::<MaxS>(size_log2),
+        Modify::AtomicMinU => modify_sized::<MinU>(size_log2),
+        Modify::AtomicMaxU => modify_sized::<MaxU>(size_log2),
+        Modify::Cas => match size_log2 {
+            0 => compare_swap::<0>,
+            1 => compare_swap::<1>,
+            2 => compare_swap::<2>,
+            3 => compare_swap::<3>,
+            _ => compare_swap_16,
+        },
+    }
+}
+
+/// Handler of an operation under a reservation of `1 << size_log2` bytes.
+pub(crate) fn reserve_handler(op: Reserve, size_log2: u8) -> Handler {
+    match (op, size_log2) {
+        (Reserve::LoadReserved, 0) => load_reserved::<0>,
+        (Reserve::LoadReserved, 1) => load_reserved::<1>,
+        (Reserve::LoadReserved, 2) => load_reserved::<2>,
+        (Reserve::LoadReserved, 3) => load_reserved::<3>,
+        (Reserve::LoadReserved, _) => load_reserved_16,
+        (Reserve::StoreConditional, 0) => store_conditional::<0>,
+        (Reserve::StoreConditional, 1) => store_conditional::<1>,
+        (Reserve::StoreConditional, 2) => store_conditional::<2>,
+        (Reserve::StoreConditional, 3) => store_conditional::<3>,
+        (Reserve::StoreConditional, _) => store_conditional_16,
+    }
 }

@@ -7,7 +7,8 @@
 
 use std::sync::LazyLock;
 
-use vm_ir::{Attr, Ext, Inst, Op, Rounding, Type};
+use vm_ir::family::{FpArith, FpCompare, FpSign};
+use vm_ir::{Attr, Ext, Inst, Rounding, Type};
 
 use crate::frame::{FrameHead, common, word};
 use crate::hostfp;
@@ -214,68 +215,82 @@ unsafe fn unbox_single(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     }
 }
 
-fn arithmetic_handler(op: Op, ty: Type) -> Option<Handler> {
-    static FMA: LazyLock<bool> = LazyLock::new(hostfp::has_fma);
-    Some(match (op, ty) {
-        (Op::FpAdd, Type::F32) => arithmetic::<AddS>,
-        (Op::FpSub, Type::F32) => arithmetic::<SubS>,
-        (Op::FpMul, Type::F32) => arithmetic::<MulS>,
-        (Op::FpDiv, Type::F32) => arithmetic::<DivS>,
-        (Op::FpSqrt, Type::F32) => arithmetic::<SqrtS>,
-        (Op::FpAdd, Type::F64) => arithmetic::<AddD>,
-        (Op::FpSub, Type::F64) => arithmetic::<SubD>,
-        (Op::FpMul, Type::F64) => arithmetic::<MulD>,
-        (Op::FpDiv, Type::F64) => arithmetic::<DivD>,
-        (Op::FpSqrt, Type::F64) => arithmetic::<SqrtD>,
-        _ if !*FMA => return None,
-        (Op::FpMulAdd, Type::F32) => arithmetic::<MaddS>,
-        (Op::FpMulSub, Type::F32) => arithmetic::<MsubS>,
-        (Op::FpNegMulAdd, Type::F32) => arithmetic::<NmaddS>,
-        (Op::FpNegMulSub, Type::F32) => arithmetic::<NmsubS>,
-        (Op::FpMulAdd, Type::F64) => arithmetic::<MaddD>,
-        (Op::FpMulSub, Type::F64) => arithmetic::<MsubD>,
-        (Op::FpNegMulAdd, Type::F64) => arithmetic::<NmaddD>,
-        (Op::FpNegMulSub, Type::F64) => arithmetic::<NmsubD>,
-        _ => return None,
-    })
+/// Whether the result is to be NaN-boxed; `None` when it fills the register in yet another way.
+fn boxed(ext: Ext) -> Option<i32> {
+    match ext {
+        Ext::Zero => Some(0),
+        Ext::Ones => Some(BOXED),
+        Ext::Sign | Ext::Keep => None,
+    }
 }
 
-/// Handler of a floating-point operation with its variant, where the host's unit serves; the rest run by
-/// definition. For guests whose tininess is detected after rounding.
-pub(crate) fn handler(inst: &Inst) -> Option<(Handler, i32)> {
-    let boxed = match inst.ext {
-        Ext::Zero => 0,
-        Ext::Ones => BOXED,
-        Ext::Sign | Ext::Keep => return None,
-    };
-    if let Attr::Fp(rounding) = inst.attr {
-        return Some((
-            arithmetic_handler(inst.op, inst.ty)?,
-            rounding as i32 | boxed,
-        ));
-    }
-    let single = inst.ty == Type::F32;
-    if !matches!(inst.ty, Type::F32 | Type::F64) {
+/// Handler of rounded arithmetic with its variant, where the host's unit serves, as it does guests whose tininess is
+/// detected after rounding. Here and below, what has none runs by its definition.
+pub(crate) fn arithmetic_handler(op: FpArith, inst: &Inst) -> Option<(Handler, i32)> {
+    static FMA: LazyLock<bool> = LazyLock::new(hostfp::has_fma);
+    let Attr::Fp(rounding) = inst.attr else {
         return None;
-    }
-    let handler: Handler = match inst.op {
-        Op::FpEq if single => compare::<Single, false, true>,
-        Op::FpEq => compare::<Double, false, true>,
-        Op::FpLt | Op::FpLtQuiet if single => compare::<Single, true, false>,
-        Op::FpLt | Op::FpLtQuiet => compare::<Double, true, false>,
-        Op::FpLe | Op::FpLeQuiet if single => compare::<Single, true, true>,
-        Op::FpLe | Op::FpLeQuiet => compare::<Double, true, true>,
-        Op::FpUnbox if single && boxed == 0 => unbox_single,
-        Op::FpSign | Op::FpSignNot | Op::FpSignXor => {
-            let variant = match inst.op {
-                Op::FpSign => 0,
-                Op::FpSignNot => 1,
-                _ => 2,
-            };
-            let handler: Handler = if single { sign::<31> } else { sign::<63> };
-            return Some((handler, variant | boxed));
-        }
-        _ => return None,
     };
-    Some((handler, 0))
+    let handlers: [Handler; 2] = match op {
+        FpArith::FpAdd => [arithmetic::<AddS>, arithmetic::<AddD>],
+        FpArith::FpSub => [arithmetic::<SubS>, arithmetic::<SubD>],
+        FpArith::FpMul => [arithmetic::<MulS>, arithmetic::<MulD>],
+        FpArith::FpDiv => [arithmetic::<DivS>, arithmetic::<DivD>],
+        FpArith::FpSqrt => [arithmetic::<SqrtS>, arithmetic::<SqrtD>],
+        FpArith::FpMulAdd if *FMA => [arithmetic::<MaddS>, arithmetic::<MaddD>],
+        FpArith::FpMulSub if *FMA => [arithmetic::<MsubS>, arithmetic::<MsubD>],
+        FpArith::FpNegMulAdd if *FMA => [arithmetic::<NmaddS>, arithmetic::<NmaddD>],
+        FpArith::FpNegMulSub if *FMA => [arithmetic::<NmsubS>, arithmetic::<NmsubD>],
+        FpArith::FpMulAdd | FpArith::FpMulSub | FpArith::FpNegMulAdd | FpArith::FpNegMulSub => {
+            return None;
+        }
+    };
+    Some((
+        of_format(handlers, inst.ty)?,
+        rounding as i32 | boxed(inst.ext)?,
+    ))
+}
+
+/// Handler of a comparison.
+pub(crate) fn compare_handler(op: FpCompare, inst: &Inst) -> Option<(Handler, i32)> {
+    let handlers: [Handler; 2] = match op {
+        FpCompare::FpEq => [
+            compare::<Single, false, true>,
+            compare::<Double, false, true>,
+        ],
+        FpCompare::FpLt | FpCompare::FpLtQuiet => [
+            compare::<Single, true, false>,
+            compare::<Double, true, false>,
+        ],
+        FpCompare::FpLe | FpCompare::FpLeQuiet => {
+            [compare::<Single, true, true>, compare::<Double, true, true>]
+        }
+    };
+    boxed(inst.ext)?;
+    Some((of_format(handlers, inst.ty)?, 0))
+}
+
+/// Handler of an operation on signs, with its variant.
+pub(crate) fn sign_handler(op: FpSign, inst: &Inst) -> Option<(Handler, i32)> {
+    let variant = match op {
+        FpSign::FpSign => 0,
+        FpSign::FpSignNot => 1,
+        FpSign::FpSignXor => 2,
+    };
+    let handler = of_format([sign::<31>, sign::<63>], inst.ty)?;
+    Some((handler, variant | boxed(inst.ext)?))
+}
+
+/// Handler of taking a number out of its box.
+pub(crate) fn unbox_handler(inst: &Inst) -> Option<(Handler, i32)> {
+    (inst.ty == Type::F32 && inst.ext == Ext::Zero).then_some((unbox_single as Handler, 0))
+}
+
+/// That of singles or that of doubles.
+fn of_format([single, double]: [Handler; 2], ty: Type) -> Option<Handler> {
+    match ty {
+        Type::F32 => Some(single),
+        Type::F64 => Some(double),
+        _ => None,
+    }
 }

@@ -5,7 +5,7 @@
 use crate::frame::{FrameHead, common, word};
 use crate::interp::next;
 use crate::microop::{Handler, Leave, MicroOp};
-use vm_ir::{Cond, Ext, Op, Type};
+use vm_ir::{Cond, Ext, Type, family};
 
 /// A width that operations work in, and how their results fill 64 bits.
 pub(crate) trait Width {
@@ -274,43 +274,42 @@ fn pair<O: Binary>(ty: Type, ext: Ext) -> (Handler, Handler) {
     )
 }
 
-/// Handlers of a binary operation, or `None` if it is none.
-pub(crate) fn binary_handlers(op: Op, ty: Type, ext: Ext) -> Option<(Handler, Handler)> {
-    Some(match op {
-        Op::Add => pair::<Add>(ty, ext),
-        Op::Sub => pair::<Sub>(ty, ext),
-        Op::And => pair::<And>(ty, ext),
-        Op::Or => pair::<Or>(ty, ext),
-        Op::Xor => pair::<Xor>(ty, ext),
-        Op::AndNot => pair::<AndNot>(ty, ext),
-        Op::OrNot => pair::<OrNot>(ty, ext),
-        Op::Xnor => pair::<Xnor>(ty, ext),
-        Op::Shl => pair::<Shl>(ty, ext),
-        Op::Shr => pair::<Shr>(ty, ext),
-        Op::Sar => pair::<Sar>(ty, ext),
-        Op::Rol => pair::<Rol>(ty, ext),
-        Op::Ror => pair::<Ror>(ty, ext),
-        Op::Mul => pair::<Mul>(ty, ext),
-        Op::MulHS => pair::<MulHS>(ty, ext),
-        Op::MulHU => pair::<MulHU>(ty, ext),
-        Op::MulHSU => pair::<MulHSU>(ty, ext),
-        Op::DivS => pair::<DivS>(ty, ext),
-        Op::DivU => pair::<DivU>(ty, ext),
-        Op::RemS => pair::<RemS>(ty, ext),
-        Op::RemU => pair::<RemU>(ty, ext),
-        Op::MinS => pair::<MinS>(ty, ext),
-        Op::MinU => pair::<MinU>(ty, ext),
-        Op::MaxS => pair::<MaxS>(ty, ext),
-        Op::MaxU => pair::<MaxU>(ty, ext),
-        Op::ClMul => pair::<ClMul>(ty, ext),
-        Op::ClMulH => pair::<ClMulH>(ty, ext),
-        Op::ClMulR => pair::<ClMulR>(ty, ext),
-        Op::BitSet => pair::<BitSet>(ty, ext),
-        Op::BitClear => pair::<BitClear>(ty, ext),
-        Op::BitInvert => pair::<BitInvert>(ty, ext),
-        Op::BitExtract => pair::<BitExtract>(ty, ext),
-        _ => return None,
-    })
+/// Handlers of a binary operation.
+pub(crate) fn binary_handlers(op: family::Binary, ty: Type, ext: Ext) -> (Handler, Handler) {
+    match op {
+        family::Binary::Add => pair::<Add>(ty, ext),
+        family::Binary::Sub => pair::<Sub>(ty, ext),
+        family::Binary::And => pair::<And>(ty, ext),
+        family::Binary::Or => pair::<Or>(ty, ext),
+        family::Binary::Xor => pair::<Xor>(ty, ext),
+        family::Binary::AndNot => pair::<AndNot>(ty, ext),
+        family::Binary::OrNot => pair::<OrNot>(ty, ext),
+        family::Binary::Xnor => pair::<Xnor>(ty, ext),
+        family::Binary::Shl => pair::<Shl>(ty, ext),
+        family::Binary::Shr => pair::<Shr>(ty, ext),
+        family::Binary::Sar => pair::<Sar>(ty, ext),
+        family::Binary::Rol => pair::<Rol>(ty, ext),
+        family::Binary::Ror => pair::<Ror>(ty, ext),
+        family::Binary::Mul => pair::<Mul>(ty, ext),
+        family::Binary::MulHS => pair::<MulHS>(ty, ext),
+        family::Binary::MulHU => pair::<MulHU>(ty, ext),
+        family::Binary::MulHSU => pair::<MulHSU>(ty, ext),
+        family::Binary::DivS => pair::<DivS>(ty, ext),
+        family::Binary::DivU => pair::<DivU>(ty, ext),
+        family::Binary::RemS => pair::<RemS>(ty, ext),
+        family::Binary::RemU => pair::<RemU>(ty, ext),
+        family::Binary::MinS => pair::<MinS>(ty, ext),
+        family::Binary::MinU => pair::<MinU>(ty, ext),
+        family::Binary::MaxS => pair::<MaxS>(ty, ext),
+        family::Binary::MaxU => pair::<MaxU>(ty, ext),
+        family::Binary::ClMul => pair::<ClMul>(ty, ext),
+        family::Binary::ClMulH => pair::<ClMulH>(ty, ext),
+        family::Binary::ClMulR => pair::<ClMulR>(ty, ext),
+        family::Binary::BitSet => pair::<BitSet>(ty, ext),
+        family::Binary::BitClear => pair::<BitClear>(ty, ext),
+        family::Binary::BitInvert => pair::<BitInvert>(ty, ext),
+        family::Binary::BitExtract => pair::<BitExtract>(ty, ext),
+    }
 }
 
 /// Handlers of `cmp`.
@@ -337,17 +336,20 @@ pub(crate) fn select_handler(cond: Cond, ty: Type, ext: Ext) -> Handler {
     }
 }
 
-/// Handler of an operation of one operand, or `None` if it is none.
-pub(crate) fn unary_handler(op: Op, ty: Type, ext: Ext) -> Option<Handler> {
-    Some(match op {
-        Op::Mov => by_width!(unary_r, Copy, ty, ext),
-        Op::Not => by_width!(unary_r, Not, ty, ext),
-        Op::Neg => by_width!(unary_r, Neg, ty, ext),
-        Op::Clz => by_width!(unary_r, Clz, ty, ext),
-        Op::Ctz => by_width!(unary_r, Ctz, ty, ext),
-        Op::Popcnt => by_width!(unary_r, Popcnt, ty, ext),
-        Op::ByteSwap => by_width!(unary_r, ByteSwap, ty, ext),
-        Op::OrCombine => by_width!(unary_r, OrCombine, ty, ext),
-        _ => return None,
-    })
+/// Handler of a move.
+pub(crate) fn mov_handler(ty: Type, ext: Ext) -> Handler {
+    by_width!(unary_r, Copy, ty, ext)
+}
+
+/// Handler of an operation of one operand.
+pub(crate) fn unary_handler(op: family::Unary, ty: Type, ext: Ext) -> Handler {
+    match op {
+        family::Unary::Not => by_width!(unary_r, Not, ty, ext),
+        family::Unary::Neg => by_width!(unary_r, Neg, ty, ext),
+        family::Unary::Clz => by_width!(unary_r, Clz, ty, ext),
+        family::Unary::Ctz => by_width!(unary_r, Ctz, ty, ext),
+        family::Unary::Popcnt => by_width!(unary_r, Popcnt, ty, ext),
+        family::Unary::ByteSwap => by_width!(unary_r, ByteSwap, ty, ext),
+        family::Unary::OrCombine => by_width!(unary_r, OrCombine, ty, ext),
+    }
 }

@@ -1,68 +1,39 @@
 //! Accesses to memory, atomic operations and fences.
 
+use vm_ir::family::Access;
 use vm_ir::{Attr, Endian, Ext, FenceSet, Inst, MemAttr, MemOrder, Op, Operand, Slot, Type};
 
 use super::Predecoder;
 use crate::frame::{ZERO_OFFSET, scratch_offset};
-use crate::interp::{atomic, int, memory};
+use crate::interp::{int, memory};
+use crate::microop::Handler;
 
 impl Predecoder<'_> {
-    /// Adds the micro-operations of an access or a fence; false for other operations.
-    pub(super) fn memory(&mut self, inst: &Inst) -> bool {
-        let [x, y, z, value] = inst.args;
-        let mem = match (inst.op, inst.attr) {
-            (Op::Fence, Attr::Fence(set)) => {
-                self.fence(set);
-                return true;
-            }
-            (_, Attr::Mem(mem)) => mem,
-            _ => return false,
+    /// The micro-operations of an access.
+    pub(super) fn access(&mut self, op: Access, inst: &Inst) -> Option<()> {
+        let Attr::Mem(mem) = inst.attr else {
+            return None;
         };
-        let plain = matches!(inst.op, Op::Load | Op::Store);
-        let swaps = plain && mem.endian == Endian::Big && mem.size_log2 > 0;
-        if let Some(dst) = inst.dst
-            && self.needs_two_steps(inst, mem, dst)
-        {
-            // The fault comes first, then the filling of the destination.
-            self.memory(&Inst {
-                dst: Some(self.held),
-                ext: Ext::Zero,
-                ty: Type::I64,
-                ..*inst
-            });
-            self.fill(inst, mem);
-            return true;
+        if self.in_two_steps(inst, mem) {
+            return Some(());
         }
-        if let Some(handler) = atomic::atomic_handler(inst.op, mem.size_log2) {
-            let size = mem.size_log2;
-            let (a, b, c) = (self.operand(x), self.stored(y, size), self.stored(z, size));
-            let d = self.destination(inst.dst);
-            let signed = i32::from(sign_fills(inst, mem));
-            let released = matches!(mem.order, MemOrder::Release | MemOrder::SeqCst);
-            if inst.op == Op::LoadReserved && released {
-                // All other atomics are fences on x86-64; this one is a load, and those pass earlier stores.
-                self.emit(memory::fence_full, |_| ());
-            }
-            self.emit(handler, |op| {
-                (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, signed)
-            });
-            return true;
+        let [x, y, z, value] = inst.args;
+        if op != Access::ProbeWrite && mem.must_align && mem.size_log2 > 0 {
+            self.check_aligned(op, inst, mem);
         }
-        if plain && mem.must_align && mem.size_log2 > 0 {
-            self.check_aligned(inst, mem);
-        }
+        let swaps = mem.endian == Endian::Big && mem.size_log2 > 0;
         let a = self.operand(x);
         let index = y != Operand::None;
         let c = self.operand(y);
         let shift = i32::from(mem.index_shift);
         let displacement = z.imm().unwrap_or(0) as u64;
-        let (handler, d, b) = match inst.op {
-            Op::Load => {
+        let (handler, d, b) = match op {
+            Access::Load => {
                 let signed = sign_fills(inst, mem) && !swaps;
                 let handler = memory::load_handler(mem.size_log2, signed, index);
                 (handler, self.destination(inst.dst), ZERO_OFFSET)
             }
-            Op::Store => {
+            Access::Store => {
                 let handler = memory::store_handler(mem.size_log2, index);
                 let stored = self.stored(value, mem.size_log2);
                 let stored = match swaps {
@@ -71,26 +42,69 @@ impl Predecoder<'_> {
                 };
                 (handler, 0, stored)
             }
-            Op::ProbeWrite => (
+            Access::ProbeWrite => (
                 memory::probe_handler(mem.must_align),
                 u16::from(mem.size_log2),
                 ZERO_OFFSET,
             ),
-            _ => return false,
         };
-        let order_store = inst.op == Op::Store && mem.order == MemOrder::SeqCst;
         self.emit(handler, |op| {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, shift);
             op.imm = displacement;
         });
-        if swaps && inst.op == Op::Load {
+        if swaps && op == Access::Load {
             let handler = memory::swap_handler(mem.size_log2, sign_fills(inst, mem));
             self.emit(handler, |op| (op.d, op.a) = (d, d));
         }
-        if order_store {
+        if op == Access::Store && mem.order == MemOrder::SeqCst {
             self.emit(memory::fence_full, |_| ());
         }
-        true
+        Some(())
+    }
+
+    /// The micro-operations of an atomic operation, whose handler follows from the size.
+    pub(super) fn atomic(
+        &mut self,
+        inst: &Inst,
+        handler: impl FnOnce(u8) -> Handler,
+    ) -> Option<()> {
+        let Attr::Mem(mem) = inst.attr else {
+            return None;
+        };
+        if self.in_two_steps(inst, mem) {
+            return Some(());
+        }
+        let [x, y, z, _] = inst.args;
+        let size = mem.size_log2;
+        let (a, b, c) = (self.operand(x), self.stored(y, size), self.stored(z, size));
+        let d = self.destination(inst.dst);
+        let signed = i32::from(sign_fills(inst, mem));
+        let released = matches!(mem.order, MemOrder::Release | MemOrder::SeqCst);
+        if inst.op == Op::LoadReserved && released {
+            // All other atomics are fences on x86-64; this one is a load, and those pass earlier stores.
+            self.emit(memory::fence_full, |_| ());
+        }
+        self.emit(handler(size), |op| {
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, signed)
+        });
+        Some(())
+    }
+
+    /// Where what memory gives must be extended apart, the fault comes first, then the filling of the destination.
+    fn in_two_steps(&mut self, inst: &Inst, mem: MemAttr) -> bool {
+        let needed = inst
+            .dst
+            .is_some_and(|dst| self.needs_two_steps(inst, mem, dst));
+        if needed {
+            self.with_handler(&Inst {
+                dst: Some(self.held),
+                ext: Ext::Zero,
+                ty: Type::I64,
+                ..*inst
+            });
+            self.fill(inst, mem);
+        }
+        needed
     }
 
     /// Fills the destination of an operation from the word that is held, which has been extended from memory's size.
@@ -113,11 +127,11 @@ impl Predecoder<'_> {
     }
 
     /// Raises the exception of an access that is not aligned.
-    fn check_aligned(&mut self, inst: &Inst, mem: MemAttr) {
+    fn check_aligned(&mut self, op: Access, inst: &Inst, mem: MemAttr) {
         let [x, y, z, _] = inst.args;
         let (a, c) = (self.operand(x), self.operand(y));
         let size = u16::from(mem.size_log2);
-        let handler = memory::aligned_handler(inst.op == Op::Store);
+        let handler = memory::aligned_handler(op == Access::Store);
         self.emit(handler, |op| {
             (op.d, op.a, op.c, op.aux) = (size, a, c, i32::from(mem.index_shift));
             op.imm = z.imm().unwrap_or(0) as u64;
@@ -145,7 +159,7 @@ impl Predecoder<'_> {
         beyond || partial && inst.op != Op::StoreConditional
     }
 
-    fn fence(&mut self, set: FenceSet) {
+    pub(super) fn fence(&mut self, set: FenceSet) {
         // Everything but an earlier store against a later load is ordered by x86-64 itself.
         if set.before_stores && set.after_loads {
             self.emit(memory::fence_full, |_| ());

@@ -9,7 +9,8 @@ use super::{FpControl, Value, compare, constant, evaluate, fill};
 use crate::attr::{Attr, Endian, HelperId, MemAttr};
 use crate::block::{Block, ExceptionCode, JumpKind, Terminator};
 use crate::inst::{Ext, Inst, Operand};
-use crate::op::Op;
+use crate::op::Family;
+use crate::op::family::{Access, Control, Modify, Reserve};
 use crate::slot::{Slot, StateLayout, Type};
 
 /// Memory of a few pages, each of which may refuse reads or writes. Addresses without a page refuse both.
@@ -307,30 +308,33 @@ impl Run<'_> {
     fn inst(&mut self, inst: &Inst, helpers: &mut Helpers<'_>) -> Result<Option<End>, Fault> {
         let args = inst.args.map(|operand| self.operand(operand));
         let [a, b, c, d] = args.map(|value| value[0]);
-        match (inst.op, inst.attr) {
-            (Op::Insn, Attr::Insn { offset, len }) => {
+        let holds = matches!(inst.attr, Attr::Cond(cond) if compare(cond, inst.ty, a, b));
+        match (inst.op.family(), inst.attr) {
+            (Family::Control(Control::Insn), Attr::Insn { offset, len }) => {
                 self.insn = offset.into();
                 self.begun += u64::from(len != 0);
             }
-            (Op::ExitIf, Attr::Cond(cond)) if compare(cond, inst.ty, a, b) => {
+            (Family::Control(Control::ExitIf), _) if holds => {
                 let pc = self.machine.page_base.wrapping_add(c);
                 return Ok(Some(End::Goes {
                     pc,
                     kind: JumpKind::Plain,
                 }));
             }
-            (Op::RaiseIf, Attr::Cond(cond)) if compare(cond, inst.ty, a, b) => {
+            (Family::Control(Control::RaiseIf), _) if holds => {
                 return Err(Fault::Exception {
                     code: ExceptionCode(c as u32),
                     value: d,
                 });
             }
-            (Op::ExitIf | Op::RaiseIf | Op::Fence, _) => {}
-            (Op::Call, Attr::Helper(helper)) => {
+            (Family::Control(Control::Call), Attr::Helper(helper)) => {
                 let result = helpers(helper, [a, b, c], &mut self.machine.state)?;
                 self.write(inst.dst, constant(result as i64));
             }
-            (_, Attr::Mem(mem)) => self.memory(inst, mem, args)?,
+            (Family::Control(_), _) => {}
+            (Family::Access(op), Attr::Mem(mem)) => self.access(op, inst, mem, args)?,
+            (Family::Reserve(op), Attr::Mem(mem)) => self.reserve(op, inst, mem, args)?,
+            (Family::Modify(op), Attr::Mem(mem)) => self.modify(op, inst, mem, args)?,
             _ => {
                 let old = inst.dst.map_or([0; 5], |slot| self.slot(slot));
                 let machine = &mut *self.machine;
@@ -342,46 +346,72 @@ impl Run<'_> {
         Ok(None)
     }
 
-    fn memory(&mut self, inst: &Inst, mem: MemAttr, args: [Value; 4]) -> Result<(), Fault> {
-        let wide = args.map(|value| u128::from(value[1]) << 64 | u128::from(value[0]));
-        let mut addr = args[0][0];
-        if matches!(inst.op, Op::Load | Op::Store | Op::ProbeWrite) {
-            let index = args[1][0] << mem.index_shift;
-            addr = addr.wrapping_add(index).wrapping_add(args[2][0]);
-        }
-        if mem.must_align && !addr.is_multiple_of(mem.bytes()) {
-            return Err(Fault::Misaligned { addr });
-        }
-        match inst.op {
-            Op::Load => {
+    fn access(
+        &mut self,
+        op: Access,
+        inst: &Inst,
+        mem: MemAttr,
+        args: [Value; 4],
+    ) -> Result<(), Fault> {
+        let [base, index, displacement, value] = args;
+        let addr = base[0]
+            .wrapping_add(index[0] << mem.index_shift)
+            .wrapping_add(displacement[0]);
+        check_aligned(addr, mem)?;
+        match op {
+            Access::Load => {
                 let held = self.load(addr, mem)?;
                 self.deliver(inst, mem, held);
             }
-            Op::Store => self.store(addr, mem, wide[3])?,
-            Op::ProbeWrite => self.machine.memory.check_write(addr, mem.bytes())?,
-            Op::LoadReserved => {
+            Access::Store => self.store(addr, mem, wide(value))?,
+            Access::ProbeWrite => self.machine.memory.check_write(addr, mem.bytes())?,
+        }
+        Ok(())
+    }
+
+    fn reserve(
+        &mut self,
+        op: Reserve,
+        inst: &Inst,
+        mem: MemAttr,
+        args: [Value; 4],
+    ) -> Result<(), Fault> {
+        let addr = args[0][0];
+        check_aligned(addr, mem)?;
+        match op {
+            Reserve::LoadReserved => {
                 let held = self.load(addr, mem)?;
                 self.machine.reservation = Some((addr, held));
                 self.deliver(inst, mem, held);
             }
-            Op::StoreConditional => {
+            Reserve::StoreConditional => {
                 self.machine.memory.check_write(addr, mem.bytes())?;
                 let held = self.load(addr, mem)?;
                 let stores = self.machine.reservation.take() == Some((addr, held));
                 if stores {
-                    self.store(addr, mem, wide[1])?;
+                    self.store(addr, mem, wide(args[1]))?;
                 }
                 self.write(inst.dst, [u64::from(!stores), 0, 0, 0, 0]);
             }
-            _ => {
-                self.machine.memory.check_write(addr, mem.bytes())?;
-                let held = self.load(addr, mem)?;
-                if let Some(new) = changed(inst.op, mem, held, wide[1], wide[2]) {
-                    self.store(addr, mem, new)?;
-                }
-                self.deliver(inst, mem, held);
-            }
         }
+        Ok(())
+    }
+
+    fn modify(
+        &mut self,
+        op: Modify,
+        inst: &Inst,
+        mem: MemAttr,
+        args: [Value; 4],
+    ) -> Result<(), Fault> {
+        let addr = args[0][0];
+        check_aligned(addr, mem)?;
+        self.machine.memory.check_write(addr, mem.bytes())?;
+        let held = self.load(addr, mem)?;
+        if let Some(new) = changed(op, mem, held, wide(args[1]), wide(args[2])) {
+            self.store(addr, mem, new)?;
+        }
+        self.deliver(inst, mem, held);
         Ok(())
     }
 
@@ -414,23 +444,33 @@ impl Run<'_> {
     }
 }
 
+fn check_aligned(addr: u64, mem: MemAttr) -> Result<(), Fault> {
+    if mem.must_align && !addr.is_multiple_of(mem.bytes()) {
+        return Err(Fault::Misaligned { addr });
+    }
+    Ok(())
+}
+
+fn wide(value: Value) -> u128 {
+    u128::from(value[1]) << 64 | u128::from(value[0])
+}
+
 /// What an atomic operation stores, if anything. `a` and `b` are the operands behind the address.
-fn changed(op: Op, mem: MemAttr, held: u128, a: u128, b: u128) -> Option<u128> {
+fn changed(op: Modify, mem: MemAttr, held: u128, a: u128, b: u128) -> Option<u128> {
     let above = 128 - (8 << mem.size_log2);
     let unsigned = |value: u128| value << above >> above;
     let signed = |value: u128| (value << above) as i128 >> above;
     let (old, new) = (unsigned(held), unsigned(a));
     Some(match op {
-        Op::Cas => return (old == new).then_some(b),
-        Op::AtomicSwap => a,
-        Op::AtomicAdd => old.wrapping_add(new),
-        Op::AtomicAnd => old & new,
-        Op::AtomicOr => old | new,
-        Op::AtomicXor => old ^ new,
-        Op::AtomicMinU => old.min(new),
-        Op::AtomicMaxU => old.max(new),
-        Op::AtomicMinS => signed(held).min(signed(a)) as u128,
-        Op::AtomicMaxS => signed(held).max(signed(a)) as u128,
-        _ => return None,
+        Modify::Cas => return (old == new).then_some(b),
+        Modify::AtomicSwap => a,
+        Modify::AtomicAdd => old.wrapping_add(new),
+        Modify::AtomicAnd => old & new,
+        Modify::AtomicOr => old | new,
+        Modify::AtomicXor => old ^ new,
+        Modify::AtomicMinU => old.min(new),
+        Modify::AtomicMaxU => old.max(new),
+        Modify::AtomicMinS => signed(held).min(signed(a)) as u128,
+        Modify::AtomicMaxS => signed(held).max(signed(a)) as u128,
     })
 }

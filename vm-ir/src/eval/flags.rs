@@ -10,12 +10,12 @@
 //! | 3 | operand `b`, zero-extended |
 //! | 4 | operand `c`; for `Inc` and `Dec` the carry kept |
 //!
-//! All zeros is a valid group: every flag clear. `Logic`, `ArmLogic` and `Mul` take their result as operand `a`.
+//! All zeros is a valid group: every flag clear. `Logic` and `Mul` take their result as operand `a`.
 
 use super::{Outcome, Value};
 use crate::attr::{Attr, FlagCond, FlagKind};
 use crate::inst::Inst;
-use crate::op::Op;
+use crate::op::family::Flags;
 use crate::slot::Type;
 
 /// Carry, in the places of [`FlagKind::Bits`].
@@ -33,17 +33,22 @@ pub const V: u64 = 1 << 11;
 /// Every flag.
 pub const ALL: u64 = C | P | A | Z | N | V;
 
-pub(super) fn evaluate(inst: &Inst, args: &[Value; 4]) -> Option<Outcome> {
-    match (inst.op, inst.attr) {
-        (Op::SetFlags, Attr::FlagKind(kind)) => {
+pub(super) fn evaluate(op: Flags, inst: &Inst, args: &[Value; 4]) -> Option<Outcome> {
+    match op {
+        Flags::SetFlags => {
+            let Attr::FlagKind(kind) = inst.attr else {
+                return None;
+            };
             let [a, b, c, _] = args.map(|value| value[0]);
             Some(Outcome::Group(set(kind, inst.ty, [a, b, c], args[3])))
         }
-        (Op::GetFlag, Attr::FlagCond(cond)) => {
+        Flags::GetFlag => {
+            let Attr::FlagCond(cond) = inst.attr else {
+                return None;
+            };
             Outcome::bits(holds(cond, bits(&args[0])).into(), inst.ty.bits())
         }
-        (Op::FlagBits, _) => Outcome::bits(bits(&args[0]), inst.ty.bits()),
-        _ => None,
+        Flags::FlagBits => Outcome::bits(bits(&args[0]), inst.ty.bits()),
     }
 }
 
@@ -62,12 +67,12 @@ pub fn set(kind: FlagKind, ty: Type, [a, b, c]: [u64; 3], old: Value) -> Value {
         FlagKind::Bits => return [word0(kind, ty), 0, a & ALL, 0, 0],
         FlagKind::Inc => (a.wrapping_add(1), bits(&old) & C),
         FlagKind::Dec => (a.wrapping_sub(1), bits(&old) & C),
-        FlagKind::Add | FlagKind::ArmAdd => (a.wrapping_add(b), 0),
-        FlagKind::Adc | FlagKind::ArmAdc => (a.wrapping_add(b).wrapping_add(c & 1), c & 1),
-        FlagKind::Sub | FlagKind::ArmSub => (a.wrapping_sub(b), 0),
-        FlagKind::Sbb => (a.wrapping_sub(b).wrapping_sub(c & 1), c & 1),
+        FlagKind::Add => (a.wrapping_add(b), 0),
+        FlagKind::AddCarry => (a.wrapping_add(b).wrapping_add(c & 1), c & 1),
+        FlagKind::Sub | FlagKind::SubNotBorrow => (a.wrapping_sub(b), 0),
+        FlagKind::SubBorrow => (a.wrapping_sub(b).wrapping_sub(c & 1), c & 1),
         FlagKind::Neg => (a.wrapping_neg(), 0),
-        FlagKind::Logic | FlagKind::ArmLogic | FlagKind::Mul => (a, 0),
+        FlagKind::Logic | FlagKind::Mul => (a, 0),
         FlagKind::Shl => (a.checked_shl(b as u32).unwrap_or(0), 0),
         FlagKind::Shr => (a.checked_shr(b as u32).unwrap_or(0), 0),
         FlagKind::Sar => (signed(a, ty).unbounded_shr(b as u32) as u64, 0),
@@ -109,32 +114,27 @@ pub fn bits(group: &Value) -> u64 {
     let overflow_of_difference = (a ^ b) & (a ^ r) & top != 0;
     let half_carry = (a ^ b ^ r) & 0x10 != 0;
     let width = ty.bits() as u64;
-    // A shift's flags are those of its last step by one place.
+    // A shift's flags are those of its last step by one place. No group says a shift by zero, unless it is garbage.
+    let but_one = (b as u32).wrapping_sub(1);
     let (c, v, half) = match kind {
         FlagKind::Bits => (false, false, false),
-        FlagKind::Add | FlagKind::Adc => (carry_of_sum, overflow_of_sum, half_carry),
-        FlagKind::Sub | FlagKind::Sbb => (borrow, overflow_of_difference, half_carry),
+        FlagKind::Add | FlagKind::AddCarry => (carry_of_sum, overflow_of_sum, half_carry),
+        FlagKind::Sub | FlagKind::SubBorrow => (borrow, overflow_of_difference, half_carry),
         FlagKind::Logic => (false, false, false),
         FlagKind::Inc => (c != 0, r == top, r & 0xf == 0),
         FlagKind::Dec => (c != 0, r == top - 1, r & 0xf == 0xf),
         FlagKind::Neg => (a != 0, a == top, a & 0xf != 0),
         FlagKind::Mul => (b != 0, b != 0, false),
         FlagKind::Shl => {
-            let out = b <= width && a >> (width - b) & 1 != 0;
+            let out = b <= width && a.unbounded_shr((width - b) as u32) & 1 != 0;
             (out, out != (r & top != 0), false)
         }
         FlagKind::Shr => {
-            let before = a.checked_shr(b as u32 - 1).unwrap_or(0);
+            let before = a.checked_shr(but_one).unwrap_or(0);
             (before & 1 != 0, before & top != 0, false)
         }
-        FlagKind::Sar => (
-            signed(a, ty).unbounded_shr(b as u32 - 1) & 1 != 0,
-            false,
-            false,
-        ),
-        FlagKind::ArmAdd | FlagKind::ArmAdc => (carry_of_sum, overflow_of_sum, false),
-        FlagKind::ArmSub => (!borrow, overflow_of_difference, false),
-        FlagKind::ArmLogic => (false, false, false),
+        FlagKind::Sar => (signed(a, ty).unbounded_shr(but_one) & 1 != 0, false, false),
+        FlagKind::SubNotBorrow => (!borrow, overflow_of_difference, half_carry),
     };
     let even = (r as u8).count_ones().is_multiple_of(2);
     [
@@ -195,14 +195,14 @@ mod tests {
             (Add, Type::I16, 0xff, 1, 0, A),
             (Add, Type::I8, 0x7f, 1, 0, V | N | A),
             (Add, Type::I64, u64::MAX, u64::MAX, 0, C | N | A),
-            (Adc, Type::I64, u64::MAX, u64::MAX, 1, C | N | A),
-            (Adc, Type::I8, 0xff, 0, 1, C | Z | A),
+            (AddCarry, Type::I64, u64::MAX, u64::MAX, 1, C | N | A),
+            (AddCarry, Type::I8, 0xff, 0, 1, C | Z | A),
             (Sub, Type::I8, 0, 1, 0, C | N | A),
             (Sub, Type::I8, 0x80, 1, 0, V | A),
-            (Sbb, Type::I64, 0, u64::MAX, 1, C | Z | A),
-            (ArmSub, Type::I32, 5, 5, 0, C | Z),
-            (ArmSub, Type::I32, 4, 5, 0, N),
-            (ArmAdc, Type::I32, 0xffff_ffff, 0, 1, C | Z),
+            (SubBorrow, Type::I64, 0, u64::MAX, 1, C | Z | A),
+            (SubNotBorrow, Type::I32, 5, 5, 0, C | Z),
+            (SubNotBorrow, Type::I32, 4, 5, 0, N | A),
+            (AddCarry, Type::I32, 0xffff_ffff, 0, 1, C | Z | A),
             (Neg, Type::I8, 0x80, 0, 0, C | V | N),
             (Neg, Type::I8, 0, 0, 0, Z),
             (Mul, Type::I32, 3, 1, 0, C | V),
@@ -234,6 +234,16 @@ mod tests {
                 expected,
                 "{kind:?} {ty} {a:x} {b}"
             );
+        }
+    }
+
+    #[test]
+    fn bits_of_a_garbage_group_that_says_shifted_by_zero_are_defined() {
+        for kind in [FlagKind::Shl, FlagKind::Shr, FlagKind::Sar] {
+            for count in [0, 1 << 32] {
+                let group = [word0(kind, Type::I64), 1, 1 << 63, count, 0];
+                assert_eq!(bits(&group) & (Z | N), 0, "{kind:?}");
+            }
         }
     }
 

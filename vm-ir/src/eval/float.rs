@@ -7,7 +7,7 @@ use vm_softfloat::{Env, Extremum, F16, F32, F64, Flags, Format, IntegerRule, Neg
 use super::{FpControl, Outcome, flags};
 use crate::attr::{Attr, FlagKind, FpToIntRule, MinMaxRule, Rounding};
 use crate::inst::Inst;
-use crate::op::Op;
+use crate::op::family::{FpArith, FpCompare, FpConvert, FpExtremum, FpOther, FpSign};
 use crate::slot::Type;
 
 /// Runs a body with `$F` as the format of a type; `None` when it is not a format.
@@ -32,25 +32,6 @@ macro_rules! with_format {
 }
 pub(super) use with_format;
 
-/// Operations on scalars.
-pub(super) fn evaluate(inst: &Inst, args: [u64; 4], fp: &mut FpControl) -> Option<Outcome> {
-    match inst.op {
-        Op::FpToInt => return to_int(inst, args[0], fp),
-        Op::IntToFp => return from_int(inst, args[0], fp),
-        Op::FpToFp => return to_fp(inst, args[0], fp),
-        Op::FpUnbox => return Outcome::bits(unbox(inst.ty, args[0]), inst.ty.bits()),
-        Op::FpCmpFlags => return compare_to_flags(inst, args, fp),
-        _ => {}
-    }
-    with_format!(inst.ty, F => {
-        if let Some(value) = predicate::<F>(inst.op, args, fp) {
-            return Outcome::bits(value, 64);
-        }
-        let value = arithmetic::<F>(inst, args, fp).or_else(|| sign(inst, args))?;
-        Outcome::bits(value, inst.ty.bits())
-    })
-}
-
 /// The value when the bits above it are all ones, else the canonical NaN (RISC-V Unpriv 20240411, 21.2).
 fn unbox(ty: Type, a: u64) -> u64 {
     match ty {
@@ -60,103 +41,136 @@ fn unbox(ty: Type, a: u64) -> u64 {
     }
 }
 
-fn arithmetic<F: Format<Word = u64>>(
+pub(super) fn arithmetic(
+    op: FpArith,
     inst: &Inst,
     args: [u64; 4],
     fp: &mut FpControl,
-) -> Option<u64> {
-    let [a, b, c, _] = args.map(F::narrow);
-    let result = match inst.attr {
-        Attr::Fp(rounding) => fp.run(rounding, |env, flags| {
-            rounded::<F>(inst.op, [a, b, c], env, flags)
-        })?,
-        Attr::MinMax(rule) => fp.run(Rounding::NearestEven, |env, flags| {
-            extremum::<F>(inst.op, rule, a, b, env, flags)
-        })?,
-        Attr::Integral { rounding, exact } if inst.op == Op::FpRound => fp
-            .run(rounding, |env, flags| {
-                vm_softfloat::round_to_integral::<F>(a, exact, env, flags)
-            }),
-        _ => return None,
+) -> Option<Outcome> {
+    let Attr::Fp(rounding) = inst.attr else {
+        return None;
     };
-    Some(F::widen(result))
+    let value = with_format!(inst.ty, F => {
+        let [a, b, c, _] = args.map(F::narrow);
+        let result = fp.run(rounding, |env, flags| rounded::<F>(op, [a, b, c], env, flags));
+        Some(F::widen(result))
+    })?;
+    Outcome::bits(value, inst.ty.bits())
 }
 
 /// Operations that round.
 pub(super) fn rounded<F: Format>(
-    op: Op,
+    op: FpArith,
     [a, b, c]: [F::Bits; 3],
     env: &Env,
     flags: &mut Flags,
-) -> Option<F::Bits> {
+) -> F::Bits {
     let mut fused = |product, addend| {
         let negate = Negate { product, addend };
         vm_softfloat::mul_add_negated::<F>(a, b, c, negate, env, flags)
     };
-    Some(match op {
-        Op::FpMulAdd => fused(false, false),
-        Op::FpMulSub => fused(false, true),
-        Op::FpNegMulAdd => fused(true, true),
-        Op::FpNegMulSub => fused(true, false),
-        Op::FpAdd | Op::VecFpAdd => vm_softfloat::add::<F>(a, b, env, flags),
-        Op::FpSub | Op::VecFpSub => vm_softfloat::sub::<F>(a, b, env, flags),
-        Op::FpMul | Op::VecFpMul => vm_softfloat::mul::<F>(a, b, env, flags),
-        Op::FpDiv => vm_softfloat::div::<F>(a, b, env, flags),
-        Op::FpSqrt => vm_softfloat::sqrt::<F>(a, env, flags),
-        _ => return None,
-    })
+    match op {
+        FpArith::FpMulAdd => fused(false, false),
+        FpArith::FpMulSub => fused(false, true),
+        FpArith::FpNegMulAdd => fused(true, true),
+        FpArith::FpNegMulSub => fused(true, false),
+        FpArith::FpAdd => vm_softfloat::add::<F>(a, b, env, flags),
+        FpArith::FpSub => vm_softfloat::sub::<F>(a, b, env, flags),
+        FpArith::FpMul => vm_softfloat::mul::<F>(a, b, env, flags),
+        FpArith::FpDiv => vm_softfloat::div::<F>(a, b, env, flags),
+        FpArith::FpSqrt => vm_softfloat::sqrt::<F>(a, env, flags),
+    }
 }
 
-fn extremum<F: Format>(
-    op: Op,
-    rule: MinMaxRule,
-    a: F::Bits,
-    b: F::Bits,
-    env: &Env,
-    flags: &mut Flags,
-) -> Option<F::Bits> {
+pub(super) fn extremum(
+    op: FpExtremum,
+    inst: &Inst,
+    args: [u64; 4],
+    fp: &mut FpControl,
+) -> Option<Outcome> {
+    let Attr::MinMax(rule) = inst.attr else {
+        return None;
+    };
     let which = match op {
-        Op::FpMin => Extremum::Min,
-        Op::FpMax => Extremum::Max,
-        _ => return None,
+        FpExtremum::FpMin => Extremum::Min,
+        FpExtremum::FpMax => Extremum::Max,
     };
-    let choose = match rule {
-        MinMaxRule::Number => vm_softfloat::extremum_number::<F>,
-        MinMaxRule::Propagate => vm_softfloat::extremum_propagating::<F>,
-        MinMaxRule::Second => vm_softfloat::extremum_second::<F>,
-    };
-    Some(choose(which, a, b, env, flags))
+    let value = with_format!(inst.ty, F => {
+        let [a, b, ..] = args.map(F::narrow);
+        let choose = match rule {
+            MinMaxRule::Number => vm_softfloat::extremum_number::<F>,
+            MinMaxRule::Propagate => vm_softfloat::extremum_propagating::<F>,
+            MinMaxRule::Second => vm_softfloat::extremum_second::<F>,
+        };
+        let result = fp.run(Rounding::NearestEven, |env, flags| choose(which, a, b, env, flags));
+        Some(F::widen(result))
+    })?;
+    Outcome::bits(value, inst.ty.bits())
 }
 
-fn sign(inst: &Inst, [a, b, ..]: [u64; 4]) -> Option<u64> {
-    let top = 1_u64 << (inst.ty.bits() - 1);
-    let sign = match inst.op {
-        Op::FpSign => b,
-        Op::FpSignNot => !b,
-        Op::FpSignXor => a ^ b,
-        _ => return None,
+pub(super) fn sign(op: FpSign, ty: Type, [a, b, ..]: [u64; 4]) -> Option<Outcome> {
+    if !ty.is_fp() {
+        return None;
+    }
+    let top = 1_u64 << (ty.bits() - 1);
+    let sign = match op {
+        FpSign::FpSign => b,
+        FpSign::FpSignNot => !b,
+        FpSign::FpSignXor => a ^ b,
     };
-    Some(a & !top | sign & top)
+    Outcome::bits(a & !top | sign & top, ty.bits())
 }
 
-/// Operations with an integer result that does not depend on the format's size.
-fn predicate<F: Format<Word = u64>>(op: Op, args: [u64; 4], fp: &mut FpControl) -> Option<u64> {
-    let [a, b, ..] = args.map(F::narrow);
-    let compare = match op {
-        Op::FpClass => return Some(vm_softfloat::classify::<F>(a).riscv().into()),
-        Op::FpEq => vm_softfloat::eq::<F>,
-        Op::FpLt => vm_softfloat::lt::<F>,
-        Op::FpLe => vm_softfloat::le::<F>,
-        Op::FpLtQuiet => vm_softfloat::lt_quiet::<F>,
-        Op::FpLeQuiet => vm_softfloat::le_quiet::<F>,
-        _ => return None,
-    };
-    Some(
-        fp.run(Rounding::NearestEven, |env, flags| {
-            compare(a, b, env, flags)
-        })
-        .into(),
-    )
+/// Zero or one, as wide as the destination.
+pub(super) fn compare(
+    op: FpCompare,
+    ty: Type,
+    args: [u64; 4],
+    fp: &mut FpControl,
+) -> Option<Outcome> {
+    let holds = with_format!(ty, F => {
+        let [a, b, ..] = args.map(F::narrow);
+        let compare = match op {
+            FpCompare::FpEq => vm_softfloat::eq::<F>,
+            FpCompare::FpLt => vm_softfloat::lt::<F>,
+            FpCompare::FpLe => vm_softfloat::le::<F>,
+            FpCompare::FpLtQuiet => vm_softfloat::lt_quiet::<F>,
+            FpCompare::FpLeQuiet => vm_softfloat::le_quiet::<F>,
+        };
+        Some(fp.run(Rounding::NearestEven, |env, flags| compare(a, b, env, flags)))
+    })?;
+    Outcome::bits(holds.into(), 64)
+}
+
+pub(super) fn other(
+    op: FpOther,
+    inst: &Inst,
+    args: [u64; 4],
+    fp: &mut FpControl,
+) -> Option<Outcome> {
+    match op {
+        FpOther::FpUnbox => Outcome::bits(unbox(inst.ty, args[0]), inst.ty.bits()),
+        FpOther::FpCmpFlags => compare_to_flags(inst, args, fp),
+        FpOther::FpClass => {
+            let class = with_format!(inst.ty, F => {
+                Some(vm_softfloat::classify::<F>(F::narrow(args[0])).riscv())
+            })?;
+            Outcome::bits(class.into(), 64)
+        }
+        FpOther::FpRound => {
+            let Attr::Integral { rounding, exact } = inst.attr else {
+                return None;
+            };
+            let value = with_format!(inst.ty, F => {
+                let a = F::narrow(args[0]);
+                let result = fp.run(rounding, |env, flags| {
+                    vm_softfloat::round_to_integral::<F>(a, exact, env, flags)
+                });
+                Some(F::widen(result))
+            })?;
+            Outcome::bits(value, inst.ty.bits())
+        }
+    }
 }
 
 /// Z, P and C as x86 `ucomisd` sets them (Intel SDM 2, UCOMISD).
@@ -179,6 +193,14 @@ fn compare_to_flags(inst: &Inst, args: [u64; 4], fp: &mut FpControl) -> Option<O
         [bits, 0, 0],
         [0; 5],
     )))
+}
+
+pub(super) fn convert(op: FpConvert, inst: &Inst, a: u64, fp: &mut FpControl) -> Option<Outcome> {
+    match op {
+        FpConvert::FpToFp => to_fp(inst, a, fp),
+        FpConvert::FpToInt => to_int(inst, a, fp),
+        FpConvert::IntToFp => from_int(inst, a, fp),
+    }
 }
 
 fn to_int(inst: &Inst, a: u64, fp: &mut FpControl) -> Option<Outcome> {

@@ -23,7 +23,7 @@ mod vector;
 
 use crate::attr::Rounding;
 use crate::inst::{Ext, Inst, Operand};
-use crate::op::{Class, Op};
+use crate::op::{Class, Family, family::Move};
 use crate::slot::Type;
 
 pub use int::compare;
@@ -96,18 +96,32 @@ pub fn evaluate(
 ) -> Option<Value> {
     let low = args.map(|value| value[0]);
     let wide = args.map(|value| u128::from(value[1]) << 64 | u128::from(value[0]));
-    let outcome = match inst.op {
-        Op::Mov if inst.ty == Type::Flags => Some(Outcome::Group(args[0])),
-        Op::Mov => Some(Outcome::Bits {
+    let outcome = match inst.op.family() {
+        Family::Control(_) | Family::Access(_) | Family::Reserve(_) | Family::Modify(_) => None,
+        Family::Move(Move::Mov) if inst.ty == Type::Flags => Some(Outcome::Group(args[0])),
+        Family::Move(Move::Mov) => Some(Outcome::Bits {
             value: wide[0],
             bits: inst.ty.bits(),
         }),
-        Op::PcRel => Outcome::bits(page_base.wrapping_add(low[0]), 64),
-        Op::SetFlags | Op::GetFlag | Op::FlagBits => flags::evaluate(inst, &args),
-        _ => int::evaluate(inst, low)
-            .or_else(|| int::evaluate_wide(inst, low, wide))
-            .or_else(|| float::evaluate(inst, low, fp))
-            .or_else(|| vector::evaluate(inst, low, wide, fp)),
+        Family::Move(Move::PcRel) => Outcome::bits(page_base.wrapping_add(low[0]), 64),
+        Family::Choose(op) => int::choose(op, inst, low),
+        Family::Unary(op) => int::unary(op, inst.ty, low[0]),
+        Family::Binary(op) => int::binary(op, inst.ty, low[0], low[1]),
+        Family::Ternary(op) => int::ternary(op, inst.ty, low),
+        Family::Field(op) => int::field(op, inst, low[0], low[1]),
+        Family::Wide(op) => int::halves(op, low, wide[0]),
+        Family::Flags(op) => flags::evaluate(op, inst, &args),
+        Family::FpArith(op) => float::arithmetic(op, inst, low, fp),
+        Family::FpExtremum(op) => float::extremum(op, inst, low, fp),
+        Family::FpSign(op) => float::sign(op, inst.ty, low),
+        Family::FpCompare(op) => float::compare(op, inst.ty, low, fp),
+        Family::FpConvert(op) => float::convert(op, inst, low[0], fp),
+        Family::FpOther(op) => float::other(op, inst, low, fp),
+        Family::VecBits(op) => Some(vector::bits(op, wide[0], wide[1])),
+        Family::VecLanes(op) => vector::lanes(op, inst, wide),
+        Family::VecShift(op) => vector::shift(op, inst, wide),
+        Family::VecMove(op) => vector::moves(op, inst, low, wide),
+        Family::VecFp(op) => vector::float(op, inst, wide, fp),
     }?;
     Some(match outcome {
         Outcome::Bits { value, bits } => fill(value, bits, inst.ext, dst_old),

@@ -6,76 +6,92 @@ use super::float::{rounded, with_format};
 use super::{FpControl, Outcome};
 use crate::attr::{Attr, Rounding};
 use crate::inst::Inst;
-use crate::op::Op;
+use crate::op::family::{FpArith, VecBits, VecFp, VecLanes, VecMove, VecShift};
 use crate::slot::Type;
 
-/// Operations on vectors.
-pub(super) fn evaluate(
-    inst: &Inst,
-    low: [u64; 4],
-    wide: [u128; 4],
-    fp: &mut FpControl,
-) -> Option<Outcome> {
-    let [a, b, ..] = wide;
-    let whole = |value| Some(Outcome::Bits { value, bits: 128 });
-    if let Some(value) = bitwise(inst.op, a, b) {
-        return whole(value);
-    }
-    let Attr::Lane { ty, index } = inst.attr else {
-        return None;
-    };
-    let lanes = Lanes { bits: ty.bits() };
-    if let Some(operation) = lane_operation(inst.op) {
-        return whole(lanes.map(a, b, |x, y| operation(lanes, x, y)));
-    }
-    match inst.op {
-        Op::VecShl | Op::VecShr | Op::VecSar => {
-            whole(lanes.map(a, b, |x, _| lanes.shift(inst.op, x, index.into())))
-        }
-        Op::VecSplat => whole(lanes.map(a, b, |_, _| low[0])),
-        Op::VecExtract => Outcome::bits(lanes.get(a, index.into()), inst.ty.bits()),
-        Op::VecInsert => whole(lanes.build(|n| {
-            if n == u32::from(index) {
-                low[1]
-            } else {
-                lanes.get(a, n)
-            }
-        })),
-        Op::VecZipLow => whole(lanes.zip(a, b, 0)),
-        Op::VecZipHigh => whole(lanes.zip(a, b, lanes.count() / 2)),
-        Op::VecFpAdd | Op::VecFpSub | Op::VecFpMul => {
-            let value = with_format!(ty, F => Some(lanes.map(a, b, |x, y| {
-                let operands = [x, y, 0].map(F::narrow);
-                let result = fp.run(Rounding::Dynamic, |env, flags| {
-                    rounded::<F>(inst.op, operands, env, flags)
-                });
-                result.map_or(0, F::widen)
-            })))?;
-            whole(value)
-        }
+/// The lanes that an operation names.
+fn lanes_of(inst: &Inst) -> Option<(Lanes, Type, u8)> {
+    match inst.attr {
+        Attr::Lane { ty, index } => Some((Lanes { bits: ty.bits() }, ty, index)),
         _ => None,
     }
 }
 
-fn bitwise(op: Op, a: u128, b: u128) -> Option<u128> {
+fn whole(value: u128) -> Outcome {
+    Outcome::Bits { value, bits: 128 }
+}
+
+pub(super) fn lanes(op: VecLanes, inst: &Inst, [a, b, ..]: [u128; 4]) -> Option<Outcome> {
+    let (lanes, ..) = lanes_of(inst)?;
+    let operation = lane_operation(op);
+    Some(whole(lanes.map(a, b, |x, y| operation(lanes, x, y))))
+}
+
+pub(super) fn shift(op: VecShift, inst: &Inst, [a, b, ..]: [u128; 4]) -> Option<Outcome> {
+    let (lanes, _, index) = lanes_of(inst)?;
+    Some(whole(
+        lanes.map(a, b, |x, _| lanes.shift(op, x, index.into())),
+    ))
+}
+
+pub(super) fn moves(
+    op: VecMove,
+    inst: &Inst,
+    low: [u64; 4],
+    [a, b, ..]: [u128; 4],
+) -> Option<Outcome> {
+    let (lanes, _, index) = lanes_of(inst)?;
+    let index = u32::from(index);
+    Some(whole(match op {
+        VecMove::VecSplat => lanes.map(a, b, |_, _| low[0]),
+        VecMove::VecExtract => return Outcome::bits(lanes.get(a, index), inst.ty.bits()),
+        VecMove::VecInsert => lanes.build(|n| if n == index { low[1] } else { lanes.get(a, n) }),
+        VecMove::VecZipLow => lanes.zip(a, b, 0),
+        VecMove::VecZipHigh => lanes.zip(a, b, lanes.count() / 2),
+    }))
+}
+
+pub(super) fn float(
+    op: VecFp,
+    inst: &Inst,
+    [a, b, ..]: [u128; 4],
+    fp: &mut FpControl,
+) -> Option<Outcome> {
+    let (lanes, ty, _) = lanes_of(inst)?;
+    let scalar = match op {
+        VecFp::VecFpAdd => FpArith::FpAdd,
+        VecFp::VecFpSub => FpArith::FpSub,
+        VecFp::VecFpMul => FpArith::FpMul,
+    };
+    let value = with_format!(ty, F => Some(lanes.map(a, b, |x, y| {
+        let operands = [x, y, 0].map(F::narrow);
+        F::widen(fp.run(Rounding::Dynamic, |env, flags| {
+            rounded::<F>(scalar, operands, env, flags)
+        }))
+    })))?;
+    Some(whole(value))
+}
+
+pub(super) fn bits(op: VecBits, a: u128, b: u128) -> Outcome {
     let chosen = |choose: fn(u8, &[u8; 16]) -> u8| {
         let table = a.to_le_bytes();
         u128::from_le_bytes(b.to_le_bytes().map(|index| choose(index, &table)))
     };
-    Some(match op {
-        Op::VecAnd => a & b,
-        Op::VecOr => a | b,
-        Op::VecXor => a ^ b,
-        Op::VecAndNot => a & !b,
-        Op::VecShuffle => chosen(|index, table| {
+    whole(match op {
+        VecBits::VecAnd => a & b,
+        VecBits::VecOr => a | b,
+        VecBits::VecXor => a ^ b,
+        VecBits::VecAndNot => a & !b,
+        VecBits::VecShuffle => chosen(|index, table| {
             if index & 0x80 != 0 {
                 0
             } else {
                 table[usize::from(index & 15)]
             }
         }),
-        Op::VecTable => chosen(|index, table| table.get(usize::from(index)).copied().unwrap_or(0)),
-        _ => return None,
+        VecBits::VecTable => {
+            chosen(|index, table| table.get(usize::from(index)).copied().unwrap_or(0))
+        }
     })
 }
 
@@ -115,27 +131,26 @@ impl Lanes {
         ((value << above) as i64) >> above
     }
 
-    fn shift(self, op: Op, value: u64, count: u32) -> u64 {
+    fn shift(self, op: VecShift, value: u64, count: u32) -> u64 {
         match op {
-            Op::VecShl => value.checked_shl(count).unwrap_or(0),
-            Op::VecShr => value.checked_shr(count).unwrap_or(0),
-            _ => self.sext(value).unbounded_shr(count) as u64,
+            VecShift::VecShl => value.checked_shl(count).unwrap_or(0),
+            VecShift::VecShr => value.checked_shr(count).unwrap_or(0),
+            VecShift::VecSar => self.sext(value).unbounded_shr(count) as u64,
         }
     }
 }
 
 /// What an operation does to each pair of integer lanes.
-fn lane_operation(op: Op) -> Option<fn(Lanes, u64, u64) -> u64> {
-    Some(match op {
-        Op::VecAdd => |_, a, b| a.wrapping_add(b),
-        Op::VecSub => |_, a, b| a.wrapping_sub(b),
-        Op::VecMul => |_, a, b| a.wrapping_mul(b),
-        Op::VecCmpEq => |_, a, b| u64::from(a == b).wrapping_neg(),
-        Op::VecCmpGtS => |l, a, b| u64::from(l.sext(a) > l.sext(b)).wrapping_neg(),
-        Op::VecMinS => |l, a, b| l.sext(a).min(l.sext(b)) as u64,
-        Op::VecMinU => |_, a, b| a.min(b),
-        Op::VecMaxS => |l, a, b| l.sext(a).max(l.sext(b)) as u64,
-        Op::VecMaxU => |_, a, b| a.max(b),
-        _ => return None,
-    })
+fn lane_operation(op: VecLanes) -> fn(Lanes, u64, u64) -> u64 {
+    match op {
+        VecLanes::VecAdd => |_, a, b| a.wrapping_add(b),
+        VecLanes::VecSub => |_, a, b| a.wrapping_sub(b),
+        VecLanes::VecMul => |_, a, b| a.wrapping_mul(b),
+        VecLanes::VecCmpEq => |_, a, b| u64::from(a == b).wrapping_neg(),
+        VecLanes::VecCmpGtS => |l, a, b| u64::from(l.sext(a) > l.sext(b)).wrapping_neg(),
+        VecLanes::VecMinS => |l, a, b| l.sext(a).min(l.sext(b)) as u64,
+        VecLanes::VecMinU => |_, a, b| a.min(b),
+        VecLanes::VecMaxS => |l, a, b| l.sext(a).max(l.sext(b)) as u64,
+        VecLanes::VecMaxU => |_, a, b| a.max(b),
+    }
 }
