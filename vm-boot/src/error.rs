@@ -145,8 +145,8 @@ pub enum BootError {
 /// The end of the wrong-architecture message: the machine that could run the file, if there is one.
 fn other_machine(found: &str) -> String {
     match found.parse::<GuestArch>() {
-        Ok(arch) => format!(", or use --arch {arch}"),
-        Err(_) => String::new(),
+        Ok(arch) if arch.has_machine() => format!(", or use --arch {arch}"),
+        Ok(_) | Err(_) => String::new(),
     }
 }
 

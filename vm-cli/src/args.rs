@@ -1,18 +1,15 @@
 //! The command line. What `--help` prints is written here.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::builder::BoolishValueParser;
-use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use vm_core::GuestArch;
 use vm_core::config::{
     Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, NetConfig, PcRange, SerialConfig,
     VirtioTransport,
 };
 
-use crate::exit::Exit;
+use crate::values;
 
 /// Virtual machines for RISC-V 64 guests, on any host.
 #[derive(Parser, Debug)]
@@ -88,6 +85,10 @@ Exit codes: 0 powered off, 1 host error, 2 wrong usage, 3 reset with --no-reboot
 #[derive(Args, Debug)]
 #[command(after_help = RUN_EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct RunArgs {
+    /// The kernel, as after --kernel
+    #[arg(value_name = "KERNEL", conflicts_with = "kernel", value_hint = ValueHint::FilePath)]
+    pub(crate) image: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
 
@@ -156,32 +157,62 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "FILE", help_heading = "Boot")]
     pub(crate) initrd: Option<PathBuf>,
 
-    /// The kernel's command line, as "console=ttyS0 root=/dev/vda1"
+    /// Words for the kernel's command line, as "console=ttyS0 root=/dev/vda1" (may be repeated)
+    ///
+    /// They replace those of a configuration file; run debian puts them behind its own, console=ttyS0.
     #[arg(
         long,
         value_name = "WORDS",
         help_heading = "Boot",
+        action = ArgAction::Append,
         allow_hyphen_values = true
     )]
-    pub(crate) append: Option<String>,
+    pub(crate) append: Vec<String>,
 
     /// What runs before the kernel: a firmware FILE, none, or builtin (default)
     ///
     /// builtin serves the kernel's SBI calls itself and starts the kernel at once; a file (OpenSBI's fw_dynamic.bin)
     /// starts in machine mode; none enters the kernel file in machine mode.
-    #[arg(long, value_name = "FILE|none|builtin", help_heading = "Boot")]
+    #[arg(
+        long,
+        value_name = "FILE|none|builtin",
+        value_parser = values::with_file::<Bios>(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Boot"
+    )]
     pub(crate) bios: Option<Bios>,
 
     /// End when the guest asks for a reset, with exit code 3 (4 after a kernel panic)
-    #[arg(long, help_heading = "Boot")]
-    pub(crate) no_reboot: bool,
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = values::switch(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "on",
+        hide_possible_values = true,
+        help_heading = "Boot"
+    )]
+    pub(crate) no_reboot: Option<bool>,
 
     /// The guest's architecture: riscv64
-    #[arg(long, value_name = "ARCH", help_heading = "Machine")]
+    #[arg(
+        long,
+        value_name = "ARCH",
+        value_parser = values::text::<GuestArch>(GuestArch::WITH_MACHINE.iter().map(|arch| arch.name())),
+        hide_possible_values = true,
+        help_heading = "Machine"
+    )]
     pub(crate) arch: Option<GuestArch>,
 
     /// Number of virtual CPUs, 1 to 8 [default: 1]
-    #[arg(long, value_name = "N", env = "VM_CLI_CPUS", help_heading = "Machine")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "VM_CLI_CPUS",
+        value_parser = values::count,
+        help_heading = "Machine"
+    )]
     pub(crate) cpus: Option<u32>,
 
     /// CPU model and changes to it
@@ -193,16 +224,20 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "MODEL,+EXT,-EXT",
         env = "VM_CLI_CPU",
+        value_parser = values::text::<String>(vm_service::cpu_models()),
+        hide_possible_values = true,
         help_heading = "Machine",
         allow_hyphen_values = true
     )]
     pub(crate) cpu: Option<String>,
 
-    /// RAM, as 512M or 2G [default: 512M]
+    /// RAM, as 512M or 2G; a number alone is in MiB [default: 512M]
     #[arg(
+        short = 'm',
         long,
         value_name = "SIZE",
         env = "VM_CLI_MEMORY",
+        value_parser = values::ram,
         help_heading = "Machine"
     )]
     pub(crate) memory: Option<ByteSize>,
@@ -215,6 +250,8 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "ACCEL",
         env = "VM_CLI_ACCEL",
+        value_parser = values::text::<Accel>(Accel::WORDS),
+        hide_possible_values = true,
         help_heading = "Machine"
     )]
     pub(crate) accel: Option<Accel>,
@@ -228,6 +265,8 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "auto|SIZE",
         env = "VM_CLI_CODE_CACHE",
+        value_parser = values::text::<CodeCache>(["auto"]),
+        hide_possible_values = true,
         help_heading = "Machine"
     )]
     pub(crate) code_cache: Option<CodeCache>,
@@ -239,6 +278,8 @@ pub(crate) struct MachineArgs {
     #[arg(
         long,
         value_name = "file=FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT]",
+        value_parser = values::with_file::<DiskConfig>(),
+        value_hint = ValueHint::FilePath,
         help_heading = "Devices"
     )]
     pub(crate) disk: Vec<DiskConfig>,
@@ -252,6 +293,8 @@ pub(crate) struct MachineArgs {
     #[arg(
         long,
         value_name = "user[,hostfwd=...][,pcap=FILE][,mac=ADDR][,hostname=NAME][,loss=PERCENT]",
+        value_parser = values::file_or::<NetConfig>(["user"]),
+        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) net: Vec<NetConfig>,
@@ -263,6 +306,8 @@ pub(crate) struct MachineArgs {
     #[arg(
         long,
         value_name = "stdio|file:PATH|unix:PATH|pty|null",
+        value_parser = values::file_or::<SerialConfig>(SerialConfig::WORDS),
+        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) serial: Option<SerialConfig>,
@@ -271,16 +316,30 @@ pub(crate) struct MachineArgs {
     #[arg(
         long,
         value_name = "stdio|file:PATH|unix:PATH|pty|null",
+        value_parser = values::file_or::<SerialConfig>(SerialConfig::WORDS),
+        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) console: Option<SerialConfig>,
 
-    /// Whether the guest has an entropy device [default: on]
-    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "Devices")]
+    /// Whether the guest has a source of random numbers, a virtio entropy device [default: on]
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = values::switch(),
+        hide_possible_values = true,
+        help_heading = "Devices"
+    )]
     pub(crate) rng: Option<bool>,
 
     /// How virtio devices are attached: pci (default) or mmio
-    #[arg(long, value_name = "pci|mmio", help_heading = "Devices")]
+    #[arg(
+        long,
+        value_name = "pci|mmio",
+        value_parser = values::text::<VirtioTransport>(VirtioTransport::WORDS),
+        hide_possible_values = true,
+        help_heading = "Devices"
+    )]
     pub(crate) virtio: Option<VirtioTransport>,
 
     /// Wait for GDB at ADDRESS:PORT before the first instruction [default: 127.0.0.1:1234]
@@ -296,8 +355,17 @@ pub(crate) struct MachineArgs {
     pub(crate) gdb: Option<String>,
 
     /// When the machine ends, print what the engine did: instructions per tier, TLB, translation, helper calls
-    #[arg(long, help_heading = "Debugging")]
-    pub(crate) stats: bool,
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = values::switch(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "on",
+        hide_possible_values = true,
+        help_heading = "Debugging"
+    )]
+    pub(crate) stats: Option<bool>,
 
     /// Interpret every translated block too, and end at the first difference with a report
     ///
@@ -306,13 +374,24 @@ pub(crate) struct MachineArgs {
     #[arg(
         long,
         env = "VM_CLI_VERIFY",
-        value_parser = clap::builder::FalseyValueParser::new(),
+        value_name = "on|off",
+        value_parser = values::switch(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "on",
+        hide_possible_values = true,
         help_heading = "Debugging"
     )]
-    pub(crate) verify: bool,
+    pub(crate) verify: Option<bool>,
 
     /// Show code as it is translated, on standard error: ir is what guest code was lifted to, asm the host code
-    #[arg(long, value_name = "ir,asm", help_heading = "Debugging")]
+    #[arg(
+        long,
+        value_name = "ir,asm",
+        value_parser = values::text::<Dump>(Dump::WORDS),
+        hide_possible_values = true,
+        help_heading = "Debugging"
+    )]
     pub(crate) dump: Option<Dump>,
 
     /// Show only the blocks of --dump that begin at these guest addresses
@@ -320,8 +399,17 @@ pub(crate) struct MachineArgs {
     pub(crate) filter: Option<PcRange>,
 
     /// Write /tmp/perf-PID.map, by which Linux's perf names translated guest code
-    #[arg(long, help_heading = "Debugging")]
-    pub(crate) perf_map: bool,
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = values::switch(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "on",
+        hide_possible_values = true,
+        help_heading = "Debugging"
+    )]
+    pub(crate) perf_map: Option<bool>,
 
     /// When a bare program ends, write its test signature, a 32-bit hexadecimal word a line
     ///
@@ -333,47 +421,14 @@ pub(crate) struct MachineArgs {
     ///
     /// The guest is slower by orders of magnitude. The rows of registers are those of QEMU's -d cpu, so
     /// that traces can be compared: qemu-system-riscv64 -accel tcg,one-insn-per-tb=on -d cpu,nochain.
-    #[arg(long, value_name = "exec[=FILE]", value_parser = trace_file, help_heading = "Debugging")]
+    #[arg(
+        long,
+        value_name = "exec[=FILE]",
+        value_parser = values::trace(),
+        hide_possible_values = true,
+        help_heading = "Debugging"
+    )]
     pub(crate) trace: Option<PathBuf>,
-}
-
-/// The file that `exec[=FILE]` names.
-fn trace_file(text: &str) -> Result<PathBuf, String> {
-    match text.split_once('=') {
-        None if text == "exec" => Ok("vm-trace.txt".into()),
-        Some(("exec", file)) if !file.is_empty() => Ok(file.into()),
-        _ => Err("use exec, or exec=FILE".to_owned()),
-    }
-}
-
-/// Prints what clap has to say: help as it is, an error in one line.
-pub(crate) fn report(error: &clap::Error) -> ExitCode {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Nobody may be reading; that is no failure.
-            let _ = error.print();
-            Exit::SUCCESS.into()
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            let _ = error.print();
-            Exit::USAGE.into()
-        }
-        _ => {
-            eprintln!("{}", one_line(&error.to_string()));
-            Exit::USAGE.into()
-        }
-    }
-}
-
-/// An error message of clap's without its reminder of the usage.
-fn one_line(message: &str) -> String {
-    message
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 #[cfg(test)]
@@ -398,16 +453,5 @@ mod tests {
         for option in run.get_arguments() {
             assert!(option.get_help().is_some(), "{}", option.get_id());
         }
-    }
-
-    #[test]
-    fn errors_are_one_line_with_the_nearest_option() {
-        let error = Cli::try_parse_from(["vm-cli", "run", "--kernal", "x"]).unwrap_err();
-        let line = one_line(&error.to_string());
-        assert!(
-            line.starts_with("error: ") && line.contains("--kernel"),
-            "{line}"
-        );
-        assert!(!line.contains("Usage"), "{line}");
     }
 }

@@ -42,6 +42,7 @@ const COVERED: &[(&str, &str, &str)] = &[
         "tests/tests/shell.rs",
         "shell_one_cpu_runs_programs",
     ),
+    ("run IMAGE", REFUSALS, "kernel_without_its_option_is_one"),
     ("run --append", OPTIONS, "machine_options_reach_the_guest"),
     (
         "run --bios",
@@ -62,6 +63,46 @@ const COVERED: &[(&str, &str, &str)] = &[
         "run --no-reboot",
         "tests/tests/power.rs",
         "reboot_with_no_reboot_ends_with_the_reset_code",
+    ),
+    (
+        "run --no-reboot on",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --no-reboot off",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --stats on",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --stats off",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --verify on",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --verify off",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --perf-map on",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --perf-map off",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
     ),
     ("run --arch", REFUSALS, "unknown_names_suggest_the_nearest"),
     (

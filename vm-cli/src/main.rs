@@ -9,32 +9,43 @@
 //! [`exit`].
 
 mod args;
+mod completions;
 mod debian;
 mod disk;
 mod escape;
 mod exit;
+mod habits;
 mod monitor;
+mod report;
 mod session;
 mod settings;
 mod symbols;
+mod values;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 
 use args::{Cli, Command, DiskCommand, RunGuest};
 use exit::Exit;
 
 fn main() -> ExitCode {
     vm_osal::grow_heap_in_large_steps();
-    let cli = match Cli::try_parse() {
+    let words = match habits::translated(std::env::args_os()) {
+        Ok(words) => words,
+        Err(hint) => {
+            eprintln!("error: {hint}");
+            return Exit::USAGE.into();
+        }
+    };
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
-        Err(error) => return args::report(&error),
+        Err(error) => return report::usage(&error),
     };
     match obey(cli.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {}", one_line(&error));
+            eprintln!("error: {}", report::chain(&error));
             exit::of_error(&error).into()
         }
     }
@@ -42,9 +53,9 @@ fn main() -> ExitCode {
 
 fn obey(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Run(run) => session::run(match &run.guest {
-            None => settings::of(&run.machine)?,
-            Some(RunGuest::Debian(debian)) => debian::machine(debian)?,
+        Command::Run(run) => session::run(match run.guest {
+            None => settings::of(&settings::with_image(run.machine, run.image)?)?,
+            Some(RunGuest::Debian(debian)) => debian::machine(&debian)?,
         }),
         Command::Disk {
             command: DiskCommand::Create { file, size },
@@ -53,17 +64,8 @@ fn obey(command: Command) -> anyhow::Result<Exit> {
             symbols::write(&kernel, &output).map(|()| Exit::SUCCESS)
         }
         Command::Completions { shell } => {
-            let mut program = Cli::command();
-            clap_complete::generate(shell, &mut program, "vm-cli", &mut std::io::stdout());
+            completions::print(shell)?;
             Ok(Exit::SUCCESS)
         }
     }
-}
-
-/// The whole chain of causes in one line.
-fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -1,8 +1,33 @@
 //! From options to a configuration: the file first, then what was given on the command line.
 
-use vm_core::config::VmConfig;
+use std::path::PathBuf;
+
+use vm_core::config::{ConfigError, VmConfig, nearest};
 
 use crate::args::MachineArgs;
+
+/// The options with the kernel that was given without its option.
+///
+/// # Errors
+/// When it is no file and probably was to be a guest that `run` knows by name.
+pub(crate) fn with_image(
+    machine: MachineArgs,
+    image: Option<PathBuf>,
+) -> Result<MachineArgs, ConfigError> {
+    let Some(image) = image else {
+        return Ok(machine);
+    };
+    let word = image.to_str().unwrap_or_default();
+    if !image.exists() && nearest(word, ["debian"]).is_some() {
+        return Err(ConfigError::NotBuilt(format!(
+            "there is no kernel '{word}': for Debian's installer, write vm-cli run debian, and the options behind it"
+        )));
+    }
+    Ok(MachineArgs {
+        kernel: Some(image),
+        ..machine
+    })
+}
 
 /// The machine that the options describe.
 pub(crate) fn of(args: &MachineArgs) -> anyhow::Result<VmConfig> {
@@ -13,7 +38,7 @@ pub(crate) fn of(args: &MachineArgs) -> anyhow::Result<VmConfig> {
     Ok(over(config, args))
 }
 
-/// Replaces what options say. Disks and networks replace those of the file.
+/// Replaces what options say. Disks, networks and the words of the kernel's command line replace those of the file.
 fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     fn set<T: Clone>(field: &mut T, option: &Option<T>) {
         if let Some(value) = option {
@@ -28,10 +53,9 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.arch, &args.arch);
     set(&mut config.cpus, &args.cpus);
     set(&mut config.cpu, &args.cpu);
-    set(&mut config.memory, &args.memory);
+    set_some(&mut config.memory, &args.memory);
     set_some(&mut config.kernel, &args.kernel);
     set_some(&mut config.initrd, &args.initrd);
-    set(&mut config.append, &args.append);
     set(&mut config.bios, &args.bios);
     set(&mut config.serial, &args.serial);
     set_some(&mut config.console, &args.console);
@@ -39,15 +63,18 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.virtio, &args.virtio);
     set(&mut config.accel, &args.accel);
     set(&mut config.code_cache, &args.code_cache);
-    config.stats |= args.stats;
-    config.perf_map |= args.perf_map;
-    config.verify |= args.verify;
+    set(&mut config.stats, &args.stats);
+    set(&mut config.perf_map, &args.perf_map);
+    set(&mut config.verify, &args.verify);
     set_some(&mut config.dump, &args.dump);
     set_some(&mut config.filter, &args.filter);
     set_some(&mut config.gdb, &args.gdb);
     set_some(&mut config.dump_signature, &args.dump_signature);
     set_some(&mut config.trace, &args.trace);
-    config.no_reboot |= args.no_reboot;
+    set(&mut config.no_reboot, &args.no_reboot);
+    if !args.append.is_empty() {
+        config.append = args.append.join(" ");
+    }
     if !args.disk.is_empty() {
         config.disks.clone_from(&args.disk);
     }

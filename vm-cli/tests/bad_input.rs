@@ -137,12 +137,64 @@ fn ram_too_small_for_kernel_or_initrd_is_refused() {
     let tiny = ["run", "--kernel", kernel, "--memory", "1M"];
     folder.refuses(&with_writes(&tiny), HOST_ERROR, &["--memory"]);
     folder.refuses(
-        &["run", "--kernel", kernel, "--memory", "512"],
+        &["run", "--kernel", kernel, "--memory", "512X"],
         USAGE,
-        &["512M"],
+        &["--memory: size '512X'", "512M"],
     );
     let missing = ["run", "--kernel", kernel, "--initrd", "nowhere"];
     folder.refuses(&with_writes(&missing), HOST_ERROR, &["nowhere", "--initrd"]);
+}
+
+#[test]
+fn kernel_without_its_option_is_one() {
+    let folder = Folder::new();
+    let words = ["nowhere", "check the path after --kernel"];
+    folder.refuses(&["run", "nowhere", "-smp", "2"], HOST_ERROR, &words);
+    folder.kernel();
+    let both = ["run", "Image", "--kernel", "Image"];
+    folder.refuses(&both, USAGE, &["--kernel"]);
+}
+
+#[test]
+fn causes_are_told_once() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let kernel = kernel.to_str().unwrap();
+    for (option, value) in [
+        ("--disk", "file=."),
+        ("--disk", "file=nowhere"),
+        ("--net", "user,pcap=nowhere/p"),
+        ("--serial", "file:nowhere/s"),
+        ("--trace", "exec=nowhere/t"),
+    ] {
+        let output = folder.run(&["run", "--kernel", kernel, option, value]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(HOST_ERROR), "{text}");
+        assert_eq!(text.matches("(os error").count(), 1, "{text}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn paths_that_are_not_utf8_are_paths() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = Folder::new();
+    folder.kernel();
+    for (option, value) in [
+        ("--disk", &b"file=\xff.img"[..]),
+        ("--serial", b"file:nowhere/\xff"),
+        ("--net", b"user,pcap=nowhere/\xff"),
+        ("--bios", b"\xff.bin"),
+        ("--trace", b"exec=nowhere/\xff"),
+    ] {
+        let mut command = folder.command(&["run", "--kernel", "Image", option]);
+        let output = command.arg(std::ffi::OsStr::from_bytes(value)).output();
+        let output = output.unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        // It is looked for, not refused.
+        assert_eq!(output.status.code(), Some(HOST_ERROR), "{option}: {text}");
+        assert!(text.contains("No such file"), "{option}: {text}");
+    }
 }
 
 #[test]
@@ -206,6 +258,9 @@ fn configuration_file_mistakes_have_line_and_column() {
         USAGE,
         &["vm.toml:2:1:", "memory"],
     );
+    folder.file("vm.toml", b"cpus = 2\n\xff = 1\n");
+    let words = ["vm.toml:2:1:", "UTF-8"];
+    folder.refuses(&["run", "--config", "vm.toml"], USAGE, &words);
     folder.refuses(
         &["run", "--config", "no.toml"],
         HOST_ERROR,
@@ -225,7 +280,7 @@ fn unknown_names_suggest_the_nearest() {
         ("--serial", "stdoi", "did you mean 'stdio'"),
         ("--virtio", "pcie", "did you mean 'pci'"),
         ("--accel", "kvm", "use auto, jit or interp"),
-        ("--arch", "riscv", "riscv64"),
+        ("--arch", "riscv", "use riscv64"),
         ("--arch", "x86_64", "--arch riscv64"),
         ("--cpus", "9", "1 to 8"),
         ("--cpus", "many", "--cpus"),
@@ -234,6 +289,8 @@ fn unknown_names_suggest_the_nearest() {
         folder.refuses(&["run", "--kernel", kernel, option, value], USAGE, &[words]);
     }
     folder.refuses(&["run", "--kernal", kernel], USAGE, &["--kernel"]);
+    folder.refuses(&["run", "-drive", "file=d"], USAGE, &["--disk file=FILE"]);
+    folder.refuses(&["run", "debain"], USAGE, &["vm-cli run debian"]);
     folder.refuses(&["runn"], USAGE, &["run"]);
 }
 

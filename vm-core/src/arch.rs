@@ -6,10 +6,9 @@ use std::str::FromStr;
 
 /// A guest's instruction set architecture.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum GuestArch {
     /// AMD64 / Intel 64.
-    #[serde(rename = "x86_64")]
     X86_64,
     /// Armv8-A and later, 64-bit state.
     Aarch64,
@@ -18,6 +17,14 @@ pub enum GuestArch {
 }
 
 impl GuestArch {
+    /// Those that this program has a machine for.
+    pub const WITH_MACHINE: &[Self] = &[Self::Riscv64];
+
+    /// Whether this program has a machine of this architecture.
+    pub fn has_machine(self) -> bool {
+        Self::WITH_MACHINE.contains(&self)
+    }
+
     /// The name used on the command line and in configuration files.
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,8 +43,13 @@ impl fmt::Display for GuestArch {
 
 /// The name of an architecture was not recognised.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown architecture '{0}': use x86_64, aarch64 or riscv64")]
+#[error("unknown architecture '{0}': use {machines}", machines = machines())]
 pub struct UnknownArch(pub String);
+
+fn machines() -> String {
+    let names = GuestArch::WITH_MACHINE.iter().map(|arch| arch.name());
+    names.collect::<Vec<_>>().join(" or ")
+}
 
 impl FromStr for GuestArch {
     type Err = UnknownArch;
@@ -48,5 +60,18 @@ impl FromStr for GuestArch {
             "riscv64" => Ok(Self::Riscv64),
             other => Err(UnknownArch(other.to_owned())),
         }
+    }
+}
+
+impl TryFrom<String> for GuestArch {
+    type Error = UnknownArch;
+    fn try_from(text: String) -> Result<Self, UnknownArch> {
+        text.parse()
+    }
+}
+
+impl From<GuestArch> for String {
+    fn from(arch: GuestArch) -> Self {
+        arch.to_string()
     }
 }

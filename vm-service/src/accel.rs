@@ -4,6 +4,7 @@ use std::fmt;
 
 use vm_core::GuestArch;
 use vm_core::config::Accel;
+use vm_frontend::riscv::isa::CpuModel;
 
 /// What was chosen, and why it is not something better.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,8 +35,10 @@ impl AccelChoice {
             return interpreter(Some(format!("cannot translate to host code: {error}")));
         }
         let reason = match wanted {
-            Accel::Auto if host == guest.name() => "hardware acceleration is not built in".into(),
-            Accel::Auto => format!("a {host} host has no hardware for {guest} guests"),
+            Accel::Auto if host == guest.name() => {
+                "it makes no use of hardware acceleration".into()
+            }
+            Accel::Auto => format!("{guest} code becomes {host} code"),
             Accel::Jit | Accel::Interp => String::new(),
         };
         Self {
@@ -43,6 +46,11 @@ impl AccelChoice {
             reason: Some(reason).filter(|reason| !reason.is_empty()),
         }
     }
+}
+
+/// The names of the CPU models that there are.
+pub fn cpu_models() -> impl Iterator<Item = &'static str> {
+    CpuModel::ALL.iter().map(|model| model.name)
 }
 
 impl fmt::Display for AccelChoice {

@@ -55,7 +55,7 @@ impl Assembly {
             .collect();
         let machine = MachineConfig {
             cpus: config.cpus,
-            ram_bytes: config.memory.bytes(),
+            ram_bytes: config.memory().bytes(),
             isa,
             builtin_sbi: matches!(boot.firmware, Firmware::BuiltIn),
             boot,
@@ -102,7 +102,7 @@ pub(crate) fn check(config: &VmConfig) -> Result<(), VmError> {
 /// Checks that what is to be booted can be read, is of the right kind and fits RAM, and that disks are there.
 pub(crate) fn check_files(config: &VmConfig) -> Result<(), VmError> {
     let (request, _) = boot(config)?;
-    let ram = layout::ram(config.memory.bytes());
+    let ram = layout::ram(config.memory().bytes());
     let ram = Extent {
         base: ram.base,
         bytes: ram.bytes,
@@ -115,7 +115,7 @@ pub(crate) fn check_files(config: &VmConfig) -> Result<(), VmError> {
 }
 
 fn boot(config: &VmConfig) -> Result<(BootRequest, Option<Signature>), VmError> {
-    let ram_bytes = config.memory.bytes();
+    let ram_bytes = config.memory().bytes();
     let program = |role, path: &Path| -> Result<Program, VmError> {
         let file = BootFile::read(role, path, ram_bytes)?;
         Ok(Program::from_file(&file, config.arch, ram_bytes)?)

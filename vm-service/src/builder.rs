@@ -41,8 +41,6 @@ settings! {
     arch: arch, GuestArch;
     /// Virtual CPUs.
     cpus: cpus, u32;
-    /// RAM.
-    memory: memory, ByteSize;
     /// What runs before the kernel.
     bios: bios, Bios;
     /// What the serial port is connected to, unless [`VmBuilder::serial_sink`] says otherwise.
@@ -55,8 +53,6 @@ settings! {
     no_reboot: no_reboot, bool;
     /// What runs the guest's instructions.
     accel: accel, Accel;
-    /// Host memory for translated code.
-    code_cache: code_cache, CodeCache;
 }
 
 impl VmBuilder {
@@ -64,6 +60,20 @@ impl VmBuilder {
     #[must_use]
     pub fn config(mut self, config: VmConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// RAM: bytes as a number, or a [`ByteSize`].
+    #[must_use]
+    pub fn memory(mut self, size: impl Into<ByteSize>) -> Self {
+        self.config.memory = Some(size.into());
+        self
+    }
+
+    /// Host memory that translated code may take: bytes as a number, or a [`CodeCache`].
+    #[must_use]
+    pub fn code_cache(mut self, size: impl Into<CodeCache>) -> Self {
+        self.config.code_cache = size.into();
         self
     }
 

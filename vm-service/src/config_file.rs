@@ -34,19 +34,27 @@ pub enum ConfigFileError {
 /// # Errors
 /// When it cannot be read, or with line and column of what is wrong.
 pub fn read_config(path: &Path) -> Result<VmConfig, ConfigFileError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| ConfigFileError::Unreadable {
+    let bytes = std::fs::read(path).map_err(|reason| ConfigFileError::Unreadable {
         path: path.to_owned(),
         reason,
     })?;
-    let mut config: VmConfig = toml::from_str(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let (line, column) = position(&text, at);
+    let malformed = |text: &str, at: usize, problem| {
+        let (line, column) = position(text, at.min(text.len()));
         ConfigFileError::Malformed {
             path: path.to_owned(),
             line,
             column,
-            problem: one_line(error.message()),
+            problem,
         }
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let sound = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let problem = "this is not UTF-8, which TOML is written in: save the file anew";
+        malformed(&sound, sound.len(), problem.to_owned())
+    })?;
+    let mut config: VmConfig = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        malformed(text, at, in_our_words(error.message()))
     })?;
     config.resolve_paths(path.parent().unwrap_or(Path::new("")));
     Ok(config)
@@ -60,19 +68,41 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-/// The parser's message without line breaks, and with a suggestion where it lists what it knows.
-fn one_line(message: &str) -> String {
+/// What the parser calls things, and what they are to who writes the file.
+const WORDS: &[(&str, &str)] = &[
+    ("invalid type: ", "wrong kind of value: "),
+    ("invalid value: ", "wrong value: "),
+    ("expected path string", "expected text in quotes"),
+    ("expected a string", "expected text in quotes"),
+    ("expected a boolean", "expected true or false"),
+    (
+        "expected a sequence",
+        "expected a list, or tables that begin with [[...]]",
+    ),
+    ("expected u32", "expected a whole number"),
+    ("expected u8", "expected a whole number"),
+    (": map,", ": a table,"),
+    (": sequence,", ": a list,"),
+    ("missing field ", "missing key "),
+];
+
+/// The parser's message in one line and without the words of the program's inside; with a suggestion where it lists
+/// what it knows.
+fn in_our_words(message: &str) -> String {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     // serde's words: unknown field `a`, expected one of `b`, `c`
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let suggestion = match quoted.next() {
-        Some(word) if message.starts_with("unknown") => nearest(word, quoted).map(str::to_owned),
-        _ => None,
-    };
-    match suggestion {
-        Some(known) => format!("{message}; did you mean `{known}`?"),
-        None => message,
+    if let Some(rest) = message.strip_prefix("unknown field ") {
+        let mut quoted = rest.split('`').skip(1).step_by(2);
+        let key = quoted.next().unwrap_or_default();
+        let known: Vec<_> = quoted.collect();
+        return match nearest(key, known.iter().copied()) {
+            Some(meant) => format!("there is no key `{key}`; did you mean `{meant}`?"),
+            None => format!("there is no key `{key}`; there are {}", known.join(", ")),
+        };
     }
+    WORDS.iter().fold(message, |message, (theirs, ours)| {
+        message.replace(theirs, ours)
+    })
 }
 
 #[cfg(test)]
@@ -124,7 +154,7 @@ hostname = "g"
         )
         .unwrap();
         assert_eq!((config.cpus, config.cpu.as_str()), (4, "max,-zba"));
-        assert_eq!(config.memory, ByteSize::mib(1024));
+        assert_eq!(config.memory, Some(ByteSize::mib(1024)));
         assert_eq!(config.kernel.unwrap().to_str(), Some("/k"));
         assert_eq!(config.initrd.unwrap().to_str(), Some("/i"));
         assert_eq!(config.append, "quiet");
@@ -140,21 +170,61 @@ hostname = "g"
     }
 
     #[test]
+    fn read_memory_as_a_number_is_in_mib() {
+        let memory = |text| read(text).unwrap().memory;
+        assert_eq!(memory("memory = 768"), Some(ByteSize::mib(768)));
+        assert_eq!(memory("memory = \"768\""), Some(ByteSize::mib(768)));
+        assert_eq!(memory(""), None);
+    }
+
+    #[test]
     fn read_mistakes_have_line_and_column() {
         for (text, place, words) in [
             ("cpus = 2\nmemory = = 3", "2:10: ", ""),
-            ("cpus = \"two\"", "1:8: ", "invalid type"),
+            ("cpus = \"two\"", "1:8: ", "expected a whole number"),
             ("\n\nmemroy = \"1G\"", "3:1: ", "did you mean `memory`?"),
             ("memory = \"1X\"", "1:10: ", "needs a unit"),
             ("accel = \"kvm\"", "1:9: ", "use auto, jit or interp"),
-            ("arch = \"riscv\"", "1:8: ", "did you mean `riscv64`?"),
+            (
+                "arch = \"riscv\"",
+                "1:8: ",
+                "unknown architecture 'riscv': use riscv64",
+            ),
             (
                 "[[disk]]\nfile = \"d\"\nsnapshto = true",
                 "3:1: ",
                 "did you mean `snapshot`?",
             ),
+            ("memory = 1.5", "1:10: ", "a number of MiB"),
+            ("cpus = -2", "1:8: ", "expected a whole number"),
+            ("rng = \"on\"", "1:7: ", "expected true or false"),
+            ("kernel = 3", "1:10: ", "expected text in quotes"),
+            ("disk = \"d\"", "1:8: ", "expected a list"),
+            (
+                "[disk]\nfile = \"d\"",
+                "1:1: ",
+                "a table, expected a list, or tables that begin with [[",
+            ),
+            (
+                "disk = [\"d\"]",
+                "1:9: ",
+                "expected a table, begun by [[disk]], with file",
+            ),
+            ("net = [1]", "1:8: ", "expected a table, begun by [[net]]"),
+            (
+                "[[net]]\nkind = \"tap\"",
+                "2:8: ",
+                "unknown network 'tap': use user",
+            ),
+            (
+                "[[disk]]\nfile = \"d\"\nformat = \"vmdk\"",
+                "3:10: ",
+                "disk format",
+            ),
+            ("no-reboot = true", "1:1: ", "did you mean `no_reboot`?"),
+            ("zzz = true", "1:1: ", "there are arch, cpus"),
             ("[[net]]\nmac = \"1\"", "2:7: ", "six bytes"),
-            ("[[disk]]\nreadonly = true", "1:1: ", "missing field `file`"),
+            ("[[disk]]\nreadonly = true", "1:1: ", "missing key `file`"),
         ] {
             let error = read(text).unwrap_err();
             assert!(
@@ -162,6 +232,9 @@ hostname = "g"
                 "{text:?}: {error}"
             );
             assert_eq!(error.lines().count(), 1, "{error}");
+            for inside in ["struct", "u32", "variant", "field", "sequence", "map,"] {
+                assert!(!error.contains(inside), "{text:?}: {error}");
+            }
         }
     }
 

@@ -20,7 +20,7 @@ pub mod serial;
 mod signature;
 mod vm;
 
-pub use accel::AccelChoice;
+pub use accel::{AccelChoice, cpu_models};
 pub use builder::VmBuilder;
 pub use config_file::{ConfigFileError, read_config};
 pub use error::VmError;

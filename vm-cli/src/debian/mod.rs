@@ -73,9 +73,7 @@ pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<VmConfig> {
             None => return Err(error.context("cannot fetch Debian's installer")),
         },
     };
-    if args.machine.memory.is_none() && args.machine.config.is_none() {
-        config.memory = MEMORY;
-    }
+    config.memory.get_or_insert(MEMORY);
     if config.nets.is_empty() {
         config.nets.push(NetConfig::user());
     }

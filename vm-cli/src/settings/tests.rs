@@ -20,7 +20,7 @@ fn file() -> VmConfig {
     VmConfig {
         cpus: 7,
         cpu: "max".into(),
-        memory: ByteSize::mib(64),
+        memory: Some(ByteSize::mib(64)),
         kernel: Some("file-kernel".into()),
         initrd: Some("file-initrd".into()),
         append: "file".into(),
@@ -46,7 +46,9 @@ fn every_option_wins_over_the_file() {
         (&["--arch", "x86_64"], |c| c.arch = GuestArch::X86_64),
         (&["--cpus", "3"], |c| c.cpus = 3),
         (&["--cpu", "rv64,-c"], |c| c.cpu = "rv64,-c".into()),
-        (&["--memory", "2G"], |c| c.memory = ByteSize::mib(2048)),
+        (&["--memory", "2G"], |c| {
+            c.memory = Some(ByteSize::mib(2048))
+        }),
         (&["--kernel", "K"], |c| c.kernel = Some("K".into())),
         (&["--initrd", "I"], |c| c.initrd = Some("I".into())),
         (&["--append", "a b"], |c| c.append = "a b".into()),
@@ -80,6 +82,10 @@ fn every_option_wins_over_the_file() {
         (&["--gdb", "[::1]:9"], |c| c.gdb = Some("[::1]:9".into())),
         (&["--gdb"], |c| c.gdb = Some("127.0.0.1:1234".into())),
         (&["--no-reboot"], |c| c.no_reboot = true),
+        (&["-m", "96"], |c| c.memory = Some(ByteSize::mib(96))),
+        (&["--append", "a", "--append", "b=1 c"], |c| {
+            c.append = "a b=1 c".into()
+        }),
         (&["--dump-signature", "S"], |c| {
             c.dump_signature = Some("S".into())
         }),
@@ -119,5 +125,34 @@ fn config_option_reads_the_file() {
     std::fs::write(&path, "cpus = 5\nmemory = \"64M\"").unwrap();
     let options = args(&["--config", path.to_str().unwrap(), "--memory", "96M"]);
     let config = of(&options).unwrap();
-    assert_eq!((config.cpus, config.memory), (5, ByteSize::mib(96)));
+    assert_eq!((config.cpus, config.memory), (5, Some(ByteSize::mib(96))));
+}
+
+#[test]
+fn switches_are_on_alone_and_take_a_value() {
+    type Field = fn(&VmConfig) -> bool;
+    let switches: [(&str, Field); 4] = [
+        ("--no-reboot", |config| config.no_reboot),
+        ("--stats", |config| config.stats),
+        ("--verify", |config| config.verify),
+        ("--perf-map", |config| config.perf_map),
+    ];
+    for (option, field) in switches {
+        let on = over(VmConfig::default(), &args(&[option]));
+        assert!(field(&on), "{option}");
+        for (value, expected) in [
+            ("on", true),
+            ("true", true),
+            ("off", false),
+            ("false", false),
+        ] {
+            let option = format!("{option}={value}");
+            // The file says the opposite.
+            let file = match expected {
+                true => VmConfig::default(),
+                false => on.clone(),
+            };
+            assert_eq!(field(&over(file, &args(&[&option]))), expected, "{option}");
+        }
+    }
 }

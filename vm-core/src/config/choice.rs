@@ -1,5 +1,6 @@
 //! Choices of one word.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use super::options::{FromOsStr, from_str_as_os_str};
 
 /// How a choice is written in a file: as on the command line.
 macro_rules! written_as_text {
@@ -40,6 +42,11 @@ pub enum Accel {
     Jit,
 }
 
+impl Accel {
+    /// Every choice.
+    pub const WORDS: [&str; 3] = ["auto", "jit", "interp"];
+}
+
 impl FromStr for Accel {
     type Err = ConfigError;
 
@@ -51,11 +58,7 @@ impl FromStr for Accel {
             "kvm" | "hvf" | "whp" | "tcg" => Err(ConfigError::NotBuilt(format!(
                 "this program has no accelerator '{text}': use auto, jit or interp"
             ))),
-            other => Err(ConfigError::unknown(
-                "accelerator",
-                other,
-                &["auto", "jit", "interp"],
-            )),
+            other => Err(ConfigError::unknown("accelerator", other, &Self::WORDS)),
         }
     }
 }
@@ -83,17 +86,15 @@ pub enum Bios {
     File(PathBuf),
 }
 
-impl FromStr for Bios {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        match text {
-            "builtin" => Ok(Self::Builtin),
-            "none" => Ok(Self::None),
-            "" => Err(ConfigError::Missing(
+impl FromOsStr for Bios {
+    fn from_os_str(text: &OsStr) -> Result<Self, ConfigError> {
+        match text.to_str() {
+            Some("builtin") => Ok(Self::Builtin),
+            Some("none") => Ok(Self::None),
+            Some("") => Err(ConfigError::Missing(
                 "no firmware is named: give a file, none or builtin",
             )),
-            path => Ok(Self::File(path.into())),
+            _ => Ok(Self::File(text.into())),
         }
     }
 }
@@ -119,6 +120,11 @@ pub enum VirtioTransport {
     Mmio,
 }
 
+impl VirtioTransport {
+    /// Every choice.
+    pub const WORDS: [&str; 2] = ["pci", "mmio"];
+}
+
 impl FromStr for VirtioTransport {
     type Err = ConfigError;
 
@@ -129,7 +135,7 @@ impl FromStr for VirtioTransport {
             other => Err(ConfigError::unknown(
                 "virtio transport",
                 other,
-                &["pci", "mmio"],
+                &Self::WORDS,
             )),
         }
     }
@@ -152,6 +158,11 @@ pub struct Dump {
     pub ir: bool,
     /// The host's instructions.
     pub asm: bool,
+}
+
+impl Dump {
+    /// Every choice.
+    pub const WORDS: [&str; 3] = ["ir", "asm", "ir,asm"];
 }
 
 impl FromStr for Dump {
@@ -220,4 +231,5 @@ impl fmt::Display for PcRange {
     }
 }
 
+from_str_as_os_str!(Bios);
 written_as_text!(Accel Bios Dump PcRange VirtioTransport);

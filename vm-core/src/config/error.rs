@@ -57,16 +57,23 @@ fn hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"))
 }
 
-/// How alike two words must be for one to be suggested for the other (Jaro-Winkler, 0 to 1).
-const LIKENESS: f64 = 0.75;
+/// Fewest letters by which a word may stand for a longer one that begins with it.
+const FEWEST_LETTERS: usize = 2;
 
-/// The one of `known` that was probably meant by `word`, if any is like it.
+/// The one of `known` that was probably meant by `word`: a slip of the hand away from it, or the beginning of one or
+/// the other. A longer word may hold more slips: one in three letters.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
+    let most_slips = (word.chars().count() + 1) / 3;
+    let distance = |known: &str| {
+        let slips = strsim::osa_distance(&word, known);
+        let begins = word.len().min(known.len()) >= FEWEST_LETTERS
+            && (known.starts_with(&word) || word.starts_with(known));
+        (slips <= most_slips || begins).then_some(slips)
+    };
     known
         .into_iter()
-        .map(|known| (strsim::jaro_winkler(&word, known), known))
-        .filter(|(likeness, _)| *likeness > LIKENESS)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter_map(|known| Some((distance(known)?, known)))
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, known)| known)
 }

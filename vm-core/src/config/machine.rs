@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::size::deserialize_ram;
 use super::{
     Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, NetConfig, PcRange,
     SerialConfig, VirtioTransport,
@@ -20,8 +21,9 @@ pub struct VmConfig {
     pub cpus: u32,
     /// CPU model and changes to it, as `MODEL,+ext,-ext`; empty for the architecture's default.
     pub cpu: String,
-    /// RAM.
-    pub memory: ByteSize,
+    /// RAM; what [`VmConfig::memory`] says when nothing is chosen.
+    #[serde(deserialize_with = "deserialize_ram")]
+    pub memory: Option<ByteSize>,
     /// The kernel, boot loader or bare program.
     pub kernel: Option<PathBuf>,
     /// The initial RAM disk.
@@ -74,7 +76,7 @@ impl Default for VmConfig {
             arch: GuestArch::Riscv64,
             cpus: 1,
             cpu: String::new(),
-            memory: ByteSize::mib(512),
+            memory: None,
             kernel: None,
             initrd: None,
             append: String::new(),
@@ -103,15 +105,23 @@ impl Default for VmConfig {
 const MIB: u64 = 1 << 20;
 
 impl VmConfig {
+    /// RAM unless something else is chosen.
+    pub const DEFAULT_MEMORY: ByteSize = ByteSize::mib(512);
+
+    /// RAM of the machine.
+    pub fn memory(&self) -> ByteSize {
+        self.memory.unwrap_or(Self::DEFAULT_MEMORY)
+    }
+
     /// Checks what no single part can tell: that the parts go together.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.memory.bytes().is_multiple_of(MIB) {
+        if !self.memory().bytes().is_multiple_of(MIB) {
             return Err(ConfigError::malformed(
                 "memory size",
-                &self.memory.to_string(),
+                &self.memory().to_string(),
                 "is not a whole number of MiB: write it as 512M",
             ));
         }

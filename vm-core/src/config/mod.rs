@@ -17,6 +17,7 @@ pub use disk::{DiskConfig, DiskFormat};
 pub use error::{ConfigError, nearest};
 pub use machine::VmConfig;
 pub use net::{MacAddress, NetConfig, NetKind};
+pub use options::FromOsStr;
 pub use serial::SerialConfig;
 pub use size::{ByteSize, CodeCache};
 

@@ -1,13 +1,15 @@
 //! Network cards.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ConfigError;
 use super::choice::written_as_text;
-use super::{ConfigError, options};
+use super::options::{self, FromOsStr, from_str_as_os_str};
 
 /// A network card's hardware address, `52:54:00:12:34:56`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -45,21 +47,38 @@ impl fmt::Display for MacAddress {
     }
 }
 
-written_as_text!(MacAddress);
-
 /// What a card is plugged into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum NetKind {
     /// The built-in NAT.
     #[default]
     User,
 }
 
+impl FromStr for NetKind {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "user" => Ok(Self::User),
+            other => Err(ConfigError::unknown("network", other, &["user"])),
+        }
+    }
+}
+
+impl fmt::Display for NetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+        })
+    }
+}
+
 /// A network card on the built-in NAT:
 /// `user[,hostfwd=tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT]...[,pcap=FILE][,mac=ADDRESS][,hostname=NAME][,loss=PERCENT]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, begun by [[net]]")]
 pub struct NetConfig {
     /// What the card is plugged into.
     #[serde(default)]
@@ -95,15 +114,12 @@ impl NetConfig {
     }
 }
 
-impl FromStr for NetConfig {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
+impl FromOsStr for NetConfig {
+    fn from_os_str(text: &OsStr) -> Result<Self, ConfigError> {
         let mut net = Self::user();
         let mut items = options::items(text).into_iter();
         match items.next() {
-            Some((kind, None)) if kind == "user" => {}
-            Some((kind, _)) => return Err(ConfigError::unknown("network", &kind, &["user"])),
+            Some((kind, _)) => net.kind = kind.to_string_lossy().parse()?,
             None => {
                 return Err(ConfigError::Missing(
                     "no network is named: write --net user",
@@ -111,15 +127,18 @@ impl FromStr for NetConfig {
             }
         }
         for (key, value) in items {
-            match key.as_str() {
-                "hostfwd" => net.hostfwd.push(options::value("hostfwd", value)?),
+            match key.to_str().unwrap_or_default() {
+                "hostfwd" => net.hostfwd.push(options::text("hostfwd", value)?),
                 "pcap" => net.pcap = Some(options::value("pcap", value)?.into()),
-                "mac" => net.mac = Some(options::value("mac", value)?.parse()?),
-                "hostname" => net.hostname = options::value("hostname", value)?,
-                "loss" => net.loss = percent(&options::value("loss", value)?)?,
-                other => return Err(ConfigError::unknown("network option", other, &KEYS)),
+                "mac" => net.mac = Some(options::text("mac", value)?.parse()?),
+                "hostname" => net.hostname = options::text("hostname", value)?,
+                "loss" => net.loss = percent(&options::text("loss", value)?)?,
+                _ => return Err(options::unknown("network option", &key, &KEYS)),
             }
         }
         Ok(net)
     }
 }
+
+from_str_as_os_str!(NetConfig);
+written_as_text!(MacAddress NetKind);

@@ -1,13 +1,15 @@
 //! What a serial port or console is connected to.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
+use clap_lex::OsStrExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::choice::written_as_text;
+use super::options::{self, FromOsStr, from_str_as_os_str};
 
 /// What a serial port or console is connected to: `stdio`, `file:PATH`, `unix:PATH`, `pty` or `null`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -27,24 +29,34 @@ pub enum SerialConfig {
 
 const KINDS: [&str; 5] = ["stdio", "file:PATH", "unix:PATH", "pty", "null"];
 
-impl FromStr for SerialConfig {
-    type Err = ConfigError;
+impl SerialConfig {
+    /// The choices that are a word alone.
+    pub const WORDS: [&str; 3] = ["stdio", "pty", "null"];
+}
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        match text.split_once(':') {
-            Some(("file" | "unix", "")) => Err(ConfigError::malformed(
-                "serial port",
-                text,
-                "has no path: write it behind the colon",
-            )),
-            Some(("file", path)) => Ok(Self::File(path.into())),
-            Some(("unix", path)) => Ok(Self::Unix(path.into())),
-            _ => match text {
-                "stdio" => Ok(Self::Stdio),
-                "pty" => Ok(Self::Pty),
-                "null" | "none" => Ok(Self::Null),
-                other => Err(ConfigError::unknown("serial port", other, &KINDS)),
-            },
+impl FromOsStr for SerialConfig {
+    fn from_os_str(text: &OsStr) -> Result<Self, ConfigError> {
+        for (prefix, make) in [
+            ("file:", Self::File as fn(PathBuf) -> Self),
+            ("unix:", Self::Unix),
+        ] {
+            match text.strip_prefix(prefix) {
+                None => {}
+                Some(path) if path.is_empty() => {
+                    return Err(ConfigError::malformed(
+                        "serial port",
+                        prefix,
+                        "has no path: write it behind the colon",
+                    ));
+                }
+                Some(path) => return Ok(make(path.into())),
+            }
+        }
+        match text.to_str() {
+            Some("stdio") => Ok(Self::Stdio),
+            Some("pty") => Ok(Self::Pty),
+            Some("null" | "none") => Ok(Self::Null),
+            _ => Err(options::unknown("serial port", text, &KINDS)),
         }
     }
 }
@@ -61,4 +73,5 @@ impl fmt::Display for SerialConfig {
     }
 }
 
+from_str_as_os_str!(SerialConfig);
 written_as_text!(SerialConfig);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::ConfigError;
 use super::choice::written_as_text;
@@ -19,6 +19,18 @@ impl ByteSize {
     /// So many MiB.
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
+    }
+
+    /// Parses a size of RAM: a number without a unit is one of MiB, as everybody expects of it.
+    ///
+    /// # Errors
+    /// When the text is no size.
+    pub fn of_ram(text: &str) -> Result<Self, ConfigError> {
+        let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+        match plain {
+            true => format!("{text}M").parse(),
+            false => text.parse(),
+        }
     }
 
     /// The number of bytes.
@@ -81,6 +93,13 @@ impl fmt::Display for ByteSize {
     }
 }
 
+impl From<u64> for ByteSize {
+    /// So many bytes.
+    fn from(bytes: u64) -> Self {
+        Self(bytes)
+    }
+}
+
 written_as_text!(ByteSize CodeCache);
 
 /// How much host memory translated code may take: `auto`, or a size.
@@ -111,6 +130,19 @@ impl CodeCache {
     }
 }
 
+impl From<ByteSize> for CodeCache {
+    fn from(size: ByteSize) -> Self {
+        Self::Size(size)
+    }
+}
+
+impl From<u64> for CodeCache {
+    /// So many bytes.
+    fn from(bytes: u64) -> Self {
+        Self::Size(ByteSize(bytes))
+    }
+}
+
 impl FromStr for CodeCache {
     type Err = ConfigError;
 
@@ -129,4 +161,29 @@ impl fmt::Display for CodeCache {
             Self::Size(size) => size.fmt(f),
         }
     }
+}
+
+/// How a file writes a size of RAM: as text, or as a number of MiB.
+pub(super) fn deserialize_ram<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<ByteSize>, D::Error> {
+    struct Ram;
+
+    impl de::Visitor<'_> for Ram {
+        type Value = ByteSize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a size as \"512M\", or a number of MiB")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
+            ByteSize::of_ram(text).map_err(E::custom)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<ByteSize, E> {
+            ByteSize::of_ram(&number.to_string()).map_err(E::custom)
+        }
+    }
+
+    from.deserialize_any(Ram).map(Some)
 }

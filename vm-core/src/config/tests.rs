@@ -1,4 +1,5 @@
 use super::*;
+use std::ffi::OsStr;
 
 fn message<T: std::str::FromStr<Err = ConfigError>>(text: &str) -> String {
     match text.parse::<T>() {
@@ -45,6 +46,20 @@ fn code_cache_of_its_own_choice_follows_the_hosts_memory() {
 }
 
 #[test]
+fn size_of_ram_without_a_unit_is_in_mib() {
+    for (text, size) in [
+        ("512", ByteSize::mib(512)),
+        ("2G", ByteSize::mib(2048)),
+        ("64M", ByteSize::mib(64)),
+    ] {
+        assert_eq!(ByteSize::of_ram(text), Ok(size), "{text}");
+    }
+    for text in ["", "0", "-1", "1.5", "many"] {
+        assert!(ByteSize::of_ram(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn size_printed_is_parsed_again() {
     for bytes in [1 << 20, 3 << 20, 5 << 30, 1 << 40] {
         let size = ByteSize(bytes);
@@ -62,6 +77,72 @@ fn disk_every_option_arrives() {
     assert_eq!(disk.serial, "S1");
     let plain: DiskConfig = "disk.img,readonly=off".parse().unwrap();
     assert_eq!(plain, DiskConfig::raw("disk.img"));
+}
+
+#[test]
+fn items_commas_are_separators_unless_doubled() {
+    for (text, items) in [
+        ("", &[][..]),
+        (",", &[]),
+        ("a", &["a"]),
+        ("a,", &["a"]),
+        (",a", &["a"]),
+        ("a,b", &["a", "b"]),
+        ("a,,b", &["a,b"]),
+        ("a,,,b", &["a,", "b"]),
+        ("a,,", &["a,"]),
+        (",,a", &[",a"]),
+        ("a,,,,b", &["a,,b"]),
+    ] {
+        let found = options::items(text.as_ref());
+        let found: Vec<_> = found.iter().map(|(key, _)| key.to_str().unwrap()).collect();
+        assert_eq!(found, items, "{text}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn paths_need_not_be_utf8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd =
+        |prefix: &str| OsStr::from_bytes(&[prefix.as_bytes(), b"/\xff.img"].concat()).to_owned();
+    let path = std::path::PathBuf::from(odd(""));
+    for text in [odd("file="), odd("")] {
+        assert_eq!(DiskConfig::from_os_str(&text), Ok(DiskConfig::raw(&path)));
+    }
+    let net = NetConfig::from_os_str(&odd("user,pcap=")).unwrap();
+    assert_eq!(net.pcap.as_ref(), Some(&path));
+    let file = SerialConfig::from_os_str(&odd("file:"));
+    assert_eq!(file, Ok(SerialConfig::File(path.clone())));
+    let socket = SerialConfig::from_os_str(&odd("unix:"));
+    assert_eq!(socket, Ok(SerialConfig::Unix(path.clone())));
+    assert_eq!(Bios::from_os_str(&odd("")), Ok(Bios::File(path)));
+    let serial = DiskConfig::from_os_str(&odd("file=a,serial=")).unwrap_err();
+    assert!(serial.to_string().contains("is not UTF-8"), "{serial}");
+}
+
+#[test]
+fn nearest_is_a_slip_or_a_beginning_and_nothing_else() {
+    let options = [
+        "memory", "dump", "arch", "initrd", "disk", "bios", "trace", "net", "user",
+    ];
+    for (word, meant) in [
+        ("memroy", Some("memory")),
+        ("mem", Some("memory")),
+        ("bois", Some("bios")),
+        ("usr", Some("user")),
+        ("smp", None),
+        ("machine", None),
+        ("monitor", None),
+        ("display", None),
+        ("iso", None),
+        ("rtc", None),
+        ("usb", None),
+        ("d", None),
+        ("", None),
+    ] {
+        assert_eq!(nearest(word, options), meant, "{word}");
+    }
 }
 
 #[test]
@@ -135,7 +216,7 @@ fn check_parts_that_do_not_go_together_are_refused() {
     let good = VmConfig::default();
     assert_eq!(good.check(), Ok(()));
     let odd = VmConfig {
-        memory: ByteSize(1 << 20 | 1),
+        memory: Some(ByteSize(1 << 20 | 1)),
         ..VmConfig::default()
     };
     assert!(

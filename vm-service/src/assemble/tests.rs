@@ -25,7 +25,7 @@ fn assembly_every_setting_arrives() {
     let config = VmConfig {
         cpus: 3,
         cpu: "rv64,+zba".into(),
-        memory: ByteSize::mib(96),
+        memory: Some(ByteSize::mib(96)),
         append: "quiet".into(),
         disks: vec![
             DiskConfig {
