@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vm_engine::tier::HostPlace;
 use vm_osal::ExecutableMemory;
+
+use crate::asm::DISPLACEMENT_BYTES;
 
 /// Bytes of a chunk, the most that one block's code may take.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
@@ -105,6 +108,25 @@ impl Piece {
         );
         // SAFETY: the range is this piece's alone, and nobody executes a piece before it is filled.
         unsafe { self.arena.memory.write(self.offset, code) }
+    }
+}
+
+impl HostPlace for Piece {
+    fn link(&self, at: u32, target: u64) {
+        let behind = self.address() + u64::from(at) + u64::from(DISPLACEMENT_BYTES);
+        let displacement = target.wrapping_sub(behind) as i64;
+        let displacement = i32::try_from(displacement).expect("invariant: one arena");
+        let at = at as usize;
+        assert!(
+            at + DISPLACEMENT_BYTES as usize <= self.bytes,
+            "invariant: the jump is of this piece"
+        );
+        // SAFETY: the word is the displacement of a jump, which has led out of the block and now leads to another one,
+        // which is dropped no sooner.
+        unsafe {
+            let place = self.offset + at;
+            self.arena.memory.replace(place, displacement as u32);
+        }
     }
 }
 

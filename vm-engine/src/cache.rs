@@ -19,6 +19,7 @@ use vm_ir::BlockKey;
 use vm_mem::{CodePages, CodeWriteObserver};
 
 use crate::code::Code;
+use crate::jump::Entry;
 use crate::microop::{BlockHead, LinkCell};
 use crate::retired::{EntryNote, RetiredLog};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
@@ -74,6 +75,12 @@ impl CachedBlock {
         assert!(!self.dropped.load(Ordering::Relaxed), "dropped under us");
     }
 
+    /// Where it is entered.
+    pub(crate) fn entry(&self) -> Entry {
+        self.code.entry()
+    }
+
+    /// Its head, by which it is entered, too.
     pub(crate) fn head(&self) -> *const BlockHead {
         self.code.head()
     }
@@ -280,19 +287,22 @@ impl BlockCache {
         self.retire_pages(&mut index, |page| page.wrapping_sub(base.raw()) < bytes);
     }
 
-    /// Links the block at `head` to the cell `site` of another one. Both must be in the cache, made from the page `page`,
-    /// so that they are retired together; otherwise nothing is done.
-    pub(crate) fn link(&self, page: GuestPhysAddr, site: *const LinkCell, head: *const BlockHead) {
+    /// Links a block to the cell `site` of another one. Both must be in the cache, made from the page `page`, so that
+    /// they are retired together; otherwise nothing is done.
+    pub(crate) fn link(&self, page: GuestPhysAddr, site: *const LinkCell, to: &CachedBlock) {
         let index = self.lock();
         let Some(page) = index.pages.get(&page.page_base().raw()) else {
             return;
         };
         // SAFETY: the mutex is held, so every block in the index is alive.
-        let blocks = || page.blocks.iter().map(|&raw| unsafe { &*raw });
-        let leads = blocks().any(|block| block.code.holds(site));
-        if leads && blocks().any(|block| block.code.head() == head) {
+        let mut blocks = page.blocks.iter().map(|&raw| unsafe { &*raw });
+        let from = blocks.find(|block| block.code.holds(site));
+        let is_there = || page.blocks.iter().any(|&raw| std::ptr::eq(raw, to));
+        if let Some(from) = from
+            && is_there()
+        {
             // SAFETY: the site is in a block in the index, which is alive.
-            unsafe { (*site).set(head) };
+            from.code.link(unsafe { &*site }, &to.code);
         }
     }
 
@@ -354,9 +364,14 @@ impl BlockCache {
         self.retire_pages(&mut self.lock(), |_| true);
     }
 
+    /// Blocks in it.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stats(&self) -> CacheStats {
         CacheStats {
-            blocks: self.blocks.load(Ordering::Relaxed),
+            blocks: self.blocks(),
             bytes: self.bytes.load(Ordering::Relaxed),
             invalidations: self.invalidated.load(Ordering::Relaxed),
             table_bytes: self.table.bytes(),

@@ -3,6 +3,7 @@
 use vm_ir::{Attr, Block, Inst};
 
 use crate::interp::control;
+use crate::jump::Entry;
 use crate::microop::{BlockHead, CodeWords, LinkCell};
 use crate::predecode::{Place, Predecoder, Rules, Storage};
 use crate::tier::{self, HostCode, Step, Translation, Translator};
@@ -46,9 +47,7 @@ impl Code {
     #[cfg(test)]
     pub(crate) fn numbered(number: u64) -> Self {
         let head = BlockHead {
-            host: 0,
             insns: number as u32,
-            straddles: false,
         };
         Self {
             words: CodeWords::of(head, std::iter::empty()),
@@ -68,10 +67,22 @@ impl Code {
         self.host.as_ref().map_or(0, |host| host.bytes)
     }
 
-    /// Where host code of other blocks enters this one, unless it has host code of its own.
-    pub(crate) fn set_host_entry(&mut self, interpret: u64) {
-        let entry = self.host.as_ref().map_or(interpret, |host| host.chained);
-        self.words.set_host(entry);
+    /// Where the block is entered.
+    pub(crate) fn entry(&self) -> Entry {
+        match &self.host {
+            Some(host) => Entry::Host(host.chained),
+            None => Entry::Ops(self.head()),
+        }
+    }
+
+    /// Links one of its cells to another block. Host code goes there at once where that one has host code, too.
+    pub(crate) fn link(&self, cell: &LinkCell, to: &Self) {
+        cell.set(to.head());
+        if let (Some(host), Entry::Host(target)) = (&self.host, to.entry()) {
+            let address = (&raw const *cell).addr() as u64;
+            let jumps = host.jumps.iter().filter(|jump| jump.cell == address);
+            jumps.for_each(|jump| host.place.link(jump.at, target));
+        }
     }
 }
 

@@ -181,6 +181,13 @@ impl<G: Guest> Engine<G> {
         let _ = self.translator.set(translator);
     }
 
+    /// What host code is entered by, or zero without a translator.
+    pub(crate) fn enter_host(&self) -> u64 {
+        self.translator
+            .get()
+            .map_or(0, |translator| translator.enter())
+    }
+
     /// Whether blocks are translated to host code.
     pub fn translates(&self) -> bool {
         self.translator.get().is_some()

@@ -9,46 +9,13 @@ use vm_frontend::{CommonState, Exception};
 use vm_ir::ExceptionCode;
 use vm_mem::{NO_TAG, TlbSet};
 
-use crate::microop::{BlockHead, LinkCell, MicroOp};
+use crate::jump::{Context, Entry, Lines};
+use crate::microop::{LinkCell, MicroOp};
 
 /// Words for the temporaries of one block.
 pub(crate) const TEMP_WORDS: usize = 1024;
 /// Words that hold constants for operations without an immediate form; the last two take results that nobody wants.
 pub(crate) const SCRATCH_WORDS: usize = 7;
-
-/// One line of a virtual CPU's jump cache: where the code of a virtual address is.
-#[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub(crate) struct JumpEntry {
-    pub(crate) pc: u64,
-    pub(crate) context: u64,
-    pub(crate) code: *const BlockHead,
-}
-
-/// A context that never is a virtual CPU's: what is noted under it holds nowhere.
-pub(crate) const NO_CONTEXT: u64 = u64::MAX;
-
-impl JumpEntry {
-    /// Leads nowhere.
-    pub(crate) const EMPTY: Self = Self {
-        pc: 0,
-        context: NO_CONTEXT,
-        code: std::ptr::null(),
-    };
-}
-
-/// Lines of a jump cache.
-pub(crate) const JUMP_LINES: usize = 8192;
-
-/// How far an address is shifted to give the two numbers whose exclusive or tells its line.
-pub(crate) const JUMP_SHIFTS: [u8; 2] = [1, 13];
-
-/// The line of a virtual address.
-#[inline(always)]
-pub(crate) fn jump_line(pc: u64) -> usize {
-    let [near, far] = JUMP_SHIFTS;
-    ((pc >> near) ^ (pc >> far)) as usize & (JUMP_LINES - 1)
-}
 
 /// What block code calls for everything that is not on the fast path. Instances exist per guest ISA.
 pub(crate) struct SlowPaths {
@@ -76,16 +43,22 @@ pub(crate) struct SlowPaths {
 impl FrameHead {
     /// Whether what was noted under a context still holds.
     #[inline(always)]
-    pub(crate) fn holds(&self, context: u64) -> bool {
+    pub(crate) fn holds(&self, context: Context) -> bool {
         context == self.context || context == self.global_context
     }
 
-    /// The code at a virtual address, if the jump cache has it.
+    /// Where the code at a virtual address is entered, if the jump cache has it.
     #[inline(always)]
-    pub(crate) fn known(&self, pc: u64) -> Option<*const BlockHead> {
-        // SAFETY: the cache has so many lines, and belongs to this frame's owner, who does not change it meanwhile.
-        let line = unsafe { &*self.jump_cache.add(jump_line(pc)) };
-        (line.pc == pc && self.holds(line.context)).then_some(line.code)
+    pub(crate) fn known(&self, pc: u64) -> Option<Entry> {
+        // SAFETY: the lines belong to this frame's owner, who does not change them meanwhile.
+        let code = unsafe {
+            self.jump_lines
+                .find(pc, [self.context, self.global_context])
+        }?;
+        Some(match self.enter_host {
+            0 => Entry::Ops(std::ptr::with_exposed_provenance(code as usize)),
+            _ => Entry::Host(code),
+        })
     }
 }
 
@@ -100,13 +73,16 @@ pub(crate) struct FrameHead {
     pub(crate) tlb_mask: u64,
     /// The same times the bytes of a set, for host code.
     pub(crate) tlb_byte_mask: u64,
-    /// Jump cache, [`JUMP_LINES`] lines.
-    pub(crate) jump_cache: *mut JumpEntry,
+    /// The jump cache.
+    pub(crate) jump_lines: Lines,
+    /// What host code is entered by ([`crate::tier::Translator::enter`]), or zero: then the jump cache leads to
+    /// micro-operations.
+    pub(crate) enter_host: u64,
     /// What current code addresses mean: a number for the address space's generation and the mode. Zero, as no line
     /// says, until that is known.
-    pub(crate) context: u64,
+    pub(crate) context: Context,
     /// The same for pages that are mapped alike in all address spaces. Zero when there are none.
-    pub(crate) global_context: u64,
+    pub(crate) global_context: Context,
     /// Instructions retired from which on the run loop must get a turn.
     pub(crate) limit: u64,
     /// The link cell that a block left through, to be filled.
@@ -217,7 +193,7 @@ impl<S> Frame<S> {
     pub(crate) fn new(
         exit_flag: *const AtomicU32,
         slow: &'static SlowPaths,
-        jump_cache: *mut JumpEntry,
+        jump_lines: Lines,
         state: S,
     ) -> Box<Self> {
         const { assert!(offset_of!(Frame<S>, state) == STATE_OFFSET) };
@@ -228,7 +204,8 @@ impl<S> Frame<S> {
                 tlb: std::ptr::null(),
                 tlb_mask: 0,
                 tlb_byte_mask: 0,
-                jump_cache,
+                jump_lines,
+                enter_host: 0,
                 context: 0,
                 global_context: 0,
                 limit: 0,

@@ -15,6 +15,7 @@ mod engine;
 mod frame;
 mod hostfp;
 mod interp;
+mod jump;
 mod microop;
 mod predecode;
 mod retired;

@@ -38,12 +38,8 @@ pub(crate) enum Leave {
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct BlockHead {
-    /// Address where host code of other blocks enters this one ([`crate::tier`]), or zero.
-    pub(crate) host: u64,
     /// Guest instructions of the block.
     pub(crate) insns: u32,
-    /// Whether its one instruction lies on two pages.
-    pub(crate) straddles: bool,
 }
 
 impl BlockHead {
@@ -185,11 +181,6 @@ impl CodeWords {
     pub(crate) fn guest_insns(&self) -> u64 {
         // SAFETY: the first word is a head (`of`).
         u64::from(unsafe { self.0[0].head.insns })
-    }
-
-    /// Says where host code of other blocks enters this one.
-    pub(crate) fn set_host(&mut self, address: u64) {
-        self.0[0].head.host = address;
     }
 
     /// Address of word number `n` behind the head.

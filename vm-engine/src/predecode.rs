@@ -118,9 +118,7 @@ impl<'a> Predecoder<'a> {
             return Err(TooManyTemps);
         }
         made.head = BlockHead {
-            host: 0,
             insns: block.guest_insns,
-            straddles: block.second_page.is_some(),
         };
         Ok(Self {
             rules,

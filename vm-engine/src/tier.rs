@@ -6,21 +6,20 @@
 //! which the interpreter runs by itself ([`run_step_address`]). Host code leaves by giving back the micro-operation to go
 //! on with, which must not have taken effect yet, or the reason for leaving.
 //!
-//! Host code of one block goes on in another one's by the host address in its head, without coming back here.
+//! Host code of one block goes on in another one's without coming back here: by a jump that is changed when both are
+//! linked, or through the jump cache, whose lines have host addresses where there is a translator.
 
 #![allow(unsafe_code)]
 
-use std::any::Any;
 use std::mem::offset_of;
 
 use vm_frontend::CommonState;
 use vm_ir::{Block, Inst, StateLayout};
 use vm_mem::{TlbEntry, TlbSet};
 
-use crate::frame::{
-    Counters, FrameHead, JUMP_LINES, JUMP_SHIFTS, JumpEntry, RECENT, Recent, STATE_OFFSET,
-};
-use crate::microop::{BlockHead, CodeWord, Leave, LinkCell, MicroOp};
+use crate::frame::{Counters, FrameHead, RECENT, Recent, STATE_OFFSET};
+use crate::jump::{JUMP_SHIFTS, JumpLine, Lines};
+use crate::microop::{Leave, LinkCell, MicroOp};
 
 /// Makes host code.
 pub trait Translator: Send + Sync {
@@ -36,9 +35,6 @@ pub trait Translator: Send + Sync {
     /// Address of `extern "sysv64" fn(frame, entry: u64) -> u64`, which runs host code from [`HostCode::entry`] on and
     /// gives back the address of the micro-operation to go on with or a `LEAVE_` constant.
     fn enter(&self) -> u64;
-
-    /// Host address where host code enters a block that has none: RAX (on x86-64) is its head.
-    fn interpret(&self) -> u64;
 }
 
 /// What a translator gets.
@@ -79,8 +75,25 @@ pub struct HostCode {
     pub chained: u64,
     /// Host bytes it takes.
     pub bytes: usize,
-    /// Dropped when no virtual CPU can be in the code any more.
-    pub keep: Box<dyn Any + Send + Sync>,
+    /// Its jumps that can be linked.
+    pub jumps: Box<[HostJump]>,
+    /// Where it is. Dropped when no virtual CPU can be in the code any more.
+    pub place: Box<dyn HostPlace>,
+}
+
+/// A jump of host code that leaves through a link cell as long as nothing is linked to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostJump {
+    /// Address of the link cell.
+    pub cell: u64,
+    /// Bytes from the code's start to what [`HostPlace::link`] changes.
+    pub at: u32,
+}
+
+/// Where a block's host code is.
+pub trait HostPlace: Send + Sync {
+    /// Has the jump at `at` go to another block's [`HostCode::chained`] from now on. Others may be running the code.
+    fn link(&self, at: u32, target: u64);
 }
 
 /// Why host code leaves, instead of a micro-operation's address: no code known for `pc`.
@@ -106,20 +119,6 @@ impl LinkOffsets {
     pub const OFFSET: i32 = offset_of!(LinkCell, offset) as i32;
 }
 
-/// Layout of block heads.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadOffsets;
-
-#[allow(missing_docs)]
-impl HeadOffsets {
-    /// From a head to the block's first micro-operation.
-    pub const BYTES: i32 = size_of::<CodeWord>() as i32;
-    /// Address where host code enters the block.
-    pub const HOST: i32 = offset_of!(BlockHead, host) as i32;
-    /// 32-bit count of guest instructions.
-    pub const INSNS: i32 = offset_of!(BlockHead, insns) as i32;
-}
-
 /// Bytes from the frame to what host code uses of it.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameOffsets;
@@ -133,8 +132,12 @@ impl FrameOffsets {
     /// Mask of the page number times [`TlbOffsets::SET_BYTES`].
     pub const TLB_BYTE_MASK: i32 = offset_of!(FrameHead, tlb_byte_mask) as i32;
     /// Pointer to the jump cache.
-    pub const JUMP_CACHE: i32 = offset_of!(FrameHead, jump_cache) as i32;
-    /// What jump cache lines must say.
+    pub const JUMP_LINES: i32 =
+        (offset_of!(FrameHead, jump_lines) + offset_of!(Lines, first)) as i32;
+    /// 32-bit mask of a line's number times [`JumpOffsets::BYTES`].
+    pub const JUMP_BYTE_MASK: i32 =
+        (offset_of!(FrameHead, jump_lines) + offset_of!(Lines, byte_mask)) as i32;
+    /// 16 bits that jump cache lines must say.
     pub const CONTEXT: i32 = offset_of!(FrameHead, context) as i32;
     /// What they may say instead.
     pub const GLOBAL_CONTEXT: i32 = offset_of!(FrameHead, global_context) as i32;
@@ -189,19 +192,20 @@ impl TlbOffsets {
     pub const PHYS: i32 = offset_of!(TlbEntry, phys) as i32;
 }
 
-/// Layout of the jump cache. The line of an address is `(pc >> SHIFTS[0] ^ pc >> SHIFTS[1]) % LINES`.
+/// Layout of the jump cache. The line of an address is `pc >> SHIFTS[0] ^ pc >> SHIFTS[1]`, modulo their number; or the
+/// one beside that, whose number differs in bit 0.
 #[derive(Clone, Copy, Debug)]
 pub struct JumpOffsets;
 
 #[allow(missing_docs)]
 impl JumpOffsets {
-    pub const LINES: u64 = JUMP_LINES as u64;
     pub const SHIFTS: [u8; 2] = JUMP_SHIFTS;
-    pub const BYTES: u64 = size_of::<JumpEntry>() as u64;
-    pub const PC: i32 = offset_of!(JumpEntry, pc) as i32;
-    pub const CONTEXT: i32 = offset_of!(JumpEntry, context) as i32;
-    /// The head's address.
-    pub const CODE: i32 = offset_of!(JumpEntry, code) as i32;
+    pub const BYTES: u64 = size_of::<JumpLine>() as u64;
+    pub const PC: i32 = offset_of!(JumpLine, pc) as i32;
+    /// 16 bits of context, and 48 bits of the address that [`HostCode::chained`] says.
+    pub const CODE: i32 = offset_of!(JumpLine, code) as i32;
+    /// Bits of context.
+    pub const CODE_SHIFT: u8 = JumpLine::CODE_SHIFT as u8;
 }
 
 /// Address of `extern "sysv64" fn(frame, first: u64) -> u64`, which runs a step from its first micro-operation on.
@@ -248,9 +252,21 @@ pub(crate) fn enter_host_at(enter: u64, entry: u64) -> MicroOp {
 unsafe fn enter_host(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: `translate` filled this operation with what the translator promised; the code lives as long as the block.
     unsafe {
-        let enter: unsafe extern "sysv64" fn(*mut FrameHead, u64) -> u64 =
-            std::mem::transmute((*op).imm as usize);
         let entry = (&raw const (*op).d).cast::<u64>().read();
+        run_host(f, (*op).imm, entry)
+    }
+}
+
+/// Runs host code from an address on, by way of [`Translator::enter`], and what it leaves for.
+///
+/// # Safety
+/// Both are of the translator, and the code is of a block that is alive.
+#[inline(always)]
+pub(crate) unsafe fn run_host(f: *mut FrameHead, enter: u64, entry: u64) -> Leave {
+    // SAFETY: see above.
+    unsafe {
+        let enter: unsafe extern "sysv64" fn(*mut FrameHead, u64) -> u64 =
+            std::mem::transmute(enter as usize);
         let next = enter(f, entry);
         if next < REASONS.len() as u64 {
             return REASONS[next as usize];

@@ -17,6 +17,8 @@ pub use operand::{Alu, BitTest, Bits, Cc, Mem, Reg, Rm, Shift, Width, Xmm};
 pub struct Label(u32);
 
 const UNBOUND: u32 = u32::MAX;
+/// Bytes of a displacement of a jump that is not short.
+pub const DISPLACEMENT_BYTES: u32 = 4;
 /// Room that writing an instruction takes, the longest of which has 15 bytes.
 const ROOM: usize = 20;
 
@@ -29,6 +31,8 @@ pub struct Assembler {
     labels: Vec<u32>,
     /// Places of 32-bit displacements to labels.
     near: Vec<(u32, Label)>,
+    /// Places of 8-bit displacements to labels.
+    short: Vec<(u32, Label)>,
     /// Places of 32-bit displacements to addresses outside.
     far: Vec<(u32, u64)>,
 }
@@ -63,6 +67,7 @@ impl Assembler {
             overflow: false,
             labels: Vec::with_capacity(64),
             near: Vec::with_capacity(64),
+            short: Vec::with_capacity(16),
             far: Vec::with_capacity(64),
         }
     }
@@ -73,6 +78,7 @@ impl Assembler {
         self.overflow = false;
         self.labels.clear();
         self.near.clear();
+        self.short.clear();
         self.far.clear();
     }
 
@@ -112,7 +118,7 @@ impl Assembler {
     /// The code for the address `base`, or `None` when it was longer than the capacity.
     ///
     /// # Panics
-    /// When a label that is used was never bound, or an outside address is out of reach.
+    /// When a label that is used was never bound, or out of a short jump's reach, or an outside address out of reach.
     pub fn finish(&mut self, base: u64) -> Option<&[u8]> {
         if self.overflow {
             return None;
@@ -122,6 +128,13 @@ impl Assembler {
             assert_ne!(target, UNBOUND, "every label is bound");
             let displacement = target.wrapping_sub(at + 4);
             self.bytes[at as usize..][..4].copy_from_slice(&displacement.to_le_bytes());
+        }
+        for &(at, label) in &self.short {
+            let target = self.labels[label.0 as usize];
+            assert_ne!(target, UNBOUND, "every label is bound");
+            let displacement = i64::from(target) - i64::from(at + 1);
+            let displacement = i8::try_from(displacement).expect("a short jump is short");
+            self.bytes[at as usize] = displacement as u8;
         }
         for &(at, target) in &self.far {
             let displacement = target.wrapping_sub(base + u64::from(at) + 4) as i64;
@@ -208,6 +221,45 @@ impl Assembler {
     pub fn jcc(&mut self, cc: Cc, to: Label) {
         self.put_slice([0x0f, 0x80 | cc as u8, 0, 0, 0, 0]);
         self.displacement_to(to);
+    }
+
+    /// Jumps to a label that is within 127 bytes.
+    pub fn jmp_short(&mut self, to: Label) {
+        self.put_slice([0xeb, 0]);
+        self.short.push((self.at as u32 - 1, to));
+    }
+
+    /// Jumps to a label that is within 127 bytes when the condition holds.
+    pub fn jcc_short(&mut self, cc: Cc, to: Label) {
+        self.put_slice([0x70 | cc as u8, 0]);
+        self.short.push((self.at as u32 - 1, to));
+    }
+
+    /// Jumps to a label until another displacement is stored in the place given back. The place is aligned, so that one
+    /// store replaces it while others run the code.
+    pub fn jmp_for_now(&mut self, to: Label) -> u32 {
+        self.align_behind(1);
+        self.jmp(to);
+        self.at as u32 - DISPLACEMENT_BYTES
+    }
+
+    /// The same when the condition holds.
+    pub fn jcc_for_now(&mut self, cc: Cc, to: Label) -> u32 {
+        self.align_behind(2);
+        self.jcc(cc, to);
+        self.at as u32 - DISPLACEMENT_BYTES
+    }
+
+    /// Does nothing in as few instructions as needed for a displacement behind `opcode_bytes` bytes to be aligned
+    /// (Intel SDM 2B, NOP).
+    fn align_behind(&mut self, opcode_bytes: u32) {
+        let over = (self.at as u32 + opcode_bytes) % DISPLACEMENT_BYTES;
+        match (DISPLACEMENT_BYTES - over) % DISPLACEMENT_BYTES {
+            1 => self.put_slice([0x90]),
+            2 => self.put_slice([0x66, 0x90]),
+            3 => self.put_slice([0x0f, 0x1f, 0x00]),
+            _ => {}
+        }
     }
 
     /// Calls a label.

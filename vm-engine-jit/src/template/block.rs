@@ -1,6 +1,6 @@
 //! One block: where values are, and which operation goes where.
 
-use vm_engine::tier::{FrameOffsets, Step, Translation};
+use vm_engine::tier::{FrameOffsets, HostJump, Step, Translation};
 use vm_ir::family::{Access, Choose, Control, Field, Move};
 use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
@@ -59,6 +59,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) stubs: &'a Stubs,
     pub(crate) of: &'a Translation<'a>,
     pub(crate) cold: &'a mut Vec<Cold>,
+    /// Jumps to other blocks.
+    pub(crate) jumps: &'a mut Vec<HostJump>,
     /// Whether accesses to memory are counted.
     pub(crate) counts_accesses: bool,
     /// Whether MXCSR and the pinned vector registers are known to be the guest's.
@@ -173,12 +175,13 @@ pub(crate) struct Emitted {
 
 /// Emits the block. `None`: not this block.
 pub(crate) fn translate(
-    Scratch { asm, cold }: &mut Scratch,
+    Scratch { asm, cold, jumps }: &mut Scratch,
     of: &Translation<'_>,
     template: &Template,
 ) -> Option<Emitted> {
     asm.clear();
     cold.clear();
+    jumps.clear();
     let start = asm.here();
     let mut emitter = Emitter {
         start,
@@ -188,6 +191,7 @@ pub(crate) fn translate(
         counts_accesses: template.counts_accesses,
         of,
         cold,
+        jumps,
         live: false,
         in_memory: false,
         unpacked: Unpacked::default(),

@@ -1,12 +1,12 @@
 //! Ways out of a block.
 
-use vm_engine::tier::{FrameOffsets, HeadOffsets, LinkOffsets, Step};
+use vm_engine::tier::{FrameOffsets, HostJump, LinkOffsets, Step};
 use vm_ir::{Attr, Inst, Terminator, leaves_page};
 
 use super::RETIRED;
 use super::block::{Cold, Emitter, width};
 use super::stubs::turn;
-use crate::asm::{Alu, Cc, Mem, Reg, Width};
+use crate::asm::{Alu, Cc, Label, Reg, Width};
 
 impl Emitter<'_> {
     /// Goes to an offset from the page base: through the link cell within the page, else through the jump cache.
@@ -24,8 +24,7 @@ impl Emitter<'_> {
             self.asm.jmp_to(self.stubs.go);
             return Some(());
         }
-        let away = self.asm.label();
-        self.cold.push(Cold::LeaveLink { from: away, cell });
+        let away = self.leave_link_cold(cell);
         let start = self.of.block.key.phys_pc.page_offset() as i64;
         if offset <= start {
             turn(self.asm, self.pins, away);
@@ -34,11 +33,37 @@ impl Emitter<'_> {
             self.asm.jmp(self.start);
             return Some(());
         }
-        self.asm.mov_rax_from(cell + LinkOffsets::HEAD);
-        self.asm.test(Width::Q, Reg::Rax, Reg::Rax);
-        self.asm.jcc(Cc::E, away);
-        self.asm.jmp_rm(Mem::new(Reg::Rax, HeadOffsets::HOST));
+        let at = self.asm.jmp_for_now(away);
+        self.jumps.push(HostJump { cell, at });
         Some(())
+    }
+
+    /// A place out of the way that leaves through a link cell.
+    fn leave_link_cold(&mut self, cell: u64) -> Label {
+        let from = self.asm.label();
+        self.cold.push(Cold::LeaveLink { from, cell });
+        from
+    }
+
+    /// The same as [`Self::go_to`] where the host's condition holds, else goes on behind.
+    fn go_to_if(&mut self, cc: Cc, offset: i64, cell: u64, undo: u16) -> Option<()> {
+        if undo == 0 && self.is_ahead(offset) {
+            let away = self.leave_link_cold(cell);
+            let at = self.asm.jcc_for_now(cc, away);
+            self.jumps.push(HostJump { cell, at });
+            return Some(());
+        }
+        let stay = self.asm.label();
+        self.asm.jcc_short(cc.inverse(), stay);
+        self.go_to(offset, cell, undo)?;
+        self.asm.bind(stay);
+        Some(())
+    }
+
+    /// Whether an offset from the page base is in the page, behind the block's start.
+    fn is_ahead(&self, offset: i64) -> bool {
+        let start = self.of.block.key.phys_pc.page_offset() as i64;
+        !leaves_page(offset) && offset > start
     }
 
     pub(crate) fn exit_if(&mut self, inst: &Inst, step: &Step) -> Option<()> {
@@ -47,11 +72,7 @@ impl Emitter<'_> {
         };
         let [a, b, offset, _] = inst.args;
         let cc = self.compare(cond, width(inst.ty)?, a, b);
-        let stay = self.asm.label();
-        self.asm.jcc(cc.inverse(), stay);
-        self.go_to(offset.imm()?, step.links, step.left)?;
-        self.asm.bind(stay);
-        Some(())
+        self.go_to_if(cc, offset.imm()?, step.links, step.left)
     }
 
     pub(crate) fn raise_if(&mut self, inst: &Inst, step: &Step) -> Option<()> {
@@ -81,10 +102,7 @@ impl Emitter<'_> {
                     return Some(());
                 };
                 let cc = self.compare(cond, width, a, b);
-                let not_taken = self.asm.label();
-                self.asm.jcc(cc.inverse(), not_taken);
-                self.go_to(taken, step.links, 0)?;
-                self.asm.bind(not_taken);
+                self.go_to_if(cc, taken, step.links, 0)?;
                 self.go_to(fallthrough, step.links + LinkOffsets::CELL_BYTES, 0)
             }
             Terminator::Indirect { target, .. } => {

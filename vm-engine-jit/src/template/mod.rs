@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_core::PAGE_BYTES;
-use vm_engine::tier::{FrameOffsets, HostCode, Translation, Translator};
+use vm_engine::tier::{FrameOffsets, HostCode, HostJump, Translation, Translator};
 use vm_ir::{Inst, StateLayout, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
@@ -141,6 +141,7 @@ impl Pins {
 struct Scratch {
     asm: Assembler,
     cold: Vec<Cold>,
+    jumps: Vec<HostJump>,
 }
 
 impl Default for Scratch {
@@ -148,6 +149,7 @@ impl Default for Scratch {
         Self {
             asm: Assembler::new(CHUNK_BYTES),
             cold: Vec::with_capacity(32),
+            jumps: Vec::with_capacity(8),
         }
     }
 }
@@ -261,7 +263,8 @@ impl Translator for Template {
                 entry: base + emitted.entry as u64,
                 chained: base,
                 bytes: piece.bytes(),
-                keep: Box::new(piece),
+                jumps: scratch.jumps.as_slice().into(),
+                place: Box::new(piece),
             })
         });
         lock().push(scratch);
@@ -274,9 +277,5 @@ impl Translator for Template {
 
     fn enter(&self) -> u64 {
         self.stubs.enter
-    }
-
-    fn interpret(&self) -> u64 {
-        self.stubs.interpret
     }
 }

@@ -1,7 +1,7 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    FrameOffsets, HeadOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LinkOffsets,
+    FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LinkOffsets,
     RECENT_LINES, STEP_DONE, TlbOffsets, run_step_address,
 };
 
@@ -23,8 +23,6 @@ pub(crate) struct Stubs {
     pub(crate) go: u64,
     /// Leaves through the link cell at RAX.
     pub(crate) leave_link: u64,
-    /// Goes on in the interpreter with the block whose head is in RAX.
-    pub(crate) interpret: u64,
     /// Called: for each line of recent translations, looks in the TLB for the tag in RDX (that of the address in RAX)
     /// for reading and for writing. Comes back with ZF set and the addend in RCX, which the line has now, or with ZF
     /// clear. Changes RCX and RDX.
@@ -34,21 +32,20 @@ pub(crate) struct Stubs {
 }
 
 pub(crate) struct Labels {
-    ways: [Label; 7],
+    ways: [Label; 6],
     refill: [[Label; 2]; RECENT_LINES],
 }
 
 impl Labels {
     pub(crate) fn at(&self, asm: &Assembler, base: u64) -> Stubs {
         let address = |label| base + asm.offset_of(label) as u64;
-        let [enter, leave, step, go, leave_link, interpret, fp_enter] = self.ways.map(address);
+        let [enter, leave, step, go, leave_link, fp_enter] = self.ways.map(address);
         Stubs {
             enter,
             leave,
             step,
             go,
             leave_link,
-            interpret,
             refill: self.refill.map(|tags| tags.map(address)),
             fp_enter,
         }
@@ -126,47 +123,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
     asm.jmp(out);
 
-    let go = asm.here();
-    let unknown = asm.label();
-    asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
-    let [near, far] = JumpOffsets::SHIFTS;
-    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, near);
-    asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
-    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, far);
-    asm.alu(Alu::Xor, Width::D, Reg::Rcx, Reg::Rdx);
-    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, JumpOffsets::LINES as i32 - 1);
-    let shift = JumpOffsets::BYTES.trailing_zeros() as u8;
-    asm.shift_imm(Shift::Shl, Width::D, Reg::Rcx, shift);
-    asm.alu(
-        Alu::Add,
-        Width::Q,
-        Reg::Rcx,
-        frame(FrameOffsets::JUMP_CACHE),
-    );
-    asm.alu(
-        Alu::Cmp,
-        Width::Q,
-        Reg::Rax,
-        Mem::new(Reg::Rcx, JumpOffsets::PC),
-    );
-    asm.jcc(Cc::Ne, unknown);
-    asm.mov(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, JumpOffsets::CONTEXT));
-    let known = asm.label();
-    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, frame(FrameOffsets::CONTEXT));
-    asm.jcc(Cc::E, known);
-    let global = frame(FrameOffsets::GLOBAL_CONTEXT);
-    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, global);
-    asm.jcc(Cc::Ne, unknown);
-    asm.bind(known);
-    turn(asm, pins, unknown);
-    asm.alu_imm(Alu::And, Width::Q, Reg::Rax, PAGE_MASK);
-    asm.store(Width::Q, frame(FrameOffsets::PAGE_BASE), Reg::Rax);
-    asm.mov(Width::Q, Reg::Rax, Mem::new(Reg::Rcx, JumpOffsets::CODE));
-    asm.jmp_rm(Mem::new(Reg::Rax, HeadOffsets::HOST));
-    asm.bind(unknown);
-    asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rax);
-    asm.mov_imm(Reg::Rax, LEAVE_LOOKUP);
-    asm.jmp(leave);
+    let go = go(asm, pins, leave);
 
     let leave_link = asm.here();
     let unlinked = asm.label();
@@ -184,12 +141,6 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.bind(unlinked);
     asm.jmp(leave);
 
-    let interpret = asm.here();
-    asm.mov(Width::D, Reg::Rcx, Mem::new(Reg::Rax, HeadOffsets::INSNS));
-    asm.alu(Alu::Add, Width::Q, RETIRED, Reg::Rcx);
-    asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, HeadOffsets::BYTES);
-    asm.jmp(leave);
-
     let fp_enter = fp_enter(asm, pins);
     asm.bind(fp_leave);
     fp_leave_body(asm, pins);
@@ -197,9 +148,58 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     let tags = [TlbOffsets::READ, TlbOffsets::WRITE];
     let refill = std::array::from_fn(|line| tags.map(|tag| refill(asm, pins, line, tag)));
     Labels {
-        ways: [enter, leave, step, go, leave_link, interpret, fp_enter],
+        ways: [enter, leave, step, go, leave_link, fp_enter],
         refill,
     }
+}
+
+/// Goes to the guest address in RAX by the jump cache.
+fn go(asm: &mut Assembler, pins: &Pins, leave: Label) -> Label {
+    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let (first, second, known, unknown) = (asm.label(), asm.label(), asm.label(), asm.label());
+    let go = asm.here();
+    asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
+    let [near, far] = JumpOffsets::SHIFTS;
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, near);
+    asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, far);
+    asm.alu(Alu::Xor, Width::D, Reg::Rcx, Reg::Rdx);
+    let shift = JumpOffsets::BYTES.trailing_zeros() as u8;
+    asm.shift_imm(Shift::Shl, Width::D, Reg::Rcx, shift);
+    let mask = frame(FrameOffsets::JUMP_BYTE_MASK);
+    asm.alu(Alu::And, Width::D, Reg::Rcx, mask);
+    let lines = frame(FrameOffsets::JUMP_LINES);
+    asm.alu(Alu::Add, Width::Q, Reg::Rcx, lines);
+    for (way, otherwise) in [(first, second), (second, unknown)] {
+        asm.bind(way);
+        if way == second {
+            asm.alu_imm(Alu::Xor, Width::Q, Reg::Rcx, JumpOffsets::BYTES as i32);
+        }
+        let pc = Mem::new(Reg::Rcx, JumpOffsets::PC);
+        asm.alu(Alu::Cmp, Width::Q, Reg::Rax, pc);
+        asm.jcc_short(Cc::Ne, otherwise);
+        asm.movzx(Width::W, Reg::Rdx, Mem::new(Reg::Rcx, JumpOffsets::CODE));
+        for context in [FrameOffsets::CONTEXT, FrameOffsets::GLOBAL_CONTEXT] {
+            asm.alu(Alu::Cmp, Width::W, Reg::Rdx, frame(context));
+            asm.jcc_short(Cc::E, known);
+        }
+        if way == first {
+            asm.jmp_short(second);
+            // Between the ways, so that the first falls through to nothing.
+            asm.bind(known);
+            asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rcx, JumpOffsets::CODE));
+            asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, JumpOffsets::CODE_SHIFT);
+            turn(asm, pins, unknown);
+            asm.alu_imm(Alu::And, Width::Q, Reg::Rax, PAGE_MASK);
+            asm.store(Width::Q, frame(FrameOffsets::PAGE_BASE), Reg::Rax);
+            asm.jmp_rm(Reg::Rcx);
+        }
+    }
+    asm.bind(unknown);
+    asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rax);
+    asm.mov_imm(Reg::Rax, LEAVE_LOOKUP);
+    asm.jmp(leave);
+    go
 }
 
 /// Place of a line of recent translations; `of` is the offset of the first.

@@ -46,10 +46,6 @@ impl Translator for Planted {
     fn enter(&self) -> u64 {
         self.template.enter()
     }
-
-    fn interpret(&self) -> u64 {
-        self.template.interpret()
-    }
 }
 
 fn inverse(cond: Cond) -> Cond {

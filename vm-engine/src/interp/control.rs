@@ -10,6 +10,7 @@ use vm_ir::{Cond, ExceptionCode, Type};
 use crate::frame::{FrameHead, common, word};
 use crate::interp::memory::leave_faulted;
 use crate::interp::next;
+use crate::jump::Entry;
 use crate::microop::{BlockHead, Handler, Leave, LinkCell, MicroOp};
 
 /// Runs the block whose head this is.
@@ -69,7 +70,7 @@ unsafe fn go(f: *mut FrameHead, pc: u64) -> Leave {
     // before it passes an epoch.
     unsafe {
         match (*f).known(pc) {
-            Some(head) if !wanted(f) => {
+            Some(Entry::Ops(head)) if !wanted(f) => {
                 (*common(f)).page_base = GuestVirtAddr(pc).page_base().raw();
                 enter(f, head)
             }

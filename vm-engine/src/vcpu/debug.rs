@@ -9,6 +9,7 @@ use vm_frontend::{Access, Exception, Guest, Request};
 use vm_ir::{Attr, Block, BlockKey};
 
 use super::Vcpu;
+use crate::jump::Entry;
 use crate::microop::Leave;
 
 impl<G: Guest> Vcpu<G> {
@@ -74,7 +75,7 @@ impl<G: Guest> Vcpu<G> {
         self.spare = block;
         // A budget of no instruction at all makes the end of this one come back here.
         self.head().counters.interpreted += 1;
-        let leave = self.execute_with(code.head(), 0);
+        let leave = self.execute_with(Entry::Ops(code.head()), 0);
         match leave {
             Leave::Link => None,
             other => {

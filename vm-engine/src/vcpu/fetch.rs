@@ -13,26 +13,32 @@ use super::{ENTERED, FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
 use crate::code::{Code, TooManyTemps, predecode, translate};
 use crate::engine::Engine;
-use crate::frame::{Frame, JumpEntry, jump_line};
-use crate::microop::BlockHead;
+use crate::frame::Frame;
+use crate::jump::{Context, Entry};
 use crate::predecode::Rules;
 
 /// A page that code is fetched from.
 pub(super) struct Fetched {
     pub(super) page: GuestPhysAddr,
     /// What the translation holds in.
-    context: u64,
+    context: Context,
     /// Whether all of the page may be fetched from, or none of it.
     pub(super) whole: bool,
 }
 
 impl<G: Guest> Vcpu<G> {
-    /// The code at a virtual address, from the caches or newly translated. `None` where rights to fetch change within
-    /// the page: each instruction asks for them anew there, by itself.
-    pub(super) fn find(&mut self, pc: u64) -> Result<Option<*const BlockHead>, Exception> {
-        if let Some(head) = self.head().known(pc) {
-            return Ok(Some(head));
+    /// Where the code at a virtual address is entered, from the caches or newly translated. `None` where rights to fetch
+    /// change within the page: each instruction asks for them anew there, by itself.
+    pub(super) fn find(&mut self, pc: u64) -> Result<Option<Entry>, Exception> {
+        if let Some(entry) = self.head().known(pc) {
+            return Ok(Some(entry));
         }
+        Ok(self.look_up(pc)?.map(|block| block.entry()))
+    }
+
+    /// The block at a virtual address, from the block cache or newly translated, which the jump cache gets. `None` as
+    /// for [`Vcpu::find`].
+    pub(super) fn look_up(&mut self, pc: u64) -> Result<Option<&'static CachedBlock>, Exception> {
         self.head().counters.lookups += 1;
         let Fetched {
             page,
@@ -65,12 +71,17 @@ impl<G: Guest> Vcpu<G> {
         if self.entered_pcs.len() < ENTERED {
             self.entered_pcs.push(pc);
         }
-        self.jump_cache[jump_line(pc)] = JumpEntry {
-            pc,
-            context,
-            code: block.head(),
-        };
-        Ok(Some(block.head()))
+        let entry = block.entry();
+        // Where there is a translator, lines lead to host code.
+        let leads_to_host = self.head().enter_host != 0;
+        if leads_to_host == matches!(entry, Entry::Host(_)) {
+            if self.jumps.is_small_for(self.engine.cache.blocks()) {
+                self.jumps.grow();
+                self.head().jump_lines = self.jumps.lines();
+            }
+            self.jumps.enter(pc, context, entry);
+        }
+        Ok(Some(block))
     }
 
     pub(super) fn second_page_matches(
@@ -175,12 +186,12 @@ impl<G: Guest> Vcpu<G> {
                 None => self.predecode(&block, breakpoint, self.engine.translator.get().is_some()),
             };
             match code {
-                Ok(mut code) => {
-                    if let Some(translator) = self.engine.translator.get() {
-                        if !plain && translator.is_full() {
-                            self.engine.cache.evict_some();
-                        }
-                        code.set_host_entry(translator.interpret());
+                Ok(code) => {
+                    if !plain
+                        && let Some(translator) = self.engine.translator.get()
+                        && translator.is_full()
+                    {
+                        self.engine.cache.evict_some();
                     }
                     let mut cached = CachedBlock::new(key, code, block.second_page);
                     if self.engine.lockstep.get().is_some() && !plain {

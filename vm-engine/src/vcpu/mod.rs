@@ -22,12 +22,14 @@ use vm_ir::{Block, Mode};
 use vm_mem::{MAX_MODES, SpaceRef, TlbSet, TlbStats};
 
 use crate::engine::Engine;
-use crate::frame::{Counters, Frame, JUMP_LINES, JumpEntry, NO_CONTEXT, jump_line};
+use crate::frame::{Counters, Frame};
+use crate::jump::{Context, Entry, JumpCache, LAST_CONTEXT};
 use crate::microop::{BlockHead, Leave};
 use crate::predecode::Storage;
 use crate::retired::News;
 use crate::shared::{NAP, Remote, VcpuShared};
 use crate::slow::For;
+use crate::tier;
 
 /// Guest instructions in a block at most.
 const MAX_INSNS: u32 = 64;
@@ -52,16 +54,25 @@ const CONTEXTS: usize = 16;
 #[derive(Clone, Copy)]
 struct FetchLine {
     page: u64,
-    context: u64,
+    context: Context,
     phys: u64,
+}
+
+impl FetchLine {
+    /// Holds nowhere.
+    const EMPTY: Self = Self {
+        page: 0,
+        context: Context::MAX,
+        phys: 0,
+    };
 }
 
 /// What code addresses mean while none of its parts change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Context {
+struct Known {
     generation: u64,
     mode: Mode,
-    id: u64,
+    id: Context,
 }
 
 /// Counters of one virtual CPU.
@@ -100,11 +111,11 @@ pub struct Vcpu<G: Guest> {
     /// What was read there.
     retired_pcs: Vec<u64>,
     participant: Participant,
-    jump_cache: Box<[JumpEntry]>,
+    jumps: JumpCache,
     fetch: Box<[FetchLine]>,
     /// Of single address spaces and of all, which change far less often.
-    contexts: [Vec<Context>; 2],
-    next_context: u64,
+    contexts: [Vec<Known>; 2],
+    next_context: Context,
     mode: Mode,
     fetched: FetchedPages,
     /// What the interpreter did in the block that host code is compared in; there once blocks are compared.
@@ -144,10 +155,10 @@ impl<G: Guest> Vcpu<G> {
     /// Makes a virtual CPU in its state after power-on.
     pub fn new(engine: &Arc<Engine<G>>, spec: InstanceSpec) -> Self {
         let shared = VcpuShared::new(spec.vcpu);
-        let mut jump_cache = vec![JumpEntry::EMPTY; JUMP_LINES].into_boxed_slice();
+        let jumps = JumpCache::new();
         let flag: *const AtomicU32 = &raw const shared.exit_flag;
         let state = G::new_state(&engine.config, spec);
-        let frame = Frame::new(flag, For::<G>::PATHS, jump_cache.as_mut_ptr(), state);
+        let frame = Frame::new(flag, For::<G>::PATHS, jumps.lines(), state);
         let frame = NonNull::from(Box::leak(frame));
         engine
             .peers
@@ -164,18 +175,10 @@ impl<G: Guest> Vcpu<G> {
             retired_seen: 0,
             retired_pcs: Vec::new(),
             participant: engine.collector.register(),
-            jump_cache,
-            fetch: vec![
-                FetchLine {
-                    page: 0,
-                    context: NO_CONTEXT,
-                    phys: 0
-                };
-                FETCH_LINES
-            ]
-            .into(),
+            jumps,
+            fetch: vec![FetchLine::EMPTY; FETCH_LINES].into(),
             contexts: [Vec::with_capacity(CONTEXTS), Vec::with_capacity(CONTEXTS)],
-            next_context: 1,
+            next_context: 0,
             mode: Mode::default(),
             fetched: FetchedPages::new(),
             rehearsal: None,
@@ -290,8 +293,8 @@ impl<G: Guest> Vcpu<G> {
                 self.refresh();
             }
             let pc = self.common().pc;
-            let head = match self.find(pc) {
-                Ok(Some(head)) => head,
+            let entry = match self.find(pc) {
+                Ok(Some(entry)) => entry,
                 Ok(None) => {
                     if let Some(exit) = self.run_one(pc) {
                         return exit;
@@ -305,7 +308,7 @@ impl<G: Guest> Vcpu<G> {
                     continue;
                 }
             };
-            let Some(leave) = self.execute_compared(head) else {
+            let Some(leave) = self.execute_compared(entry) else {
                 return VmExit::Wedged {
                     pc: GuestVirtAddr(pc),
                 };
@@ -324,15 +327,15 @@ impl<G: Guest> Vcpu<G> {
         self.step_online(true)
     }
 
-    /// Runs code from a block's head on until it comes back.
-    fn execute(&mut self, head: *const BlockHead) -> Leave {
-        self.execute_with(head, BUDGET)
+    /// Runs code from a block's entry on until it comes back.
+    fn execute(&mut self, entry: Entry) -> Leave {
+        self.execute_with(entry, BUDGET)
     }
 
-    fn execute_with(&mut self, head: *const BlockHead, budget: u64) -> Leave {
+    fn execute_with(&mut self, entry: Entry, budget: u64) -> Leave {
         let this: *mut Self = self;
         // SAFETY: from here until the handlers return, this virtual CPU is used only through `this` (slow paths get
-        // at it by the frame's owner pointer). The head is of a block that is not dropped before this virtual CPU's
+        // at it by the frame's owner pointer). The entry is of a block that is not dropped before this virtual CPU's
         // next quiescent point.
         unsafe {
             let frame = (*this).frame.as_ptr();
@@ -341,9 +344,17 @@ impl<G: Guest> Vcpu<G> {
             let common = G::common(&mut (*frame).state);
             (*frame).head.limit = common.retired.wrapping_add(budget);
             common.page_base = GuestVirtAddr(common.pc).page_base().raw();
-            common.retired = common.retired.wrapping_add(u64::from((*head).insns));
-            let first = BlockHead::first(head);
-            ((*first).handler)(frame.cast(), first)
+            match entry {
+                Entry::Ops(head) => {
+                    common.retired = common.retired.wrapping_add(u64::from((*head).insns));
+                    let first = BlockHead::first(head);
+                    ((*first).handler)(frame.cast(), first)
+                }
+                Entry::Host(chained) => {
+                    let enter = (*frame).head.enter_host;
+                    tier::run_host(frame.cast(), enter, chained)
+                }
+            }
         }
     }
 
@@ -377,14 +388,13 @@ impl<G: Guest> Vcpu<G> {
         // Where blocks are compared, each comes back by itself.
         if !self.stale
             && self.engine.lockstep.get().is_none()
-            && let Ok(Some(head)) = self.find(pc)
-            // SAFETY: heads that were just found are alive.
-            && !unsafe { (*head).straddles }
+            && let Ok(Some(block)) = self.look_up(pc)
+            && block.second_page.is_none()
         {
             // What was just left or found may have been retired meanwhile, and a guest that changes its page tables
             // without telling may have got here from another page: the cache looks.
             if let Ok(page) = self.fetch_page(GuestVirtAddr(pc)) {
-                self.engine.cache.link(page, site, head);
+                self.engine.cache.link(page, site, block);
             }
         }
     }
@@ -524,6 +534,7 @@ impl<G: Guest> Vcpu<G> {
             0 => 0,
             _ => self.context(self.shared.tlb.global_generation(), true),
         };
+        self.head().enter_host = self.engine.enter_host();
     }
 
     /// The TLB table of the current space, from memory as long as it is valid: spaces change with every system call.
@@ -564,24 +575,30 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// The number that stands for the current generation and mode.
-    fn context(&mut self, generation: u64, global: bool) -> u64 {
+    fn context(&mut self, generation: u64, global: bool) -> Context {
         let mode = self.mode;
-        let contexts = &mut self.contexts[usize::from(global)];
-        let known = |c: &&Context| c.generation == generation && c.mode == mode;
-        if let Some(context) = contexts.iter().find(known) {
+        let known = |c: &&Known| c.generation == generation && c.mode == mode;
+        if let Some(context) = self.contexts[usize::from(global)].iter().find(known) {
             return context.id;
         }
-        let id = self.next_context;
+        if self.next_context == LAST_CONTEXT {
+            // All numbers have been used: nothing may be left that was noted under one.
+            self.contexts.iter_mut().for_each(Vec::clear);
+            self.jumps.clear();
+            self.fetch.fill(FetchLine::EMPTY);
+            self.next_context = 0;
+        }
         self.next_context += 1;
+        let contexts = &mut self.contexts[usize::from(global)];
         if contexts.len() == CONTEXTS {
             contexts.remove(0);
         }
-        contexts.push(Context {
+        contexts.push(Known {
             generation,
             mode,
-            id,
+            id: self.next_context,
         });
-        id
+        self.next_context
     }
 
     /// Makes every pointer into translated code unreachable for this virtual CPU: no context number comes back.
@@ -604,10 +621,7 @@ impl<G: Guest> Vcpu<G> {
             News::Nothing => {}
             News::These if self.entered_pcs.len() < ENTERED => {
                 for &pc in pcs.iter().chain(&self.entered_pcs) {
-                    let line = &mut self.jump_cache[jump_line(pc)];
-                    if line.pc == pc {
-                        *line = JumpEntry::EMPTY;
-                    }
+                    self.jumps.forget(pc);
                 }
             }
             News::These | News::Everything => self.drop_pointers(),

@@ -20,7 +20,8 @@ use vm_mem::{TlbSet, access};
 use super::Vcpu;
 use super::rehearsal::{Asked, Phase, Rehearsal};
 use crate::interp::memory;
-use crate::microop::{BlockHead, Leave};
+use crate::jump::Entry;
+use crate::microop::Leave;
 
 /// Who is told of a difference, in several lines.
 pub type Report = Box<dyn Fn(&str) + Send + Sync>;
@@ -169,11 +170,11 @@ impl<G: Guest> Vcpu<G> {
         self.ask(Asked::Lines, lines).unwrap_or_default()
     }
 
-    /// Runs the block at the program counter, which `head` is of; gives `None` when both runs differ.
-    pub(super) fn execute_compared(&mut self, head: *const BlockHead) -> Option<Leave> {
+    /// Runs the block at the program counter, which `entry` is of; gives `None` when both runs differ.
+    pub(super) fn execute_compared(&mut self, entry: Entry) -> Option<Leave> {
         let engine = self.engine.clone();
         let Some(lockstep) = engine.lockstep.get() else {
-            return Some(self.execute(head));
+            return Some(self.execute(entry));
         };
         // Until all is compared: another virtual CPU may store where this one just has.
         let _turn = lockstep.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,7 +187,7 @@ impl<G: Guest> Vcpu<G> {
         });
         let Some((block, plain)) = block.and_then(|block| Some((block, block.plain.as_ref()?)))
         else {
-            return Some(self.execute(head));
+            return Some(self.execute(entry));
         };
         let mut rehearsed = match self.rehearsed.take() {
             Some(mut state) => {
@@ -201,14 +202,14 @@ impl<G: Guest> Vcpu<G> {
             .get_or_insert_with(|| Box::new(Rehearsal::new()))
             .start();
         self.enter_table();
-        let expected = self.execute_with(plain.head(), 0);
+        let expected = self.execute_with(Entry::Ops(plain.head()), 0);
         let expected = (reason(expected), self.head().fault);
         self.requests.truncate(requests);
         self.head().counters = counters;
         std::mem::swap(self.state_mut(), &mut *rehearsed);
         self.set_phase(Phase::Following);
         self.enter_table();
-        let leave = self.execute_with(block.head(), 0);
+        let leave = self.execute_with(Entry::Ops(block.head()), 0);
         self.set_phase(Phase::Idle);
         lockstep.compared.fetch_add(1, Ordering::Relaxed);
 
