@@ -1,10 +1,17 @@
-//! Where host code lives: executable memory in chunks that are filled one after the other and used again when all
-//! code in them is gone.
+//! Where host code lives: executable memory that each page of guest code has pieces of.
+//!
+//! The blocks of a guest page are run together and thrown away together, so their code lies together: the way through
+//! in one *extent* of the page, what is out of the way in another. An extent is a power of two of bytes; a page's next
+//! one is as large as all it has, so that pages with little code take little. Extents of one size fill a *chunk*, which
+//! serves another size when all its extents are free. An extent is free when all code in it is gone.
 
 #![allow(unsafe_code)]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use vm_core::GuestPhysAddr;
 use vm_engine::tier::HostPlace;
 use vm_osal::ExecutableMemory;
 
@@ -12,16 +19,61 @@ use crate::asm::DISPLACEMENT_BYTES;
 
 /// Bytes of a chunk, the most that one block's code may take.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
-/// Blocks start at multiples of this.
-const ALIGN: usize = 16;
+/// Bytes of the smallest extent: a chunk has as many as a word has bits.
+const LEAST_BYTES: usize = CHUNK_BYTES / u64::BITS as usize;
+/// Bytes of the largest extent that is made for code still to come.
+const MOST_BYTES: usize = 16 << 10;
+/// Sizes of extents.
+const SIZES: usize = (CHUNK_BYTES / LEAST_BYTES).ilog2() as usize + 1;
+/// Code starts at multiples of this. (Displacements that are replaced lie at multiples of four of it.)
+const ALIGN: usize = 8;
+/// Chunks that are filled before their pages are taken out of the mapping by which they were written.
+const WRITTEN_CHUNKS: usize = 32;
+
+/// Which code of a block: the way through, and what is out of the way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Part {
+    Hot,
+    Cold,
+}
+
+/// The extents of one part of a guest page.
+#[derive(Debug, Default)]
+struct Extents {
+    /// Where the one starts that takes new code, if there is any.
+    current: Option<usize>,
+    /// Bytes of all.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Extent {
+    of: (GuestPhysAddr, Part),
+    bytes: usize,
+    used: usize,
+    /// Pieces of code alive in it.
+    live: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Chunk {
+    /// Logarithm of the extents' bytes over [`LEAST_BYTES`].
+    size: u8,
+    /// A bit for each extent in use.
+    used: u64,
+}
 
 #[derive(Debug)]
 struct Chunks {
-    /// Pieces of code alive in each chunk.
-    live: Vec<u32>,
+    chunks: Vec<Chunk>,
+    /// Chunks without extents.
     free: Vec<usize>,
-    current: usize,
-    used: usize,
+    /// For each size, chunks with extents of which some are free.
+    partly: [Vec<usize>; SIZES],
+    /// Chunks that were taken since pages were last taken out of the mapping.
+    written: usize,
+    extents: HashMap<usize, Extent>,
+    pages: HashMap<(GuestPhysAddr, Part), Extents>,
 }
 
 /// Executable memory to put code into.
@@ -31,100 +83,237 @@ pub(crate) struct Arena {
     chunks: Mutex<Chunks>,
 }
 
-/// A place for code in the arena, given back when it is dropped.
+/// A place for code in the arena.
+#[derive(Debug)]
+struct Place {
+    extent: usize,
+    offset: usize,
+    bytes: usize,
+}
+
+/// Places for the parts of one block's code, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Piece {
     arena: Arc<Arena>,
-    offset: usize,
-    bytes: usize,
+    hot: Place,
+    cold: Place,
+}
+
+/// The logarithm of an extent's bytes over the least.
+fn size_of_extent(bytes: usize) -> usize {
+    bytes.div_ceil(LEAST_BYTES).next_power_of_two().ilog2() as usize
+}
+
+/// The bits of all extents of a chunk.
+fn all_of(size: usize) -> u64 {
+    u64::MAX >> (u64::BITS as usize - CHUNK_BYTES / (LEAST_BYTES << size))
+}
+
+impl Chunks {
+    /// A free extent of a size; says whether it is in a chunk that had none.
+    fn take_extent(&mut self, size: usize) -> Option<(usize, bool)> {
+        let (bytes, all) = (LEAST_BYTES << size, all_of(size));
+        if let Some(&number) = self.partly[size].last() {
+            let chunk = &mut self.chunks[number];
+            let n = chunk.used.trailing_ones() as usize;
+            chunk.used |= 1 << n;
+            if chunk.used == all {
+                self.partly[size].pop();
+            }
+            return Some((number * CHUNK_BYTES + n * bytes, false));
+        }
+        let number = self.free.pop()?;
+        self.chunks[number] = Chunk {
+            size: size as u8,
+            used: 1,
+        };
+        if all != 1 {
+            self.partly[size].push(number);
+        }
+        Some((number * CHUNK_BYTES, true))
+    }
+
+    /// Frees an extent.
+    fn release_extent(&mut self, start: usize) {
+        let extent = self
+            .extents
+            .remove(&start)
+            .expect("invariant: it was there");
+        if let Some(page) = self.pages.get_mut(&extent.of) {
+            page.bytes -= extent.bytes;
+            page.current = page.current.filter(|&current| current != start);
+            if page.bytes == 0 {
+                self.pages.remove(&extent.of);
+            }
+        }
+        let number = start / CHUNK_BYTES;
+        let chunk = &mut self.chunks[number];
+        let (size, before) = (usize::from(chunk.size), chunk.used);
+        chunk.used &= !(1 << (start % CHUNK_BYTES / (LEAST_BYTES << size)));
+        if chunk.used == 0 {
+            self.free.push(number);
+            self.partly[size].retain(|&other| other != number);
+        } else if before == all_of(size) {
+            self.partly[size].push(number);
+        }
+    }
 }
 
 impl Arena {
     /// Manages executable memory; a remainder of less than a chunk is not used.
     pub(crate) fn new(memory: ExecutableMemory) -> Arc<Self> {
         let count = memory.bytes() / CHUNK_BYTES;
-        let mut free: Vec<usize> = (0..count).rev().collect();
-        let current = free.pop().unwrap_or(0);
-        let used = if count == 0 { CHUNK_BYTES } else { 0 };
         Arc::new(Self {
             memory,
             chunks: Mutex::new(Chunks {
-                live: vec![0; count.max(1)],
-                free,
-                current,
-                used,
+                chunks: vec![Chunk::default(); count],
+                free: (0..count).rev().collect(),
+                partly: Default::default(),
+                written: 0,
+                extents: HashMap::new(),
+                pages: HashMap::new(),
             }),
         })
     }
 
-    /// A place for `bytes` bytes, or `None` when all chunks hold code.
-    pub(crate) fn allocate(self: &Arc<Self>, bytes: usize) -> Option<Piece> {
-        let bytes = bytes.next_multiple_of(ALIGN);
-        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, Chunks> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Places for a block's code, so many bytes of each part, made from a guest page; `None` when there is no room.
+    pub(crate) fn allocate(
+        self: &Arc<Self>,
+        page: GuestPhysAddr,
+        hot_bytes: usize,
+        cold_bytes: usize,
+    ) -> Option<Piece> {
+        let mut chunks = self.lock();
+        let hot = self.place(&mut chunks, (page, Part::Hot), hot_bytes)?;
+        let Some(cold) = self.place(&mut chunks, (page, Part::Cold), cold_bytes) else {
+            self.give_back(&mut chunks, &hot);
+            return None;
+        };
+        drop(chunks);
+        Some(Piece {
+            arena: self.clone(),
+            hot,
+            cold,
+        })
+    }
+
+    fn place(&self, chunks: &mut Chunks, of: (GuestPhysAddr, Part), bytes: usize) -> Option<Place> {
+        let bytes = bytes.max(1).next_multiple_of(ALIGN);
         if bytes > CHUNK_BYTES {
             return None;
         }
-        if chunks.used + bytes > CHUNK_BYTES {
-            if chunks.live[chunks.current] != 0 || chunks.used == 0 {
-                let next = chunks.free.pop()?;
-                self.memory
-                    .drop_writable_pages(chunks.current * CHUNK_BYTES, CHUNK_BYTES);
-                chunks.current = next;
+        let (current, all) = match chunks.pages.get(&of) {
+            Some(page) => (page.current, page.bytes),
+            None => (None, 0),
+        };
+        let start = match current {
+            Some(start) if chunks.extents[&start].used + bytes <= chunks.extents[&start].bytes => {
+                start
             }
-            chunks.used = 0;
-        }
-        if chunks.used == 0 {
-            self.memory
-                .populate(chunks.current * CHUNK_BYTES, CHUNK_BYTES);
-        }
-        let current = chunks.current;
-        let offset = current * CHUNK_BYTES + chunks.used;
-        chunks.used += bytes;
-        chunks.live[current] += 1;
-        Some(Piece {
-            arena: self.clone(),
+            _ => self.extend(chunks, of, bytes.max(all.min(MOST_BYTES)))?,
+        };
+        let extent = chunks.extents.get_mut(&start)?;
+        let offset = start + extent.used;
+        extent.used += bytes;
+        extent.live += 1;
+        Some(Place {
+            extent: start,
             offset,
             bytes,
         })
     }
+
+    /// Gives a page another extent to put code into.
+    fn extend(
+        &self,
+        chunks: &mut Chunks,
+        of: (GuestPhysAddr, Part),
+        bytes: usize,
+    ) -> Option<usize> {
+        let size = size_of_extent(bytes);
+        let bytes = LEAST_BYTES << size;
+        let (start, new_chunk) = chunks.take_extent(size)?;
+        if new_chunk {
+            chunks.written += 1;
+            if chunks.written == WRITTEN_CHUNKS {
+                chunks.written = 0;
+                let all = chunks.chunks.len() * CHUNK_BYTES;
+                self.memory.drop_writable_pages(0, all);
+            }
+            let chunk = start / CHUNK_BYTES * CHUNK_BYTES;
+            self.memory.populate(chunk, CHUNK_BYTES);
+        }
+        let page = chunks.pages.entry(of).or_default();
+        page.bytes += bytes;
+        page.current = Some(start);
+        let extent = Extent {
+            of,
+            bytes,
+            used: 0,
+            live: 0,
+        };
+        chunks.extents.insert(start, extent);
+        Some(start)
+    }
+
+    fn give_back(&self, chunks: &mut Chunks, place: &Place) {
+        let extent = chunks.extents.get_mut(&place.extent);
+        let extent = extent.expect("invariant: code is alive in it");
+        extent.live -= 1;
+        if extent.live == 0 {
+            chunks.release_extent(place.extent);
+        }
+    }
 }
 
 impl Piece {
-    /// Where its code is executed.
-    pub(crate) fn address(&self) -> u64 {
-        self.arena.memory.address(self.offset)
+    /// Where its code is executed: the way through, and what is out of the way.
+    pub(crate) fn addresses(&self) -> [u64; 2] {
+        [&self.hot, &self.cold].map(|place| self.arena.memory.address(place.offset))
     }
 
-    /// Bytes taken.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// Bytes taken by each.
+    pub(crate) fn bytes(&self) -> [usize; 2] {
+        [self.hot.bytes, self.cold.bytes]
     }
 
-    /// Puts the code there. Nobody knows the address yet, which is why this takes the piece by mutable reference.
-    pub(crate) fn fill(&mut self, code: &[u8]) {
-        assert!(
-            code.len() <= self.bytes,
-            "invariant: the piece was made for the code"
-        );
-        // SAFETY: the range is this piece's alone, and nobody executes a piece before it is filled.
-        unsafe { self.arena.memory.write(self.offset, code) }
+    /// Puts the code there. Nobody knows the addresses yet, which is why this takes the piece by mutable reference.
+    pub(crate) fn fill(&mut self, hot: &[u8], cold: &[u8]) {
+        for (place, code) in [(&self.hot, hot), (&self.cold, cold)] {
+            assert!(
+                code.len() <= place.bytes,
+                "invariant: the piece was made for the code"
+            );
+            // SAFETY: the range is this piece's alone, and nobody executes a piece before it is filled.
+            unsafe { self.arena.memory.write(place.offset, code) }
+        }
+    }
+
+    /// The bytes of the way through in which a displacement lies.
+    fn displacement(&self, at: u32) -> Range<usize> {
+        let at = at as usize;
+        at..at + DISPLACEMENT_BYTES as usize
     }
 }
 
 impl HostPlace for Piece {
     fn link(&self, at: u32, target: u64) {
-        let behind = self.address() + u64::from(at) + u64::from(DISPLACEMENT_BYTES);
-        let displacement = target.wrapping_sub(behind) as i64;
-        let displacement = i32::try_from(displacement).expect("invariant: one arena");
-        let at = at as usize;
+        let [hot, _] = self.addresses();
+        let place = self.displacement(at);
         assert!(
-            at + DISPLACEMENT_BYTES as usize <= self.bytes,
+            place.end <= self.hot.bytes,
             "invariant: the jump is of this piece"
         );
+        let displacement = target.wrapping_sub(hot + place.end as u64) as i64;
+        let displacement = i32::try_from(displacement).expect("invariant: one arena");
         // SAFETY: the word is the displacement of a jump, which has led out of the block and now leads to another one,
         // which is dropped no sooner.
         unsafe {
-            let place = self.offset + at;
+            let place = self.hot.offset + place.start;
             self.arena.memory.replace(place, displacement as u32);
         }
     }
@@ -132,16 +321,9 @@ impl HostPlace for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let mut chunks = self
-            .arena
-            .chunks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let chunk = self.offset / CHUNK_BYTES;
-        chunks.live[chunk] -= 1;
-        if chunks.live[chunk] == 0 && chunk != chunks.current {
-            chunks.free.push(chunk);
-        }
+        let mut chunks = self.arena.lock();
+        self.arena.give_back(&mut chunks, &self.hot);
+        self.arena.give_back(&mut chunks, &self.cold);
     }
 }
 
@@ -149,22 +331,67 @@ impl Drop for Piece {
 mod tests {
     use super::*;
 
+    const PAGE: GuestPhysAddr = GuestPhysAddr(0x8000_0000);
+    const OTHER: GuestPhysAddr = GuestPhysAddr(0x8000_1000);
+
+    fn arena(chunks: usize) -> Arc<Arena> {
+        Arena::new(ExecutableMemory::new(chunks * CHUNK_BYTES).expect("this host allows it"))
+    }
+
     #[test]
-    fn arena_full_of_live_code_refuses_and_takes_chunks_back() {
-        let memory = ExecutableMemory::new(2 * CHUNK_BYTES).expect("this host allows it");
-        let arena = Arena::new(memory);
-        let first = arena.allocate(CHUNK_BYTES).unwrap();
-        let second = arena.allocate(CHUNK_BYTES - 1).unwrap();
-        assert_ne!(first.address(), second.address());
-        assert!(arena.allocate(1).is_none());
-        let place = first.address();
+    fn code_of_a_page_lies_together_apart_from_what_is_out_of_the_way() {
+        let arena = arena(8);
+        let mut pieces = Vec::new();
+        for _ in 0..20 {
+            for page in [PAGE, OTHER] {
+                pieces.push((page, arena.allocate(page, 41, 100).expect("there is room")));
+            }
+        }
+        for page in [PAGE, OTHER] {
+            let of_page = pieces.iter().filter(|(of, _)| *of == page);
+            let at: Vec<u64> = of_page.map(|(_, piece)| piece.addresses()[0]).collect();
+            assert!(at.windows(2).all(|pair| pair[1] == pair[0] + 48), "{at:x?}");
+        }
+        let mut taken: Vec<(u64, u64)> = pieces
+            .iter()
+            .flat_map(|(_, piece)| std::iter::zip(piece.addresses(), piece.bytes()))
+            .map(|(at, bytes)| (at, at + bytes as u64))
+            .collect();
+        taken.sort_unstable();
+        assert!(taken.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    }
+
+    #[test]
+    fn arena_full_of_live_code_refuses_and_takes_extents_back() {
+        let arena = arena(2);
+        let first = arena.allocate(PAGE, CHUNK_BYTES, CHUNK_BYTES).unwrap();
+        assert!(arena.allocate(OTHER, 1, 1).is_none());
         drop(first);
-        let third = arena.allocate(10).unwrap();
-        assert_eq!(third.address(), place);
-        assert_eq!(third.bytes(), 16);
-        drop(second);
-        let fourth = arena.allocate(10).unwrap();
-        assert_eq!(fourth.address(), place + 16);
-        assert!(arena.allocate(CHUNK_BYTES + 1).is_none());
+        assert!(arena.allocate(PAGE, CHUNK_BYTES + 1, 1).is_none());
+        // All sizes of extents have their turn in the two chunks.
+        for size in (0..SIZES - 1).chain((0..SIZES - 1).rev()) {
+            let bytes = LEAST_BYTES << size;
+            let pieces: Vec<Piece> = (0..)
+                .map_while(|n| arena.allocate(PAGE + n * 4096, bytes, bytes))
+                .collect();
+            assert_eq!(pieces.len(), CHUNK_BYTES / bytes);
+        }
+        let chunks = arena.lock();
+        assert_eq!(chunks.free.len(), 2);
+        assert!(chunks.pages.is_empty() && chunks.extents.is_empty());
+    }
+
+    #[test]
+    fn page_whose_code_is_made_again_and_again_takes_no_more_room() {
+        let arena = arena(4);
+        let mut old = arena.allocate(PAGE, 100, 100).unwrap();
+        for _ in 0..10_000 {
+            old = arena.allocate(PAGE, 100, 100).expect("old code is gone");
+        }
+        let chunks = arena.lock();
+        let bytes: usize = chunks.extents.values().map(|extent| extent.bytes).sum();
+        assert!(bytes <= 4 * MOST_BYTES, "{bytes}");
+        drop(chunks);
+        drop(old);
     }
 }

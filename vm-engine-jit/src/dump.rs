@@ -17,14 +17,9 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Text of a block that was translated to `code`, to be run at `base`, which is out of the way from `cold` on;
+    /// Text of a block that was translated to two parts, the way through and what is out of it, with their addresses;
     /// nothing when it is not to be shown.
-    pub(crate) fn text(
-        &self,
-        of: &Translation<'_>,
-        base: u64,
-        (code, cold): (&[u8], usize),
-    ) -> Option<String> {
+    pub(crate) fn text(&self, of: &Translation<'_>, parts: [(u64, &[u8]); 2]) -> Option<String> {
         if self
             .filter
             .is_some_and(|(first, last)| !(first..=last).contains(&of.pc))
@@ -33,23 +28,26 @@ impl Dump {
         }
         let (key, insns) = (of.block.key, of.block.guest_insns);
         let mut text = format!(
-            "--- {:x} (physical {:x}, mode {:x}): {insns} instructions, {} host bytes, {} of them out of the way\n",
+            "--- {:x} (physical {:x}, mode {:x}): {insns} instructions, {} host bytes on the way through, {} out of it\n",
             of.pc,
             key.phys_pc.raw(),
             key.mode.0,
-            code.len(),
-            code.len() - cold
+            parts[0].1.len(),
+            parts[1].1.len()
         );
         if self.ir {
             text += &vm_ir::text::print(of.block, of.layout);
         }
         if self.asm {
             let mut formatter = IntelFormatter::new();
-            for instruction in Decoder::with_ip(64, code, base, DecoderOptions::NONE) {
-                // Writing to a string does not fail.
-                let _ = write!(text, "{:x}  ", instruction.ip());
-                formatter.format(&instruction, &mut text);
-                text.push('\n');
+            for (n, (base, code)) in parts.into_iter().enumerate() {
+                text += ["", "out of the way:\n"][n];
+                for instruction in Decoder::with_ip(64, code, base, DecoderOptions::NONE) {
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "{:x}  ", instruction.ip());
+                    formatter.format(&instruction, &mut text);
+                    text.push('\n');
+                }
             }
         }
         Some(text)

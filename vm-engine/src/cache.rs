@@ -50,8 +50,8 @@ impl CachedBlock {
         self.code.guest_insns()
     }
 
-    /// Bytes of its host code.
-    pub(crate) fn host_bytes(&self) -> usize {
+    /// Bytes of its host code, on the way through and out of it.
+    pub(crate) fn host_bytes(&self) -> [usize; 2] {
         self.code.host_bytes()
     }
 

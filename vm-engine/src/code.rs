@@ -59,12 +59,13 @@ impl Code {
     /// Bytes of host memory.
     pub(crate) fn bytes(&self) -> usize {
         let defined = std::mem::size_of_val(&*self._defined);
-        self.words.bytes() + defined + 64 + self.host_bytes()
+        self.words.bytes() + defined + 64 + self.host_bytes().iter().sum::<usize>()
     }
 
-    /// Bytes of host code.
-    pub(crate) fn host_bytes(&self) -> usize {
-        self.host.as_ref().map_or(0, |host| host.bytes)
+    /// Bytes of host code, on the way through and out of it.
+    pub(crate) fn host_bytes(&self) -> [usize; 2] {
+        let host = self.host.as_ref();
+        host.map_or([0; 2], |host| [host.hot_bytes, host.cold_bytes])
     }
 
     /// Where the block is entered.

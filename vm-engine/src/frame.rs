@@ -160,8 +160,10 @@ pub struct Counters {
     pub translated_insns: u64,
     /// Nanoseconds that took.
     pub translation_ns: u64,
-    /// Bytes of host code in them.
-    pub host_code_bytes: u64,
+    /// Bytes of host code in them, on the way through.
+    pub hot_code_bytes: u64,
+    /// Bytes of host code out of the way.
+    pub cold_code_bytes: u64,
     /// Exceptions delivered.
     pub exceptions: u64,
     /// Interrupts delivered.

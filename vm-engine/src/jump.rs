@@ -84,7 +84,8 @@ impl Lines {
         [number, number ^ 1].into_iter().find_map(|number| {
             // SAFETY: the mask is of a power of two of lines, at least two.
             let line = unsafe { *self.first.add(number) };
-            let holds = line.pc == pc && contexts.contains(&line.context());
+            let holds =
+                line.pc == pc && (line.context() == contexts[0] || line.context() == contexts[1]);
             holds.then_some(line.code >> JumpLine::CODE_SHIFT)
         })
     }

@@ -73,8 +73,10 @@ pub struct HostCode {
     pub entry: u64,
     /// Where it starts for other host code, which has not.
     pub chained: u64,
-    /// Host bytes it takes.
-    pub bytes: usize,
+    /// Host bytes it takes on the way through.
+    pub hot_bytes: usize,
+    /// Host bytes of what is out of the way.
+    pub cold_bytes: usize,
     /// Its jumps that can be linked.
     pub jumps: Box<[HostJump]>,
     /// Where it is. Dropped when no virtual CPU can be in the code any more.

@@ -120,28 +120,40 @@ impl Assembler {
     /// # Panics
     /// When a label that is used was never bound, or out of a short jump's reach, or an outside address out of reach.
     pub fn finish(&mut self, base: u64) -> Option<&[u8]> {
+        let split = self.at;
+        self.finish_in_two(split, [base, 0]).map(|(code, _)| code)
+    }
+
+    /// The code in two parts for two addresses, of which the second begins at the offset `split`.
+    ///
+    /// # Panics
+    /// As [`Assembler::finish`], and when one part is out of the other one's reach.
+    pub fn finish_in_two(&mut self, split: usize, bases: [u64; 2]) -> Option<(&[u8], &[u8])> {
         if self.overflow {
             return None;
         }
-        for &(at, label) in &self.near {
+        let address = |offset: u32| match (offset as usize).checked_sub(split) {
+            // The end of the first part, where nothing is, belongs to either.
+            Some(behind) if split != self.at => bases[1] + behind as u64,
+            _ => bases[0] + u64::from(offset),
+        };
+        let bound = |label: Label| {
             let target = self.labels[label.0 as usize];
             assert_ne!(target, UNBOUND, "every label is bound");
-            let displacement = target.wrapping_sub(at + 4);
-            self.bytes[at as usize..][..4].copy_from_slice(&displacement.to_le_bytes());
-        }
-        for &(at, label) in &self.short {
-            let target = self.labels[label.0 as usize];
-            assert_ne!(target, UNBOUND, "every label is bound");
-            let displacement = i64::from(target) - i64::from(at + 1);
-            let displacement = i8::try_from(displacement).expect("a short jump is short");
-            self.bytes[at as usize] = displacement as u8;
-        }
-        for &(at, target) in &self.far {
-            let displacement = target.wrapping_sub(base + u64::from(at) + 4) as i64;
+            address(target)
+        };
+        let near = self.near.iter().map(|&(at, label)| (at, bound(label)));
+        for (at, target) in near.chain(self.far.iter().copied()) {
+            let displacement = target.wrapping_sub(address(at) + 4) as i64;
             let displacement = i32::try_from(displacement).expect("invariant: one arena");
             self.bytes[at as usize..][..4].copy_from_slice(&displacement.to_le_bytes());
         }
-        Some(&self.bytes[..self.at])
+        for &(at, label) in &self.short {
+            let displacement = bound(label).wrapping_sub(address(at) + 1) as i64;
+            let displacement = i8::try_from(displacement).expect("a short jump is short");
+            self.bytes[at as usize] = displacement as u8;
+        }
+        Some(self.bytes[..self.at].split_at(split))
     }
 
     fn put_slice<const N: usize>(&mut self, bytes: [u8; N]) {

@@ -170,16 +170,16 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
     let emitted = block::translate(&mut scratch, &translation, template).expect("host code");
     let code = scratch
         .asm
-        .finish(template.shared.address())
+        .finish(template.shared.addresses()[0])
         .expect("short code");
     let (mut through, mut all) = (0, 0);
     for instruction in Decoder::new(64, code, DecoderOptions::NONE).into_iter() {
         all += 1;
         through += usize::from((instruction.ip() as usize) < emitted.cold);
     }
-    let (guest, bytes) = (block.guest_insns, code.len());
+    let (guest, bytes, cold) = (block.guest_insns, emitted.cold, code.len() - emitted.cold);
     format!(
-        "{name}: {guest} guest instructions, {through} of the host's on the way through, {all} in all, {bytes} bytes\n"
+        "{name}: {guest} guest instructions, {through} of the host's on the way through, {all} in all, {bytes} bytes and {cold} out of the way\n"
     )
 }
 

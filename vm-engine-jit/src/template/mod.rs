@@ -15,7 +15,7 @@ mod stubs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vm_core::PAGE_BYTES;
+use vm_core::{GuestPhysAddr, PAGE_BYTES};
 use vm_engine::tier::{FrameOffsets, HostCode, HostJump, Translation, Translator};
 use vm_ir::{Inst, StateLayout, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
@@ -60,6 +60,8 @@ pub enum TemplateError {
     Memory(ExecutableMemoryError),
     /// The host's processor lacks instructions that the code uses: run the interpreter.
     Host(&'static str),
+    /// The memory for code has no room for any.
+    Small,
     /// The list for `perf` cannot be written.
     PerfMap(std::io::Error),
 }
@@ -71,6 +73,7 @@ impl std::fmt::Display for TemplateError {
             Self::Host(missing) => {
                 write!(f, "this processor lacks {missing}")
             }
+            Self::Small => f.write_str("the memory for translated code is too small: give it 1M"),
             Self::PerfMap(error) => write!(f, "cannot write the list for perf: {error}"),
         }
     }
@@ -191,12 +194,15 @@ impl Template {
         let pins = Pins::new(layout);
         let mut asm = Assembler::new(CHUNK_BYTES);
         let labels = stubs::emit(&mut asm, &pins);
+        // They are of no page of the guest.
+        let nowhere = GuestPhysAddr(u64::MAX).page_base();
         let mut shared = arena
-            .allocate(asm.len())
-            .expect("invariant: a fresh arena has room");
-        let base = shared.address();
+            .allocate(nowhere, asm.len(), 0)
+            .ok_or(TemplateError::Small)?;
+        let [base, _] = shared.addresses();
         let stubs = labels.at(&asm, base);
-        shared.fill(asm.finish(base).expect("invariant: the stubs are short"));
+        let code = asm.finish(base).expect("invariant: the stubs are short");
+        shared.fill(code, &[]);
         Ok(Self {
             arena,
             pins,
@@ -227,7 +233,8 @@ impl Template {
     /// When the file cannot be made.
     pub fn write_perf_map(&mut self) -> Result<(), TemplateError> {
         let map = PerfMap::create().map_err(TemplateError::PerfMap)?;
-        map.note(self.shared.address(), self.shared.bytes(), "shared");
+        let ([base, _], [bytes, _]) = (self.shared.addresses(), self.shared.bytes());
+        map.note(base, bytes, "shared");
         self.perf_map = Some(map);
         Ok(())
     }
@@ -244,25 +251,31 @@ impl Translator for Template {
         let emitted = block::translate(&mut scratch, translation, self);
         let asm = &mut scratch.asm;
         let code = emitted.and_then(|emitted| {
-            let piece = self.arena.allocate(asm.len());
+            let (split, key) = (emitted.cold, translation.block.key);
+            let page = key.phys_pc.page_base();
+            let piece = self.arena.allocate(page, split, asm.len() - split);
             self.full.store(piece.is_none(), Ordering::Relaxed);
             let mut piece = piece?;
-            let base = piece.address();
-            let code = asm.finish(base)?;
-            piece.fill(code);
+            let addresses @ [base, cold_base] = piece.addresses();
+            let (hot, cold) = asm.finish_in_two(split, addresses)?;
+            piece.fill(hot, cold);
             if self.dump.ir || self.dump.asm {
-                let text = self.dump.text(translation, base, (code, emitted.cold));
+                let text = self
+                    .dump
+                    .text(translation, [(base, hot), (cold_base, cold)]);
                 eprint!("{}", text.unwrap_or_default());
             }
+            let [hot_bytes, cold_bytes] = piece.bytes();
             if let Some(map) = &self.perf_map {
-                let key = translation.block.key;
                 let name = format!("guest_{:x}_{:x}", key.phys_pc.raw(), key.mode.0);
-                map.note(base, piece.bytes(), &name);
+                map.note(base, hot_bytes, &name);
+                map.note(cold_base, cold_bytes, &format!("{name}_cold"));
             }
             Some(HostCode {
                 entry: base + emitted.entry as u64,
                 chained: base,
-                bytes: piece.bytes(),
+                hot_bytes,
+                cold_bytes,
                 jumps: scratch.jumps.as_slice().into(),
                 place: Box::new(piece),
             })

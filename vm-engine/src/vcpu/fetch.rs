@@ -155,7 +155,9 @@ impl<G: Guest> Vcpu<G> {
         if let Ok(block) = block {
             counters.translated += 1;
             counters.translated_insns += block.guest_insns();
-            counters.host_code_bytes += block.host_bytes() as u64;
+            let [hot, cold] = block.host_bytes();
+            counters.hot_code_bytes += hot as u64;
+            counters.cold_code_bytes += cold as u64;
         }
         block
     }

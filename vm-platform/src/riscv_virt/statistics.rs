@@ -36,7 +36,14 @@ pub(super) fn of_vcpu<'a>(
         ),
         (
             "bytes of host code for each guest instruction",
-            Figure::ratio(counters.host_code_bytes, counters.translated_insns),
+            Figure::ratio(
+                counters.hot_code_bytes + counters.cold_code_bytes,
+                counters.translated_insns,
+            ),
+        ),
+        (
+            "bytes of it on the way through",
+            Figure::ratio(counters.hot_code_bytes, counters.translated_insns),
         ),
         count("block lookups", counters.lookups),
         count("accesses that missed the TLB", misses),
