@@ -287,8 +287,9 @@ impl BlockCache {
         self.retire_pages(&mut index, |page| page.wrapping_sub(base.raw()) < bytes);
     }
 
-    /// Links a block to the cell `site` of another one. Both must be in the cache, made from the page `page`, so that
-    /// they are retired together; otherwise nothing is done.
+    /// Links a block to the cell `site` of another one, or notes that it is kept apart, as its one instruction lies on two
+    /// pages. Both must be in the cache, made from the page `page`, so that they are retired together; otherwise nothing
+    /// is done.
     pub(crate) fn link(&self, page: GuestPhysAddr, site: *const LinkCell, to: &CachedBlock) {
         let index = self.lock();
         let Some(page) = index.pages.get(&page.page_base().raw()) else {
@@ -302,7 +303,11 @@ impl BlockCache {
             && is_there()
         {
             // SAFETY: the site is in a block in the index, which is alive.
-            from.code.link(unsafe { &*site }, &to.code);
+            let site = unsafe { &*site };
+            match to.second_page {
+                None => from.code.link(site, &to.code),
+                Some(_) => site.keep_apart(),
+            }
         }
     }
 

@@ -98,32 +98,50 @@ fn line(pc: u64) -> usize {
     ((pc >> near) ^ (pc >> far)) as usize
 }
 
+/// Two lines side by side, so that host code gets from the address of one to the other's by changing a bit.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct Set([JumpLine; 2]);
+
 /// All lines of a virtual CPU.
-pub(crate) struct JumpCache(Box<[JumpLine]>);
+pub(crate) struct JumpCache(Box<[Set]>);
 
 impl JumpCache {
     pub(crate) fn new() -> Self {
-        Self(vec![JumpLine::EMPTY; LINES[0]].into())
+        Self::with_lines(LINES[0])
+    }
+
+    fn with_lines(count: usize) -> Self {
+        Self(vec![Set([JumpLine::EMPTY; 2]); count / 2].into())
+    }
+
+    fn count(&self) -> usize {
+        2 * self.0.len()
+    }
+
+    fn line(&mut self, number: usize) -> &mut JumpLine {
+        &mut self.0[number / 2].0[number % 2]
     }
 
     /// For running code; holds until the cache grows.
     pub(crate) fn lines(&self) -> Lines {
         Lines {
-            first: self.0.as_ptr(),
-            byte_mask: ((self.0.len() - 1) * size_of::<JumpLine>()) as u64,
+            first: self.0.as_ptr().cast(),
+            byte_mask: ((self.count() - 1) * size_of::<JumpLine>()) as u64,
         }
     }
 
     /// Whether it is smaller than the number of blocks makes worth while.
     pub(crate) fn is_small_for(&self, blocks: usize) -> bool {
-        blocks > self.0.len() && self.0.len() < LINES[1]
+        blocks > self.count() && self.count() < LINES[1]
     }
 
     /// Doubles the number of lines.
     pub(crate) fn grow(&mut self) {
-        let lines = vec![JumpLine::EMPTY; 2 * self.0.len()].into();
-        let old = std::mem::replace(&mut self.0, lines);
-        for line in old.into_iter().filter(|line| line.context() != NOWHERE) {
+        let grown = Self::with_lines(2 * self.count());
+        let old = std::mem::replace(self, grown);
+        let lines = old.0.into_iter().flat_map(|set| set.0);
+        for line in lines.filter(|line| line.context() != NOWHERE) {
             self.put(line);
         }
     }
@@ -140,28 +158,29 @@ impl JumpCache {
     }
 
     fn put(&mut self, new: JumpLine) {
-        let number = line(new.pc) & (self.0.len() - 1);
-        let old = self.0[number];
+        let number = line(new.pc) & (self.count() - 1);
+        let old = *self.line(number);
         // What was there before is likelier to be wanted again than what it had replaced.
         if old.pc != new.pc || old.context() != new.context() {
-            self.0[number ^ 1] = old;
+            *self.line(number ^ 1) = old;
         }
-        self.0[number] = new;
+        *self.line(number) = new;
     }
 
     /// Forgets an address.
     pub(crate) fn forget(&mut self, pc: u64) {
-        let number = line(pc) & (self.0.len() - 1);
+        let number = line(pc) & (self.count() - 1);
         for number in [number, number ^ 1] {
-            if self.0[number].pc == pc {
-                self.0[number] = JumpLine::EMPTY;
+            let line = self.line(number);
+            if line.pc == pc {
+                *line = JumpLine::EMPTY;
             }
         }
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
-        self.0.fill(JumpLine::EMPTY);
+        self.0.fill(Set([JumpLine::EMPTY; 2]));
     }
 }
 

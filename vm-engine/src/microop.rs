@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::frame::FrameHead;
 
@@ -106,6 +106,8 @@ pub(crate) struct LinkCell {
     head: AtomicPtr<BlockHead>,
     /// Where it is.
     pub(crate) offset: i32,
+    /// Not zero where the block may not be linked: one on two pages is checked on every way to it.
+    apart: AtomicU32,
 }
 
 impl LinkCell {
@@ -117,7 +119,21 @@ impl LinkCell {
         Self {
             head: AtomicPtr::new(std::ptr::null_mut()),
             offset,
+            apart: AtomicU32::new(0),
         }
+    }
+
+    /// Bytes from a cell to what is not zero where the block may not be linked.
+    pub(crate) const APART: usize = std::mem::offset_of!(Self, apart);
+
+    /// Whether the block may not be linked.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes that the block may not be linked.
+    pub(crate) fn keep_apart(&self) {
+        self.apart.store(1, Ordering::Relaxed);
     }
 
     /// The linked block's head, or null.

@@ -117,6 +117,8 @@ impl LinkOffsets {
     pub const CELL_BYTES: u64 = size_of::<LinkCell>() as u64;
     /// Address of the head; zero: not linked.
     pub const HEAD: u64 = LinkCell::HEAD as u64;
+    /// 32 bits that are not zero where the target is never linked: the way there is the jump cache.
+    pub const APART: i32 = LinkCell::APART as i32;
     /// 32-bit offset of the target from the base of the page.
     pub const OFFSET: i32 = offset_of!(LinkCell, offset) as i32;
 }

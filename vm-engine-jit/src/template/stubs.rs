@@ -131,6 +131,13 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.movsx(Width::Q, Width::D, Reg::Rcx, offset);
     let base = frame(FrameOffsets::PAGE_BASE);
     asm.alu(Alu::Add, Width::Q, Reg::Rcx, base);
+    let apart = Mem::new(Reg::Rax, LinkOffsets::APART);
+    asm.alu_imm(Alu::Cmp, Width::D, apart, 0);
+    let together = asm.label();
+    asm.jcc_short(Cc::E, together);
+    asm.mov(Width::Q, Reg::Rax, Reg::Rcx);
+    asm.jmp(go);
+    asm.bind(together);
     asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rcx);
     asm.store(Width::Q, frame(FrameOffsets::LINK_SITE), Reg::Rax);
     let link = Mem::new(Reg::Rax, LinkOffsets::HEAD as i32);

@@ -38,6 +38,9 @@ unsafe fn follow(f: *mut FrameHead, site: *const LinkCell) -> Leave {
     // SAFETY: a linked block is of the same physical page and mode, so it is retired together with this one.
     unsafe {
         let head = (*site).head();
+        if head.is_null() && (*site).is_apart() {
+            return go(f, target(f, site));
+        }
         if head.is_null() || wanted(f) {
             return leave_at_link(f, site);
         }
@@ -45,15 +48,21 @@ unsafe fn follow(f: *mut FrameHead, site: *const LinkCell) -> Leave {
     }
 }
 
+/// The virtual address that a link cell leads to.
+#[inline(always)]
+unsafe fn target(f: *mut FrameHead, site: *const LinkCell) -> u64 {
+    // SAFETY: the frame has its common state behind the head.
+    let base = unsafe { (*common(f)).page_base };
+    // SAFETY: whoever is at a cell is in its block.
+    base.wrapping_add(unsafe { (*site).offset } as i64 as u64)
+}
+
 #[cold]
 #[inline(never)]
 unsafe fn leave_at_link(f: *mut FrameHead, site: *const LinkCell) -> Leave {
     // SAFETY: as in `follow`.
     unsafe {
-        let common = common(f);
-        (*common).pc = (*common)
-            .page_base
-            .wrapping_add((*site).offset as i64 as u64);
+        (*common(f)).pc = target(f, site);
         if (*site).head().is_null() {
             (*f).link_site = site;
             Leave::Link
@@ -95,10 +104,7 @@ unsafe fn take<const FAR: bool>(f: *mut FrameHead, site: *const LinkCell) -> Lea
     // SAFETY: as the functions called.
     unsafe {
         if FAR {
-            let pc = (*common(f))
-                .page_base
-                .wrapping_add((*site).offset as i64 as u64);
-            go(f, pc)
+            go(f, target(f, site))
         } else {
             follow(f, site)
         }

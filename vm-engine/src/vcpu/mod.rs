@@ -384,12 +384,10 @@ impl<G: Guest> Vcpu<G> {
     fn link(&mut self) {
         let site = self.head().link_site;
         let pc = self.common().pc;
-        // An instruction on two pages is not linked: its second page is checked only on the way through the caches.
         // Where blocks are compared, each comes back by itself.
         if !self.stale
             && self.engine.lockstep.get().is_none()
             && let Ok(Some(block)) = self.look_up(pc)
-            && block.second_page.is_none()
         {
             // What was just left or found may have been retired meanwhile, and a guest that changes its page tables
             // without telling may have got here from another page: the cache looks.

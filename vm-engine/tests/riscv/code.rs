@@ -155,6 +155,26 @@ fn half_of_a_straddling_instruction_can_be_written() {
 }
 
 #[test]
+fn way_to_a_straddling_instruction_is_looked_up_once() {
+    // Counts in a1, then goes on to lui a0, which lies on two pages.
+    let at = OTHER + 0xffa;
+    let mut words = load_address(5, at).to_vec();
+    words.push(addi(9, 0, 1000));
+    let top = span(&words);
+    words.extend([jalr(1, 5, 0), addi(9, 9, -1)]);
+    words.push(branch(BNE, 9, 0, top - span(&words)));
+    words.push(ECALL);
+    let function = [addi(11, 11, 1), 0x1111_1537, RET];
+    let mut vcpu = run(&engine(&[(BASE, &words), (at, &function)]));
+    assert_eq!(
+        (vcpu.state().x[10], vcpu.state().x[11]),
+        (0x1111_1000, 1000)
+    );
+    let lookups = vcpu.stats().counters.lookups;
+    assert!(lookups < 50, "{lookups}");
+}
+
+#[test]
 fn first_half_of_a_straddling_instruction_can_be_written() {
     let at = OTHER + 0xffe;
     let (old, new) = (0x1111_1537_u32, 0x1111_2537_u32);
