@@ -28,7 +28,7 @@ const SIZES: usize = (CHUNK_BYTES / LEAST_BYTES).ilog2() as usize + 1;
 /// Code starts at multiples of this. (Displacements that are replaced lie at multiples of four of it.)
 const ALIGN: usize = 8;
 /// Chunks that are filled before their pages are taken out of the mapping by which they were written.
-const WRITTEN_CHUNKS: usize = 32;
+const WRITTEN_CHUNKS: usize = 16;
 
 /// Which code of a block: the way through, and what is out of the way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,9 +86,19 @@ pub(crate) struct Arena {
 /// A place for code in the arena.
 #[derive(Debug)]
 struct Place {
-    extent: usize,
-    offset: usize,
-    bytes: usize,
+    extent: u32,
+    offset: u32,
+    bytes: u32,
+}
+
+impl Place {
+    fn offset(&self) -> usize {
+        self.offset as usize
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
 }
 
 /// Places for the parts of one block's code, given back when it is dropped.
@@ -162,7 +172,8 @@ impl Chunks {
 impl Arena {
     /// Manages executable memory; a remainder of less than a chunk is not used.
     pub(crate) fn new(memory: ExecutableMemory) -> Arc<Self> {
-        let count = memory.bytes() / CHUNK_BYTES;
+        // Offsets have 32 bits, and jumps reach 2 GiB.
+        let count = memory.bytes().min(1 << 31) / CHUNK_BYTES;
         Arc::new(Self {
             memory,
             chunks: Mutex::new(Chunks {
@@ -221,9 +232,9 @@ impl Arena {
         extent.used += bytes;
         extent.live += 1;
         Some(Place {
-            extent: start,
-            offset,
-            bytes,
+            extent: start as u32,
+            offset: offset as u32,
+            bytes: bytes as u32,
         })
     }
 
@@ -261,11 +272,12 @@ impl Arena {
     }
 
     fn give_back(&self, chunks: &mut Chunks, place: &Place) {
-        let extent = chunks.extents.get_mut(&place.extent);
+        let start = place.extent as usize;
+        let extent = chunks.extents.get_mut(&start);
         let extent = extent.expect("invariant: code is alive in it");
         extent.live -= 1;
         if extent.live == 0 {
-            chunks.release_extent(place.extent);
+            chunks.release_extent(start);
         }
     }
 }
@@ -273,23 +285,23 @@ impl Arena {
 impl Piece {
     /// Where its code is executed: the way through, and what is out of the way.
     pub(crate) fn addresses(&self) -> [u64; 2] {
-        [&self.hot, &self.cold].map(|place| self.arena.memory.address(place.offset))
+        [&self.hot, &self.cold].map(|place| self.arena.memory.address(place.offset()))
     }
 
     /// Bytes taken by each.
     pub(crate) fn bytes(&self) -> [usize; 2] {
-        [self.hot.bytes, self.cold.bytes]
+        [self.hot.bytes(), self.cold.bytes()]
     }
 
     /// Puts the code there. Nobody knows the addresses yet, which is why this takes the piece by mutable reference.
     pub(crate) fn fill(&mut self, hot: &[u8], cold: &[u8]) {
         for (place, code) in [(&self.hot, hot), (&self.cold, cold)] {
             assert!(
-                code.len() <= place.bytes,
+                code.len() <= place.bytes(),
                 "invariant: the piece was made for the code"
             );
             // SAFETY: the range is this piece's alone, and nobody executes a piece before it is filled.
-            unsafe { self.arena.memory.write(place.offset, code) }
+            unsafe { self.arena.memory.write(place.offset(), code) }
         }
     }
 
@@ -305,7 +317,7 @@ impl HostPlace for Piece {
         let [hot, _] = self.addresses();
         let place = self.displacement(at);
         assert!(
-            place.end <= self.hot.bytes,
+            place.end <= self.hot.bytes(),
             "invariant: the jump is of this piece"
         );
         let displacement = target.wrapping_sub(hot + place.end as u64) as i64;
@@ -313,7 +325,7 @@ impl HostPlace for Piece {
         // SAFETY: the word is the displacement of a jump, which has led out of the block and now leads to another one,
         // which is dropped no sooner.
         unsafe {
-            let place = self.hot.offset + place.start;
+            let place = self.hot.offset() + place.start;
             self.arena.memory.replace(place, displacement as u32);
         }
     }

@@ -79,10 +79,8 @@ impl Code {
     /// Links one of its cells to another block. Host code goes there at once where that one has host code, too.
     pub(crate) fn link(&self, cell: &LinkCell, to: &Self) {
         cell.set(to.head());
-        if let (Some(host), Entry::Host(target)) = (&self.host, to.entry()) {
-            let address = (&raw const *cell).addr() as u64;
-            let jumps = host.jumps.iter().filter(|jump| jump.cell == address);
-            jumps.for_each(|jump| host.place.link(jump.at, target));
+        if let (Some(host), Some(at), Entry::Host(target)) = (&self.host, cell.jump(), to.entry()) {
+            host.place.link(at, target);
         }
     }
 }
@@ -155,7 +153,7 @@ pub(crate) fn translate(
         ..
     } = storage;
     steps.extend(places.iter().copied().map(step));
-    let host = translator.translate(&Translation {
+    let mut host = translator.translate(&Translation {
         block,
         pc,
         layout: rules.layout,
@@ -166,6 +164,9 @@ pub(crate) fn translate(
     })?;
     let enter = tier::enter_host_at(translator.enter(), host.entry);
     code.words.set_op(entry, enter);
+    for jump in std::mem::take(&mut host.jumps) {
+        code.words.cell(jump.cell).set_jump(jump.at);
+    }
     code.host = Some(host);
     Some(code)
 }

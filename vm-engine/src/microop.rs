@@ -106,8 +106,8 @@ pub(crate) struct LinkCell {
     head: AtomicPtr<BlockHead>,
     /// Where it is.
     pub(crate) offset: i32,
-    /// Not zero where the block may not be linked: one on two pages is checked on every way to it.
-    apart: AtomicU32,
+    /// What to change when it is known: see [`Self::jump`].
+    jump: AtomicU32,
 }
 
 impl LinkCell {
@@ -119,21 +119,37 @@ impl LinkCell {
         Self {
             head: AtomicPtr::new(std::ptr::null_mut()),
             offset,
-            apart: AtomicU32::new(0),
+            jump: AtomicU32::new(Self::NO_JUMP),
         }
     }
 
-    /// Bytes from a cell to what is not zero where the block may not be linked.
-    pub(crate) const APART: usize = std::mem::offset_of!(Self, apart);
+    /// There is no host code that jumps.
+    const NO_JUMP: u32 = u32::MAX;
+    /// The block may not be linked: one on two pages is checked on every way to it.
+    pub(crate) const APART: u32 = u32::MAX - 1;
+    /// Bytes from a cell to what may be [`Self::APART`].
+    pub(crate) const JUMP: usize = std::mem::offset_of!(Self, jump);
+
+    /// Where the host code of the cell's block jumps: bytes from the code's start to what
+    /// [`crate::tier::HostPlace::link`] changes.
+    pub(crate) fn jump(&self) -> Option<u32> {
+        let jump = self.jump.load(Ordering::Relaxed);
+        (jump < Self::APART).then_some(jump)
+    }
+
+    /// Says where it jumps.
+    pub(crate) fn set_jump(&self, at: u32) {
+        self.jump.store(at, Ordering::Relaxed);
+    }
 
     /// Whether the block may not be linked.
     pub(crate) fn is_apart(&self) -> bool {
-        self.apart.load(Ordering::Relaxed) != 0
+        self.jump.load(Ordering::Relaxed) == Self::APART
     }
 
     /// Notes that the block may not be linked.
     pub(crate) fn keep_apart(&self) {
-        self.apart.store(1, Ordering::Relaxed);
+        self.set_jump(Self::APART);
     }
 
     /// The linked block's head, or null.
@@ -202,6 +218,14 @@ impl CodeWords {
     /// Address of word number `n` behind the head.
     pub(crate) fn address(&self, n: usize) -> u64 {
         (&raw const self.0[1 + n]).expose_provenance() as u64
+    }
+
+    /// The link cell at an address, which [`CodeWords::address`] or what lies beside that has given.
+    pub(crate) fn cell(&self, address: u64) -> &LinkCell {
+        let at: *const LinkCell = std::ptr::with_exposed_provenance(address as usize);
+        assert!(self.holds(at), "invariant: the cell is of this block");
+        // SAFETY: the address lies within, and only cells' addresses are given to who asks.
+        unsafe { &*at }
     }
 
     /// Replaces the operation that is word number `n` behind the head.

@@ -77,8 +77,8 @@ pub struct HostCode {
     pub hot_bytes: usize,
     /// Host bytes of what is out of the way.
     pub cold_bytes: usize,
-    /// Its jumps that can be linked.
-    pub jumps: Box<[HostJump]>,
+    /// Its jumps that can be linked, at most one for each link cell.
+    pub jumps: Vec<HostJump>,
     /// Where it is. Dropped when no virtual CPU can be in the code any more.
     pub place: Box<dyn HostPlace>,
 }
@@ -117,7 +117,8 @@ impl LinkOffsets {
     pub const CELL_BYTES: u64 = size_of::<LinkCell>() as u64;
     /// Address of the head; zero: not linked.
     pub const HEAD: u64 = LinkCell::HEAD as u64;
-    /// 32 bits that are not zero where the target is never linked: the way there is the jump cache.
+    /// 32 bits, [`LinkOffsets::APART`] where the target is never linked: the way there is the jump cache.
+    pub const JUMP: i32 = LinkCell::JUMP as i32;
     pub const APART: i32 = LinkCell::APART as i32;
     /// 32-bit offset of the target from the base of the page.
     pub const OFFSET: i32 = offset_of!(LinkCell, offset) as i32;

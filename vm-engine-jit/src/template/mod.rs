@@ -276,7 +276,7 @@ impl Translator for Template {
                 chained: base,
                 hot_bytes,
                 cold_bytes,
-                jumps: scratch.jumps.as_slice().into(),
+                jumps: scratch.jumps.clone(),
                 place: Box::new(piece),
             })
         });

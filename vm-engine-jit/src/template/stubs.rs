@@ -131,10 +131,10 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.movsx(Width::Q, Width::D, Reg::Rcx, offset);
     let base = frame(FrameOffsets::PAGE_BASE);
     asm.alu(Alu::Add, Width::Q, Reg::Rcx, base);
-    let apart = Mem::new(Reg::Rax, LinkOffsets::APART);
-    asm.alu_imm(Alu::Cmp, Width::D, apart, 0);
+    let jump = Mem::new(Reg::Rax, LinkOffsets::JUMP);
+    asm.alu_imm(Alu::Cmp, Width::D, jump, LinkOffsets::APART);
     let together = asm.label();
-    asm.jcc_short(Cc::E, together);
+    asm.jcc_short(Cc::Ne, together);
     asm.mov(Width::Q, Reg::Rax, Reg::Rcx);
     asm.jmp(go);
     asm.bind(together);
