@@ -225,7 +225,7 @@ mod tests {
         let lines = LINES[0] as u64;
         let other = (1..1 << 20)
             .map(|n| n * 2)
-            .find(|&pc| line(pc) as u64 % lines == 0)
+            .find(|&pc| (line(pc) as u64).is_multiple_of(lines))
             .expect("some address shares the line");
         cache.enter(0, 1, Entry::Host(100));
         cache.enter(other, 1, Entry::Host(200));
