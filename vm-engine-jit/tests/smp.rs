@@ -92,7 +92,7 @@ fn runs(default: u64) -> u64 {
     std::env::var("SMP_RUNS").map_or(default, |n| n.parse().expect("a number"))
 }
 
-fn engine() -> Arc<Engine<Riscv>> {
+fn engine(code_bytes: usize) -> Arc<Engine<Riscv>> {
     let memory = GuestMemory::new(&[(GuestPhysAddr(BASE), RAM)]).expect("host memory");
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let engine = Engine::new(EngineParts {
@@ -102,9 +102,9 @@ fn engine() -> Arc<Engine<Riscv>> {
         rom: Vec::new(),
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock)),
-        code_budget_bytes: 32 << 20,
+        code_budget_bytes: code_bytes,
     });
-    let template = Template::new(Riscv::layout(), 1 << 20).expect("this host allows it");
+    let template = Template::new(Riscv::layout(), code_bytes).expect("this host allows it");
     engine.set_translator(Arc::new(template));
     engine
 }
@@ -122,10 +122,20 @@ fn run(vcpu: &mut Vcpu<Riscv>) -> [u64; 32] {
 
 /// Runs each program on a virtual CPU and a thread of its own; gives the last registers.
 fn together(programs: [Vec<u32>; 2]) -> (Arc<Engine<Riscv>>, [[u64; 32]; 2]) {
+    let engine = engine(32 << 20);
+    let registers = together_on(&engine, programs, || ());
+    (engine, registers)
+}
+
+/// The same on an engine that is there; `meanwhile` runs again and again until all have ended.
+fn together_on<const N: usize>(
+    engine: &Arc<Engine<Riscv>>,
+    programs: [Vec<u32>; N],
+    mut meanwhile: impl FnMut(),
+) -> [[u64; 32]; N] {
     // Pairs that wait for each other need both their processors at a time.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let engine = engine();
     let write = |at, words: &[u32]| {
         let done = engine.memory().write(GuestPhysAddr(at), &bytes(words));
         done.expect("within memory");
@@ -141,17 +151,18 @@ fn together(programs: [Vec<u32>; 2]) -> (Arc<Engine<Riscv>>, [[u64; 32]; 2]) {
             builtin_firmware: true,
         };
         number += 1;
-        let mut vcpu = Vcpu::new(&engine, spec);
+        let mut vcpu = Vcpu::new(engine, spec);
         vcpu.state_mut().stvec = TRAP;
         vcpu
     });
-    let registers = thread::scope(|scope| {
-        vcpus
-            .each_mut()
-            .map(|vcpu| scope.spawn(|| run(vcpu)))
-            .map(|thread| thread.join().expect("the program ends"))
-    });
-    (engine, registers)
+    thread::scope(|scope| {
+        let threads = vcpus.each_mut().map(|vcpu| scope.spawn(|| run(vcpu)));
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            meanwhile();
+            thread::sleep(Duration::from_millis(1));
+        }
+        threads.map(|thread| thread.join().expect("the program ends"))
+    })
 }
 
 fn word(engine: &Engine<Riscv>, at: u64) -> u64 {
@@ -372,4 +383,80 @@ fn unfenced_stores_and_loads_both_miss_at_times() {
             assert!(Instant::now() < end, "both loads have never missed");
         }
     }
+}
+
+/// A page of functions that are written anew all the time.
+const CHANGING: u64 = BASE + 0x3_0000;
+/// Functions that stay as they are, 512 a page.
+const FUNCTIONS: u64 = BASE + 0x4_0000;
+const FUNCTION_PAGES: u64 = 48;
+const FENCE_I: u32 = 0x100f;
+
+/// `addi a0, a0, number`, and back to the caller.
+fn adding(number: i64) -> [u32; 2] {
+    [addi(10, 10, number), i_type(0x67, 0, 1, 0)]
+}
+
+#[test]
+fn virtual_cpus_that_rewrite_functions_count_right_while_old_code_makes_room() {
+    const CPUS: u64 = 4;
+    const BUDGET: usize = 2 << 20;
+    let count = runs(2);
+    let engine = engine(BUDGET);
+    let write = |at, words: &[u32]| {
+        let done = engine.memory().write(GuestPhysAddr(at), &bytes(words));
+        done.expect("within memory");
+    };
+    let value = |n: u64| 1 + n % 7;
+    for n in 0..FUNCTION_PAGES * 512 {
+        write(FUNCTIONS + 8 * n, &adding(value(n) as i64));
+    }
+    for cpu in 0..CPUS {
+        write(CHANGING + 8 * cpu, &adding(0));
+    }
+    let once: u64 = (0..FUNCTION_PAGES * 512).map(value).sum();
+    let sw = |rs2: u32, rs1: u32, imm: u32| {
+        0x2023 | rs1 << 15 | rs2 << 20 | (imm & 31) << 7 | (imm >> 5 & 127) << 25
+    };
+    let add = |rd: u32, rs1: u32, rs2: u32| 0x33 | rd << 7 | rs1 << 15 | rs2 << 20;
+    let call = |rs1: u32| i_type(0x67, 1, rs1, 0);
+    let program = |cpu: u64| {
+        let mut words = constant(8, count).to_vec();
+        words.extend(constant(13, u64::from(adding(0)[0])));
+        words.extend(constant(15, 0x1000));
+        words.extend(constant(9, FUNCTIONS + FUNCTION_PAGES * 0x1000));
+        let round = span(&words);
+        words.extend(constant(5, FUNCTIONS));
+        // The own function of the changing page adds the round now.
+        let page = span(&words);
+        words.extend([i_type(0x1013, 12, 8, 20), add(12, 12, 13)]);
+        words.extend(constant(6, CHANGING + 8 * cpu));
+        words.extend([sw(12, 6, 0), FENCE_I, call(6)]);
+        // Those of a page that stays.
+        words.extend([addi(6, 5, 0), add(7, 5, 15)]);
+        let function = span(&words);
+        words.extend([call(6), addi(6, 6, 8)]);
+        words.push(branch(BNE, 6, 7, function - span(&words)));
+        words.push(add(5, 5, 15));
+        words.push(branch(BNE, 5, 9, page - span(&words)));
+        words.push(addi(8, 8, -1));
+        words.push(branch(BNE, 8, 0, round - span(&words)));
+        words.push(ECALL);
+        words
+    };
+    let mut retired = 0;
+    let registers = together_on(&engine, [0, 1, 2, 3].map(program), || {
+        retired = retired.max(engine.memory_of_retired_code());
+    });
+    let sum = count * once + FUNCTION_PAGES * count * (count + 1) / 2;
+    for registers in registers {
+        assert_eq!(registers[10], sum);
+    }
+    let cache = engine.cache_stats();
+    assert!(cache.evictions > 0, "{cache:?}");
+    assert!(cache.bytes <= BUDGET, "{cache:?}");
+    assert!(
+        retired <= 4 * BUDGET,
+        "{retired} bytes of retired code at a time"
+    );
 }
