@@ -222,6 +222,8 @@ ops! {
         ByteSwap "bswap" Int [Int] None NONE;
         /// Each byte 0xff when it is not zero.
         OrCombine "orcb" Int [Int] None NONE;
+        /// Bits of each byte in reverse order.
+        ReverseBits "brevb" Int [Int] None NONE;
     }
     /// Computes an integer from two.
     Binary {
@@ -289,6 +291,10 @@ ops! {
         BitInvert "binv" Int [Int Int] None NONE;
         /// Bit (second modulo bits) of the first.
         BitExtract "bext" Int [Int Int] None NONE;
+        /// Byte i is the first's byte number (second's byte i), or zero beyond the type.
+        PermuteBytes "permb" Int [Int Int] None NONE;
+        /// Half-byte i is the first's half-byte number (second's half-byte i), or zero beyond the type.
+        PermuteNibbles "permn" Int [Int Int] None NONE;
     }
     /// Computes an integer from three.
     Ternary {

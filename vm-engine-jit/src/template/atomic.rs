@@ -1,4 +1,4 @@
-//! Atomic read-modify-write, compare-and-swap, load-reserved and store-conditional of 4 and 8 bytes.
+//! Atomic read-modify-write and compare-and-swap of 1 to 8 bytes, load-reserved and store-conditional of 4 and 8.
 //!
 //! Locked instructions and exchanges with memory order everything before them against everything behind (Intel SDM 3A,
 //! 9.2.2), so acquire and release ask for nothing more. A conditional store that fails is no access at all. Only a
@@ -14,14 +14,19 @@ use super::memory::line_of;
 use super::stubs::tlb_entry;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
-/// Whether [`Emitter::reserve`] or [`Emitter::modify`] knows the atomic operation.
-pub(crate) fn is_native(inst: &Inst) -> bool {
+/// Whether [`Emitter::reserve`] knows the operation.
+pub(crate) fn reserves(inst: &Inst) -> bool {
+    modifies(inst) && matches!(inst.attr, Attr::Mem(mem) if mem.size_log2 >= 2)
+}
+
+/// Whether [`Emitter::modify`] knows the operation.
+pub(crate) fn modifies(inst: &Inst) -> bool {
     let Attr::Mem(mem) = inst.attr else {
         return false;
     };
     let fits = matches!(
         (mem.size_log2, inst.ty),
-        (2, Type::I32 | Type::I64) | (3, Type::I64)
+        (0, Type::I8) | (1, Type::I16) | (2, Type::I32 | Type::I64) | (3, Type::I64)
     );
     fits && mem.endian == Endian::Little && matches!(inst.ext, Ext::Zero | Ext::Sign)
 }
@@ -37,11 +42,7 @@ enum Way {
 }
 
 fn width(mem: MemAttr) -> Width {
-    if mem.size_log2 == 3 {
-        Width::Q
-    } else {
-        Width::D
-    }
+    [Width::B, Width::W, Width::D, Width::Q][usize::from(mem.size_log2 & 3)]
 }
 
 impl Emitter<'_> {
@@ -79,19 +80,20 @@ impl Emitter<'_> {
         let Some(dst) = inst.dst else {
             return;
         };
-        if width(mem) == Width::Q {
+        let narrow = width(mem);
+        if narrow == Width::Q {
             return self.put(dst, from);
         }
-        let signed = if inst.ty == Type::I64 {
+        let signed = if inst.ty.bits() > 8 << mem.size_log2 {
             mem.signed
         } else {
             inst.ext == Ext::Sign
         };
         let to = self.pin(dst).unwrap_or(from);
-        if signed {
-            self.asm.movsx(Width::Q, Width::D, to, from);
-        } else {
-            self.asm.mov(Width::D, to, from);
+        match narrow {
+            _ if signed => self.asm.movsx(Width::Q, narrow, to, from),
+            Width::D => self.asm.mov(Width::D, to, from),
+            _ => self.asm.movzx(narrow, to, from),
         }
         self.put(dst, to);
     }
@@ -131,7 +133,8 @@ impl Emitter<'_> {
                     self.asm.alu(op, width, Reg::Rdx, Reg::Rax);
                 } else if let Way::Keep(cc) = way {
                     self.asm.alu(Alu::Cmp, width, Reg::Rdx, Reg::Rax);
-                    self.asm.cmov(cc, width, Reg::Rdx, Reg::Rax);
+                    // What is above the width does not matter.
+                    self.asm.cmov(cc, Width::Q, Reg::Rdx, Reg::Rax);
                 }
                 self.asm.lock_cmpxchg(width, place, Reg::Rdx);
                 self.asm.jcc(Cc::Ne, again);

@@ -80,6 +80,25 @@ impl Emitter<'_> {
         self.put(dst, Reg::Rdx);
     }
 
+    /// Exchanges single bits, then pairs, then halves of all bytes.
+    pub(crate) fn reverse_bits(&mut self, x: Operand, dst: Slot) {
+        self.load(x, Reg::Rax);
+        for (distance, low) in [
+            (1, 0x5555_5555_5555_5555),
+            (2, 0x3333_3333_3333_3333),
+            (4, 0x0f0f_0f0f_0f0f_0f0f),
+        ] {
+            self.asm.mov_imm(Reg::Rcx, low);
+            self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+            self.asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, distance);
+            self.asm.alu(Alu::And, Width::Q, Reg::Rdx, Reg::Rcx);
+            self.asm.alu(Alu::And, Width::Q, Reg::Rax, Reg::Rcx);
+            self.asm.shift_imm(Shift::Shl, Width::Q, Reg::Rax, distance);
+            self.asm.alu(Alu::Or, Width::Q, Reg::Rax, Reg::Rdx);
+        }
+        self.put(dst, Reg::Rax);
+    }
+
     pub(crate) fn carryless(&mut self, inst: &Inst, dst: Slot, part: Part) {
         let (a, b) = (Xmm(0), Xmm(1));
         let [x, y, ..] = inst.args;

@@ -18,7 +18,7 @@ pub(crate) fn moves(inst: &Inst) -> bool {
 pub(crate) fn has_unary(op: Unary, ty: Type) -> bool {
     match op {
         Unary::Not | Unary::Neg | Unary::Clz | Unary::Ctz | Unary::Popcnt | Unary::ByteSwap => true,
-        Unary::OrCombine => ty == Type::I64,
+        Unary::OrCombine | Unary::ReverseBits => ty == Type::I64,
     }
 }
 
@@ -28,6 +28,7 @@ pub(crate) fn has_binary(op: Binary, ty: Type) -> bool {
         Binary::ClMul | Binary::ClMulH | Binary::ClMulR => {
             ty == Type::I64 && std::arch::is_x86_feature_detected!("pclmulqdq")
         }
+        Binary::PermuteBytes | Binary::PermuteNibbles => false,
         Binary::Add
         | Binary::Sub
         | Binary::And
@@ -86,7 +87,7 @@ impl Emitter<'_> {
             Family::Move(Move::PcRel) => self.pc_rel(inst, dst, width),
             Family::Choose(op) => self.choose(op, inst, dst, width)?,
             Family::Unary(op) => self.unary(op, inst, dst, width),
-            Family::Binary(op) => self.two_operands(op, inst, dst, width),
+            Family::Binary(op) => self.two_operands(op, inst, dst, width)?,
             Family::Ternary(op) => self.ternary(op, inst, dst, width)?,
             Family::Field(Field::Extract) => self.extract(inst, dst)?,
             Family::Field(Field::Deposit)
@@ -112,7 +113,7 @@ impl Emitter<'_> {
         Some(())
     }
 
-    fn two_operands(&mut self, op: Binary, inst: &Inst, dst: Slot, width: Width) {
+    fn two_operands(&mut self, op: Binary, inst: &Inst, dst: Slot, width: Width) -> Option<()> {
         match op {
             Binary::Add => self.binary(inst, dst, width, Alu::Add),
             Binary::Sub => self.binary(inst, dst, width, Alu::Sub),
@@ -146,7 +147,9 @@ impl Emitter<'_> {
             Binary::BitClear => self.change_bit(BitTest::Reset, inst, dst, width),
             Binary::BitInvert => self.change_bit(BitTest::Complement, inst, dst, width),
             Binary::BitExtract => self.bit(inst, dst, width),
+            Binary::PermuteBytes | Binary::PermuteNibbles => return None,
         }
+        Some(())
     }
 
     fn with_second_inverted(&mut self, inst: &Inst, dst: Slot, width: Width, op: Alu) {
@@ -493,6 +496,7 @@ impl Emitter<'_> {
             Unary::Ctz => self.count(Bits::Tzcnt, x, width),
             Unary::Popcnt => self.count(Bits::Popcnt, x, width),
             Unary::OrCombine => return self.or_combine(x, dst),
+            Unary::ReverseBits => return self.reverse_bits(x, dst),
         }
         self.put_filled(inst, dst, Reg::Rax);
     }

@@ -253,16 +253,21 @@ fn instruction(random: &mut Random, left: i32) -> u32 {
 fn atomic(random: &mut Random, rd: u32, at: u32, value: u32) -> u32 {
     const LR: u32 = 2;
     const SC: u32 = 3;
-    let rest = [0, 1, 4, 8, 0xc, 0x10, 0x14, 0x18, 0x1c];
+    let rest = [0, 1, 4, 5, 8, 0xc, 0x10, 0x14, 0x18, 0x1c];
     let funct5 = match random.below(16) {
         0..=3 => LR,
         4..=7 => SC,
-        _ => rest[random.below(9) as usize],
+        _ => rest[random.below(10) as usize],
     };
     let rd = if random.below(4) == 0 { 0 } else { rd };
     let value = if funct5 == LR { 0 } else { value };
     let funct7 = funct5 << 2 | random.below(4);
-    r_type(0x2f, 2 + random.below(2), funct7, rd, at, value)
+    // Reservations are of words and double words.
+    let size = match funct5 {
+        LR | SC => 2 + random.below(2),
+        _ => random.below(4),
+    };
+    r_type(0x2f, size, funct7, rd, at, value)
 }
 
 /// Mostly the data pointer.

@@ -113,6 +113,8 @@ binary! {
     BitClear |W, a, b| a & !(1 << (b as u32 & (W::BITS - 1)));
     BitInvert |W, a, b| a ^ 1 << (b as u32 & (W::BITS - 1));
     BitExtract |W, a, b| (a >> (b as u32 & (W::BITS - 1))) & 1;
+    PermuteBytes |W, a, b| permute::<8>(W::zext(a), b);
+    PermuteNibbles |W, a, b| permute::<4>(W::zext(a), b);
     CmpEq |W, a, b| u64::from(W::zext(a) == W::zext(b));
     CmpNe |W, a, b| u64::from(W::zext(a) != W::zext(b));
     CmpLtS |W, a, b| u64::from((W::sext(a) as i64) < W::sext(b) as i64);
@@ -130,6 +132,7 @@ unary! {
     Popcnt |W, a| u64::from(W::zext(a).count_ones());
     ByteSwap |W, a| a.swap_bytes() >> (64 - W::BITS);
     OrCombine |_W, a| or_combine(a);
+    ReverseBits |_W, a| a.reverse_bits().swap_bytes();
 }
 
 #[inline(always)]
@@ -150,6 +153,15 @@ fn carryless(a: u64, b: u64) -> u128 {
         left &= left - 1;
     }
     product
+}
+
+/// Pieces of `BITS` bits of `from`, numbered by those of `numbers`.
+fn permute<const BITS: u32>(from: u64, numbers: u64) -> u64 {
+    let mask = (1 << BITS) - 1;
+    (0..64 / BITS).fold(0, |result, n| {
+        let number = numbers >> (n * BITS) & mask;
+        result | (from.unbounded_shr(number as u32 * BITS) & mask) << (n * BITS)
+    })
 }
 
 fn or_combine(a: u64) -> u64 {
@@ -309,6 +321,8 @@ pub(crate) fn binary_handlers(op: family::Binary, ty: Type, ext: Ext) -> (Handle
         family::Binary::BitClear => pair::<BitClear>(ty, ext),
         family::Binary::BitInvert => pair::<BitInvert>(ty, ext),
         family::Binary::BitExtract => pair::<BitExtract>(ty, ext),
+        family::Binary::PermuteBytes => pair::<PermuteBytes>(ty, ext),
+        family::Binary::PermuteNibbles => pair::<PermuteNibbles>(ty, ext),
     }
 }
 
@@ -351,5 +365,6 @@ pub(crate) fn unary_handler(op: family::Unary, ty: Type, ext: Ext) -> Handler {
         family::Unary::Popcnt => by_width!(unary_r, Popcnt, ty, ext),
         family::Unary::ByteSwap => by_width!(unary_r, ByteSwap, ty, ext),
         family::Unary::OrCombine => by_width!(unary_r, OrCombine, ty, ext),
+        family::Unary::ReverseBits => by_width!(unary_r, ReverseBits, ty, ext),
     }
 }

@@ -142,11 +142,18 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     })
 }
 
-/// QEMU 10.0 forgets the flags of these when their result is overwritten before it is used.
+/// QEMU 10.0 forgets the flags of these when their result is overwritten before it is used; and what stands behind
+/// `amocas.q zero` in its block finds another value in x0.
 fn misjudged(op: Op) -> bool {
     matches!(
         op,
-        Op::FroundS | Op::FroundD | Op::FroundnxS | Op::FroundnxD
+        Op::FroundS
+            | Op::FroundD
+            | Op::FroundH
+            | Op::FroundnxS
+            | Op::FroundnxD
+            | Op::FroundnxH
+            | Op::AmocasQ
     )
 }
 
@@ -162,7 +169,7 @@ fn engine_runs_every_instruction_as_an_independent_emulator() {
     let mut random = Random(0x5eed);
     let mut cases = Vec::new();
     let mut of_batch = Vec::new();
-    for op in Op::all().filter(|op| known.contains(op.needs())) {
+    for op in Op::all().filter(|op| op.needs().met_by(known)) {
         let Some(generator) = Generator::new(move |other| other == op) else {
             continue;
         };
@@ -184,7 +191,7 @@ fn engine_runs_random_sequences_as_an_independent_emulator() {
         return;
     };
     let known = emulator.known;
-    let generator = Generator::new(move |op| known.contains(op.needs()) && !misjudged(op))
+    let generator = Generator::new(move |op| op.needs().met_by(known) && !misjudged(op))
         .expect("the emulator knows something");
     let batches = number("DIFF_SEQUENCES", 20_000).div_ceil(BATCH as u64);
     let first = number("DIFF_SEED", 0);

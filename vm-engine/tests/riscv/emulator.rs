@@ -67,7 +67,7 @@ impl Emulator {
         let known = Extensions::ALL.iter().filter(|&ext| {
             let enough = BASICS.with(ext);
             let of_it =
-                move |op: Op| op.needs().has(ext) && enough.contains(op.needs()) || op == Op::Add;
+                move |op: Op| op.needs().names(ext) && op.needs().met_by(enough) || op == Op::Add;
             self.run(&some(of_it)).is_ok()
         });
         Extensions::of(&known.collect::<Vec<_>>())

@@ -163,6 +163,10 @@ impl Generator {
             if !(self.allowed)(insn.op) || matches!(insn.rd, 29..32) && writes_integer(insn) {
                 continue;
             }
+            // This one writes the register after it, too.
+            if insn.op == Op::AmocasQ && insn.rd == 28 {
+                continue;
+            }
             let Some(align) = access_align(insn.op) else {
                 return vec![word];
             };
@@ -285,6 +289,9 @@ fn usable(op: Op) -> bool {
 fn access_align(op: Op) -> Option<u64> {
     use Op::*;
     let name = op.name();
+    if op == AmocasQ {
+        return Some(16);
+    }
     if name.starts_with("amo") {
         return Some(8);
     }

@@ -2,8 +2,9 @@
 
 use std::mem::offset_of;
 
-use vm_ir::{SlotDecl, Type};
+use vm_ir::{Slot, SlotDecl, Type};
 
+use super::sys::csr;
 use crate::guest::CommonState;
 
 /// PMP entries at most (RISC-V Priv 1.13, 3.7.1).
@@ -48,6 +49,8 @@ pub struct HartState {
     pub mtval: u64,
     /// `stval`.
     pub stval: u64,
+    /// `mtval2`: of a double trap, the cause of the trap that S-mode could not take.
+    pub mtval2: u64,
     /// `mscratch`.
     pub mscratch: u64,
     /// `sscratch`.
@@ -58,6 +61,8 @@ pub struct HartState {
     pub menvcfg: u64,
     /// `senvcfg`.
     pub senvcfg: u64,
+    /// `mstateen0` to `mstateen3`; everything is enabled in a hart without Smstateen.
+    pub mstateen: [u64; 4],
     /// `mcounteren`.
     pub mcounteren: u64,
     /// `scounteren`.
@@ -96,10 +101,10 @@ pub struct HartState {
 pub const X: u16 = 0;
 /// Number of the first floating-point register slot.
 pub const F: u16 = 32;
-/// The slot of the first of the system registers in [`csr_slot`].
+/// The slot of the first of the system registers in [`csr::WORDS`].
 const CSR: u16 = 64;
 /// Slots in the layout.
-pub const SLOTS: usize = CSR as usize + CSR_SLOTS.len();
+pub const SLOTS: usize = CSR as usize + csr::WORDS.len();
 
 /// Order in which integer registers are given host registers: arguments, stack pointer, return address and
 /// temporaries first, as compiled code uses them.
@@ -122,26 +127,9 @@ const F_NAMES: [&str; 32] = [
 /// Every slot of a hart.
 pub static SLOT_TABLE: [SlotDecl; SLOTS] = slot_table();
 
-/// System registers that blocks read and write themselves.
-const CSR_SLOTS: [(&str, usize); 8] = [
-    ("sscratch", offset_of!(HartState, sscratch)),
-    ("sepc", offset_of!(HartState, sepc)),
-    ("scause", offset_of!(HartState, scause)),
-    ("stval", offset_of!(HartState, stval)),
-    ("mscratch", offset_of!(HartState, mscratch)),
-    ("mepc", offset_of!(HartState, mepc)),
-    ("mcause", offset_of!(HartState, mcause)),
-    ("mtval", offset_of!(HartState, mtval)),
-];
-
-/// The slot of a system register that is one word of the state, whose reads and writes have no other effect: the ones
-/// that trap handlers save (RISC-V Priv 1.13, 2.2). Whoever writes `sepc` and `mepc` clears the low bits.
-pub fn csr_slot(number: u16) -> Option<u16> {
-    match number {
-        0x140..=0x143 => Some(CSR + number - 0x140),
-        0x340..=0x343 => Some(CSR + 4 + number - 0x340),
-        _ => None,
-    }
+/// The slot of a system register that blocks read and write themselves.
+pub(super) const fn csr_slot(word: csr::Word) -> Slot {
+    Slot::state(CSR + word.number)
 }
 
 const fn slot_table() -> [SlotDecl; SLOTS] {
@@ -168,8 +156,8 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
         n += 1;
     }
     let mut n = 0;
-    while n < CSR_SLOTS.len() {
-        let (name, offset) = CSR_SLOTS[n];
+    while n < csr::WORDS.len() {
+        let (name, offset) = csr::WORDS[n];
         table[CSR as usize + n] = SlotDecl {
             name,
             ty: Type::I64,

@@ -57,6 +57,7 @@ pub(super) fn unary(op: Unary, ty: Type, a: u64) -> Option<Outcome> {
         Unary::OrCombine => {
             u64::from_le_bytes(a.to_le_bytes().map(|b| if b == 0 { 0 } else { 0xff }))
         }
+        Unary::ReverseBits => u64::from_le_bytes(a.to_le_bytes().map(u8::reverse_bits)),
     };
     Outcome::bits(value, w.0)
 }
@@ -102,6 +103,8 @@ pub(super) fn binary(op: Binary, ty: Type, a: u64, b: u64) -> Option<Outcome> {
         Binary::BitClear => ua & !(1 << n),
         Binary::BitInvert => ua ^ 1 << n,
         Binary::BitExtract => ua >> n & 1,
+        Binary::PermuteBytes => permute(w, ua, ub, 8),
+        Binary::PermuteNibbles => permute(w, ua, ub, 4),
     };
     Outcome::bits(value, w.0)
 }
@@ -110,6 +113,16 @@ fn carryless(w: Width, a: u64, b: u64) -> u128 {
     (0..w.0)
         .filter(|n| b >> n & 1 != 0)
         .fold(0, |sum, n| sum ^ u128::from(a) << n)
+}
+
+/// Pieces of `bits` bits of `from`, numbered by those of `numbers`.
+fn permute(w: Width, from: u64, numbers: u64, bits: u32) -> u64 {
+    let piece = |of: u64, at: u64| of.checked_shr(at as u32).unwrap_or(0) & ((1 << bits) - 1);
+    (0..w.0 / bits).fold(0, |result, n| {
+        let to = u64::from(n * bits);
+        let number = piece(numbers, to);
+        result | piece(from, number * u64::from(bits)) << to
+    })
 }
 
 pub(super) fn ternary(op: Ternary, ty: Type, [a, b, c, _]: [u64; 4]) -> Option<Outcome> {

@@ -22,7 +22,7 @@ pub(in crate::riscv) use tests::{one_encoding_each, random_encodings};
 pub use encode::{ENCODINGS, encoding};
 pub use table::Op;
 
-use super::isa::Extensions;
+use super::isa::{Extension, Extensions};
 use pattern::Pattern;
 
 /// A decoded instruction. Fields that the encoding does not have are zero.
@@ -83,9 +83,36 @@ impl Op {
         table::ROWS.iter().map(|row| row.op)
     }
 
-    /// The extensions that must all be present for the 32-bit encoding to exist.
-    pub fn needs(self) -> Extensions {
+    /// What must be present for the 32-bit encoding to exist.
+    pub fn needs(self) -> Needs {
         table::ROWS[self as usize].needs
+    }
+}
+
+/// What it takes for an encoding to exist: all extensions of one of two sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs([Extensions; 2]);
+
+impl Needs {
+    const fn one_of(sets: &[Extensions]) -> Self {
+        match sets {
+            [only] => Self([*only, *only]),
+            [first, second] => Self([*first, *second]),
+            _ => panic!("an encoding belongs to one or two sets of extensions"),
+        }
+    }
+
+    /// Whether a hart with these extensions has the encoding.
+    #[inline]
+    pub const fn met_by(self, extensions: Extensions) -> bool {
+        let Self([first, second]) = self;
+        extensions.contains(first) || extensions.contains(second)
+    }
+
+    /// Whether the extension is named.
+    pub const fn names(self, ext: Extension) -> bool {
+        let Self([first, second]) = self;
+        first.has(ext) || second.has(ext)
     }
 }
 
@@ -97,7 +124,7 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// Operands in the syntax of `disasm`.
     pub(super) operands: &'static str,
-    needs: Extensions,
+    needs: Needs,
     pattern: Pattern,
 }
 
@@ -169,7 +196,7 @@ impl Decoder {
 
     /// The table row for a word without what follows the instruction.
     fn row(&self, word: u32, len: u8) -> Option<&'static Row> {
-        let there = |row: &&Row| row.pattern.matches(word) && self.extensions.contains(row.needs);
+        let there = |row: &&Row| row.pattern.matches(word) && row.needs.met_by(self.extensions);
         if len == 4 {
             dispatch::full(word).find(there)
         } else {

@@ -4,7 +4,7 @@
 //! fields (`rd`, `rs1`, `rs2`, `rs3`, `zimm`; in compressed encodings `rs1/rd`, and with a prime the three-bit
 //! ones), `rm`, `aq`, `rl`, `csr`, `fm`, `pred`, `succ`, and slices of the immediate: `imm[12|10:5]` is a piece of
 //! a signed immediate, `uimm[...]` of an unsigned one, `nzimm[...]` and `nzuimm[...]` of one that must not be zero.
-//! A register followed by `!=0` must not be x0. A pattern that does not add up does not compile.
+//! A register followed by `!=0` must not be x0, one followed by `:2` is the first of a pair, hence even. A pattern that does not add up does not compile.
 
 /// A contiguous field of an encoding, or a constant (mask 0).
 #[derive(Clone, Copy)]
@@ -71,6 +71,8 @@ pub(super) struct Pattern {
     slices: [Slice; MAX_SLICES],
     slice_count: u8,
     sign_shift: u8,
+    /// The immediate of an encoding that has none of its own.
+    pub(super) fixed_imm: i32,
 }
 
 impl Pattern {
@@ -95,7 +97,7 @@ impl Pattern {
         if usize::from(self.slice_count) > MAX_SLICES / 2 {
             value |= gather(rest);
         }
-        (value << self.sign_shift) as i32 >> self.sign_shift
+        (value << self.sign_shift) as i32 >> self.sign_shift | self.fixed_imm
     }
 
     /// Reads `text` as an encoding of `width` bits.
@@ -122,6 +124,7 @@ impl Pattern {
             slices: [UNUSED; MAX_SLICES],
             slice_count: 0,
             sign_shift: 0,
+            fixed_imm: 0,
         };
         while parser.skip_spaces() {
             parser.word(&mut pattern);
@@ -264,6 +267,9 @@ impl Parser<'_> {
         }
         if rs3 {
             pattern.rs3 = field;
+        }
+        if self.eat(":2") {
+            pattern.mask |= 1 << lo;
         }
         if self.eat("!=0") {
             pattern.some_of |= ((1 << width) - 1) << lo;

@@ -4,14 +4,14 @@
 //! Where encodings overlap (hints are special cases of ordinary instructions), the special one stands first; it
 //! is passed over when its extension is missing.
 
-use super::Row;
 use super::pattern::Pattern;
+use super::{Needs, Row};
 use crate::riscv::isa::{Extension, Extensions};
 
 /// Declares [`Op`] and [`ROWS`] from rows of: variant, mnemonic, bit pattern, operands as the disassembler writes
-/// them, extensions that must all be present.
+/// them, extensions that must all be present, or behind `|` others in their place.
 macro_rules! instructions {
-    ($($op:ident $name:literal $pattern:literal $operands:literal [$($ext:ident)*];)*) => {
+    ($($op:ident $name:literal $pattern:literal $operands:literal [$($($ext:ident)+)|+];)*) => {
         /// An instruction. Compressed encodings decode to the instruction that they abbreviate.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u16)]
@@ -28,7 +28,7 @@ macro_rules! instructions {
                 op: Op::$op,
                 name: $name,
                 operands: $operands,
-                needs: Extensions::of(&[$(Extension::$ext),*]),
+                needs: Needs::one_of(&[$(Extensions::of(&[$(Extension::$ext),+])),+]),
                 pattern: Pattern::parse($pattern, 32),
             },)*
         ];
@@ -138,6 +138,31 @@ instructions! {
     AmomaxD  "amomax.d"  "10100 aq rl rs2 rs1 011 rd 0101111"      "rd,rs2,(rs1)" [A];
     AmominuD "amominu.d" "11000 aq rl rs2 rs1 011 rd 0101111"      "rd,rs2,(rs1)" [A];
     AmomaxuD "amomaxu.d" "11100 aq rl rs2 rs1 011 rd 0101111"      "rd,rs2,(rs1)" [A];
+    // Zabha
+    AmoswapB "amoswap.b"  "00001 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoaddB  "amoadd.b"   "00000 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoxorB  "amoxor.b"   "00100 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoandB  "amoand.b"   "01100 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoorB   "amoor.b"    "01000 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmominB  "amomin.b"   "10000 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmomaxB  "amomax.b"   "10100 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmominuB "amominu.b"  "11000 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmomaxuB "amomaxu.b"  "11100 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoswapH "amoswap.h"  "00001 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoaddH  "amoadd.h"   "00000 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoxorH  "amoxor.h"   "00100 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoandH  "amoand.h"   "01100 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmoorH   "amoor.h"    "01000 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmominH  "amomin.h"   "10000 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmomaxH  "amomax.h"   "10100 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmominuH "amominu.h"  "11000 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    AmomaxuH "amomaxu.h"  "11100 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha];
+    // Zacas
+    AmocasB  "amocas.b"   "00101 aq rl rs2 rs1 000 rd 0101111"      "rd,rs2,(rs1)" [Zabha Zacas];
+    AmocasH  "amocas.h"   "00101 aq rl rs2 rs1 001 rd 0101111"      "rd,rs2,(rs1)" [Zabha Zacas];
+    AmocasW  "amocas.w"   "00101 aq rl rs2 rs1 010 rd 0101111"      "rd,rs2,(rs1)" [Zacas];
+    AmocasD  "amocas.d"   "00101 aq rl rs2 rs1 011 rd 0101111"      "rd,rs2,(rs1)" [Zacas];
+    AmocasQ  "amocas.q"   "00101 aq rl rs2:2 rs1 100 rd:2 0101111"  "rd,rs2,(rs1)" [Zacas];
     // Zawrs
     WrsNto "wrs.nto" "000000001101 00000 000 00000 1110011"        ""             [Zawrs];
     WrsSto "wrs.sto" "000000011101 00000 000 00000 1110011"        ""             [Zawrs];
@@ -148,6 +173,9 @@ instructions! {
     Csrrwi "csrrwi" "csr zimm 101 rd 1110011"                      "rd,csr,zimm"  [Zicsr];
     Csrrsi "csrrsi" "csr zimm 110 rd 1110011"                      "rd,csr,zimm"  [Zicsr];
     Csrrci "csrrci" "csr zimm 111 rd 1110011"                      "rd,csr,zimm"  [Zicsr];
+    // Zimop: the number follows the name
+    MopR   "mop.r.n"  "1 uimm[4] 00 uimm[3:2] 0111 uimm[1:0] rs1 100 rd 1110011" "rd,rs1" [Zimop];
+    MopRr  "mop.rr.n" "1 uimm[2] 00 uimm[1:0] 1 rs2 rs1 100 rd 1110011" "rd,rs1,rs2" [Zimop];
     // Privileged
     Sret   "sret"   "0001000 00010 00000 000 00000 1110011"        ""             [I];
     Mret   "mret"   "0011000 00010 00000 000 00000 1110011"        ""             [I];
@@ -174,9 +202,9 @@ instructions! {
     Sh3addUw "sh3add.uw" "0010000 rs2 rs1 110 rd 0111011"          "rd,rs1,rs2"   [Zba];
     SlliUw   "slli.uw"   "000010 uimm[5:0] rs1 001 rd 0011011"     "rd,rs1,shamt" [Zba];
     // Zbb
-    Andn   "andn"   "0100000 rs2 rs1 111 rd 0110011"               "rd,rs1,rs2"   [Zbb];
-    Orn    "orn"    "0100000 rs2 rs1 110 rd 0110011"               "rd,rs1,rs2"   [Zbb];
-    Xnor   "xnor"   "0100000 rs2 rs1 100 rd 0110011"               "rd,rs1,rs2"   [Zbb];
+    Andn   "andn"   "0100000 rs2 rs1 111 rd 0110011"               "rd,rs1,rs2"   [Zbb | Zbkb];
+    Orn    "orn"    "0100000 rs2 rs1 110 rd 0110011"               "rd,rs1,rs2"   [Zbb | Zbkb];
+    Xnor   "xnor"   "0100000 rs2 rs1 100 rd 0110011"               "rd,rs1,rs2"   [Zbb | Zbkb];
     Clz    "clz"    "0110000 00000 rs1 001 rd 0010011"             "rd,rs1"       [Zbb];
     Ctz    "ctz"    "0110000 00001 rs1 001 rd 0010011"             "rd,rs1"       [Zbb];
     Cpop   "cpop"   "0110000 00010 rs1 001 rd 0010011"             "rd,rs1"       [Zbb];
@@ -190,18 +218,26 @@ instructions! {
     SextB  "sext.b" "0110000 00100 rs1 001 rd 0010011"             "rd,rs1"       [Zbb];
     SextH  "sext.h" "0110000 00101 rs1 001 rd 0010011"             "rd,rs1"       [Zbb];
     ZextH  "zext.h" "0000100 00000 rs1 100 rd 0111011"             "rd,rs1"       [Zbb];
-    Rol    "rol"    "0110000 rs2 rs1 001 rd 0110011"               "rd,rs1,rs2"   [Zbb];
-    Ror    "ror"    "0110000 rs2 rs1 101 rd 0110011"               "rd,rs1,rs2"   [Zbb];
-    Rori   "rori"   "011000 uimm[5:0] rs1 101 rd 0010011"          "rd,rs1,shamt" [Zbb];
-    Rolw   "rolw"   "0110000 rs2 rs1 001 rd 0111011"               "rd,rs1,rs2"   [Zbb];
-    Rorw   "rorw"   "0110000 rs2 rs1 101 rd 0111011"               "rd,rs1,rs2"   [Zbb];
-    Roriw  "roriw"  "0110000 uimm[4:0] rs1 101 rd 0011011"         "rd,rs1,shamt" [Zbb];
+    Rol    "rol"    "0110000 rs2 rs1 001 rd 0110011"               "rd,rs1,rs2"   [Zbb | Zbkb];
+    Ror    "ror"    "0110000 rs2 rs1 101 rd 0110011"               "rd,rs1,rs2"   [Zbb | Zbkb];
+    Rori   "rori"   "011000 uimm[5:0] rs1 101 rd 0010011"          "rd,rs1,shamt" [Zbb | Zbkb];
+    Rolw   "rolw"   "0110000 rs2 rs1 001 rd 0111011"               "rd,rs1,rs2"   [Zbb | Zbkb];
+    Rorw   "rorw"   "0110000 rs2 rs1 101 rd 0111011"               "rd,rs1,rs2"   [Zbb | Zbkb];
+    Roriw  "roriw"  "0110000 uimm[4:0] rs1 101 rd 0011011"         "rd,rs1,shamt" [Zbb | Zbkb];
     OrcB   "orc.b"  "001010000111 rs1 101 rd 0010011"              "rd,rs1"       [Zbb];
-    Rev8   "rev8"   "011010111000 rs1 101 rd 0010011"              "rd,rs1"       [Zbb];
+    Rev8   "rev8"   "011010111000 rs1 101 rd 0010011"              "rd,rs1"       [Zbb | Zbkb];
     // Zbc
-    Clmul  "clmul"  "0000101 rs2 rs1 001 rd 0110011"               "rd,rs1,rs2"   [Zbc];
+    Clmul  "clmul"  "0000101 rs2 rs1 001 rd 0110011"               "rd,rs1,rs2"   [Zbc | Zbkc];
     Clmulr "clmulr" "0000101 rs2 rs1 010 rd 0110011"               "rd,rs1,rs2"   [Zbc];
-    Clmulh "clmulh" "0000101 rs2 rs1 011 rd 0110011"               "rd,rs1,rs2"   [Zbc];
+    Clmulh "clmulh" "0000101 rs2 rs1 011 rd 0110011"               "rd,rs1,rs2"   [Zbc | Zbkc];
+    // Zbkb; of packw, the special case with x0 is Zbb's zext.h, which stands above
+    Pack   "pack"   "0000100 rs2 rs1 100 rd 0110011"               "rd,rs1,rs2"   [Zbkb];
+    Packh  "packh"  "0000100 rs2 rs1 111 rd 0110011"               "rd,rs1,rs2"   [Zbkb];
+    Packw  "packw"  "0000100 rs2 rs1 100 rd 0111011"               "rd,rs1,rs2"   [Zbkb];
+    Brev8  "brev8"  "011010000111 rs1 101 rd 0010011"              "rd,rs1"       [Zbkb];
+    // Zbkx
+    Xperm4 "xperm4" "0010100 rs2 rs1 010 rd 0110011"               "rd,rs1,rs2"   [Zbkx];
+    Xperm8 "xperm8" "0010100 rs2 rs1 100 rd 0110011"               "rd,rs1,rs2"   [Zbkx];
     // Zbs
     Bclr   "bclr"   "0100100 rs2 rs1 001 rd 0110011"               "rd,rs1,rs2"   [Zbs];
     Bext   "bext"   "0100100 rs2 rs1 101 rd 0110011"               "rd,rs1,rs2"   [Zbs];
@@ -284,6 +320,33 @@ instructions! {
     FcvtHS "fcvt.h.s" "0100010 00000 rs1 rm rd 1010011"            "fd,fs1,rm"    [Zfhmin];
     FcvtDH "fcvt.d.h" "0100001 00010 rs1 rm rd 1010011"            "fd,fs1,exact" [Zfhmin D];
     FcvtHD "fcvt.h.d" "0100010 00001 rs1 rm rd 1010011"            "fd,fs1,rm"    [Zfhmin D];
+    // Zfh
+    FmaddH  "fmadd.h"  "rs3 10 rs2 rs1 rm rd 1000011"              "fd,fs1,fs2,fs3,rm" [Zfh];
+    FmsubH  "fmsub.h"  "rs3 10 rs2 rs1 rm rd 1000111"              "fd,fs1,fs2,fs3,rm" [Zfh];
+    FnmsubH "fnmsub.h" "rs3 10 rs2 rs1 rm rd 1001011"              "fd,fs1,fs2,fs3,rm" [Zfh];
+    FnmaddH "fnmadd.h" "rs3 10 rs2 rs1 rm rd 1001111"              "fd,fs1,fs2,fs3,rm" [Zfh];
+    FaddH   "fadd.h"   "0000010 rs2 rs1 rm rd 1010011"             "fd,fs1,fs2,rm" [Zfh];
+    FsubH   "fsub.h"   "0000110 rs2 rs1 rm rd 1010011"             "fd,fs1,fs2,rm" [Zfh];
+    FmulH   "fmul.h"   "0001010 rs2 rs1 rm rd 1010011"             "fd,fs1,fs2,rm" [Zfh];
+    FdivH   "fdiv.h"   "0001110 rs2 rs1 rm rd 1010011"             "fd,fs1,fs2,rm" [Zfh];
+    FsqrtH  "fsqrt.h"  "0101110 00000 rs1 rm rd 1010011"           "fd,fs1,rm"    [Zfh];
+    FsgnjH  "fsgnj.h"  "0010010 rs2 rs1 000 rd 1010011"            "fd,fs1,fs2"   [Zfh];
+    FsgnjnH "fsgnjn.h" "0010010 rs2 rs1 001 rd 1010011"            "fd,fs1,fs2"   [Zfh];
+    FsgnjxH "fsgnjx.h" "0010010 rs2 rs1 010 rd 1010011"            "fd,fs1,fs2"   [Zfh];
+    FminH   "fmin.h"   "0010110 rs2 rs1 000 rd 1010011"            "fd,fs1,fs2"   [Zfh];
+    FmaxH   "fmax.h"   "0010110 rs2 rs1 001 rd 1010011"            "fd,fs1,fs2"   [Zfh];
+    FcvtWH  "fcvt.w.h"  "1100010 00000 rs1 rm rd 1010011"          "rd,fs1,rm"    [Zfh];
+    FcvtWuH "fcvt.wu.h" "1100010 00001 rs1 rm rd 1010011"          "rd,fs1,rm"    [Zfh];
+    FcvtLH  "fcvt.l.h"  "1100010 00010 rs1 rm rd 1010011"          "rd,fs1,rm"    [Zfh];
+    FcvtLuH "fcvt.lu.h" "1100010 00011 rs1 rm rd 1010011"          "rd,fs1,rm"    [Zfh];
+    FcvtHW  "fcvt.h.w"  "1101010 00000 rs1 rm rd 1010011"          "fd,rs1,rm"    [Zfh];
+    FcvtHWu "fcvt.h.wu" "1101010 00001 rs1 rm rd 1010011"          "fd,rs1,rm"    [Zfh];
+    FcvtHL  "fcvt.h.l"  "1101010 00010 rs1 rm rd 1010011"          "fd,rs1,rm"    [Zfh];
+    FcvtHLu "fcvt.h.lu" "1101010 00011 rs1 rm rd 1010011"          "fd,rs1,rm"    [Zfh];
+    FclassH "fclass.h" "1110010 00000 rs1 001 rd 1010011"          "rd,fs1"       [Zfh];
+    FeqH    "feq.h"    "1010010 rs2 rs1 010 rd 1010011"            "rd,fs1,fs2"   [Zfh];
+    FltH    "flt.h"    "1010010 rs2 rs1 001 rd 1010011"            "rd,fs1,fs2"   [Zfh];
+    FleH    "fle.h"    "1010010 rs2 rs1 000 rd 1010011"            "rd,fs1,fs2"   [Zfh];
     // Zfa; the register field of fli selects the constant
     FliS     "fli.s"     "1111000 00001 zimm 000 rd 1010011"       "fd,fli"       [Zfa];
     FminmS   "fminm.s"   "0010100 rs2 rs1 010 rd 1010011"          "fd,fs1,fs2"   [Zfa];
@@ -299,5 +362,12 @@ instructions! {
     FroundnxD "froundnx.d" "0100001 00101 rs1 rm rd 1010011"       "fd,fs1,rm"    [Zfa D];
     FleqD    "fleq.d"    "1010001 rs2 rs1 100 rd 1010011"          "rd,fs1,fs2"   [Zfa D];
     FltqD    "fltq.d"    "1010001 rs2 rs1 101 rd 1010011"          "rd,fs1,fs2"   [Zfa D];
+    FliH     "fli.h"     "1111010 00001 zimm 000 rd 1010011"       "fd,fli"       [Zfa Zfh];
+    FminmH   "fminm.h"   "0010110 rs2 rs1 010 rd 1010011"          "fd,fs1,fs2"   [Zfa Zfh];
+    FmaxmH   "fmaxm.h"   "0010110 rs2 rs1 011 rd 1010011"          "fd,fs1,fs2"   [Zfa Zfh];
+    FroundH  "fround.h"  "0100010 00100 rs1 rm rd 1010011"         "fd,fs1,rm"    [Zfa Zfh];
+    FroundnxH "froundnx.h" "0100010 00101 rs1 rm rd 1010011"       "fd,fs1,rm"    [Zfa Zfh];
+    FleqH    "fleq.h"    "1010010 rs2 rs1 100 rd 1010011"          "rd,fs1,fs2"   [Zfa Zfh];
+    FltqH    "fltq.h"    "1010010 rs2 rs1 101 rd 1010011"          "rd,fs1,fs2"   [Zfa Zfh];
     FcvtmodWD "fcvtmod.w.d" "1100001 01000 rs1 001 rd 1010011"     "rd,fs1,rtz"   [Zfa D];
 }

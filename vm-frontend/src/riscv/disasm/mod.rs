@@ -54,7 +54,10 @@ fn write(
         (Style::Aliases, "c.mv") => ("mv", "rd,rs2"),
         _ => (name, operands),
     };
-    out.push_str(name);
+    match name.strip_suffix(".n") {
+        Some(stem) => write!(out, "{stem}.{}", insn.imm)?,
+        None => out.push_str(name),
+    }
     if full.orders() {
         out.push_str(["", ".rl", ".aq", ".aqrl"][usize::from(insn.rm)]);
     }

@@ -1,5 +1,7 @@
 //! Names of registers, control and status registers, and constants.
 
+use crate::riscv::sys::csr;
+
 /// ABI names of the integer registers (RISC-V psABI 1.0, "Register Convention").
 pub const X_NAMES: [&str; 32] = [
     "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4",
@@ -53,84 +55,25 @@ pub(super) const FLI: [&str; 32] = [
     "nan",
 ];
 
-/// Registers that come alone: number and name (RISC-V Priv 1.13, tables 2.2 to 2.7).
-const CSRS: &[(u16, &str)] = &[
-    (0x001, "fflags"),
-    (0x002, "frm"),
-    (0x003, "fcsr"),
-    (0xc00, "cycle"),
-    (0xc01, "time"),
-    (0xc02, "instret"),
-    (0x100, "sstatus"),
-    (0x104, "sie"),
-    (0x105, "stvec"),
-    (0x106, "scounteren"),
-    (0x10a, "senvcfg"),
+/// Registers that no hart here has, which code may name all the same (RISC-V Priv 1.13, tables 2.2 to 2.7).
+const OTHER_CSRS: [(u16, &str); 11] = [
     (0x120, "scountinhibit"),
-    (0x140, "sscratch"),
-    (0x141, "sepc"),
-    (0x142, "scause"),
-    (0x143, "stval"),
-    (0x144, "sip"),
-    (0x14d, "stimecmp"),
-    (0x180, "satp"),
     (0x5a8, "scontext"),
-    (0xda0, "scountovf"),
-    (0xf11, "mvendorid"),
-    (0xf12, "marchid"),
-    (0xf13, "mimpid"),
-    (0xf14, "mhartid"),
-    (0xf15, "mconfigptr"),
-    (0x300, "mstatus"),
-    (0x301, "misa"),
-    (0x302, "medeleg"),
-    (0x303, "mideleg"),
-    (0x304, "mie"),
-    (0x305, "mtvec"),
-    (0x306, "mcounteren"),
-    (0x30a, "menvcfg"),
-    (0x320, "mcountinhibit"),
-    (0x340, "mscratch"),
-    (0x341, "mepc"),
-    (0x342, "mcause"),
-    (0x343, "mtval"),
-    (0x344, "mip"),
     (0x747, "mseccfg"),
-    (0x7a0, "tselect"),
-    (0x7a1, "tdata1"),
-    (0x7a2, "tdata2"),
-    (0x7a3, "tdata3"),
-    (0x7a4, "tinfo"),
     (0x7a5, "tcontrol"),
     (0x7a8, "mcontext"),
     (0x7b0, "dcsr"),
     (0x7b1, "dpc"),
     (0x7b2, "dscratch0"),
     (0x7b3, "dscratch1"),
-    (0xb00, "mcycle"),
-    (0xb02, "minstret"),
-];
-
-/// Registers that come in rows: number of the first, how many, step, name before the index, index of the first.
-const CSR_ROWS: &[(u16, u16, u16, &str, u16)] = &[
-    (0x3a0, 8, 2, "pmpcfg", 0),
-    (0x3b0, 64, 1, "pmpaddr", 0),
-    (0x323, 29, 1, "mhpmevent", 3),
-    (0xb03, 29, 1, "mhpmcounter", 3),
-    (0xc03, 29, 1, "hpmcounter", 3),
+    (0x34a, "mtinst"),
+    (0xda0, "scountovf"),
 ];
 
 /// The name of a control and status register, or its number in hexadecimal.
 pub fn csr_name(number: u16) -> String {
-    if let Some((_, name)) = CSRS.iter().find(|(known, _)| *known == number) {
-        return (*name).to_owned();
-    }
-    for &(first, count, step, name, index) in CSR_ROWS {
-        let distance = number.wrapping_sub(first);
-        if distance < count * step && distance % step == 0 {
-            // Registers of a row with a step keep the index of their number (pmpcfg0, pmpcfg2, ...).
-            return format!("{name}{}", index + distance);
-        }
-    }
-    format!("{number:#x}")
+    let other = || OTHER_CSRS.iter().find(|(known, _)| *known == number);
+    csr::name(number)
+        .or_else(|| other().map(|(_, name)| (*name).to_owned()))
+        .unwrap_or_else(|| format!("{number:#x}"))
 }

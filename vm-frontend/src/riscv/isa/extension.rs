@@ -41,7 +41,7 @@ extensions! {
     A "a" [] "atomics";
     F "f" [Zicsr] "single-precision floating point";
     D "d" [F] "double-precision floating point";
-    C "c" [] "compressed instructions";
+    C "c" [Zca] "compressed instructions";
     Zicbom "zicbom" [] "cache-block management";
     Zicbop "zicbop" [] "cache-block prefetch hints";
     Zicboz "zicboz" [] "cache-block zero";
@@ -52,19 +52,33 @@ extensions! {
     Zihintntl "zihintntl" [] "non-temporal locality hints";
     Zihintpause "zihintpause" [] "pause hint";
     Zihpm "zihpm" [Zicsr] "hardware performance counters";
+    Zimop "zimop" [] "may-be-operations";
+    Zabha "zabha" [A] "atomics of bytes and half-words";
+    Zacas "zacas" [A] "atomic compare-and-swap";
     Zawrs "zawrs" [] "wait on reservation set";
     Zfa "zfa" [F] "additional floating point";
+    Zfh "zfh" [Zfhmin] "half-precision floating point";
     Zfhmin "zfhmin" [F] "half-precision loads, stores and conversions";
+    Zca "zca" [] "compressed instructions without floating point";
+    Zcb "zcb" [Zca] "more compressed instructions";
+    Zcmop "zcmop" [Zca] "compressed may-be-operations";
     Zba "zba" [] "address generation";
     Zbb "zbb" [] "basic bit manipulation";
     Zbc "zbc" [] "carry-less multiplication";
+    Zbkb "zbkb" [] "bit manipulation for cryptography";
+    Zbkc "zbkc" [] "carry-less multiplication for cryptography";
+    Zbkx "zbkx" [] "crossbar permutation for cryptography";
     Zbs "zbs" [] "single-bit operations";
+    Ssdbltrp "ssdbltrp" [Zicsr] "double traps of the supervisor";
+    Ssstateen "ssstateen" [Zicsr] "state enables of the supervisor";
     Sstc "sstc" [Zicsr] "supervisor timer compare";
     Svade "svade" [] "page faults ask software to set A and D bits";
     Svadu "svadu" [] "hardware sets A and D bits";
     Svinval "svinval" [] "fine-grained address-translation invalidation";
     Svnapot "svnapot" [] "naturally aligned power-of-two translations";
     Svpbmt "svpbmt" [] "page-based memory types";
+    Smdbltrp "smdbltrp" [Zicsr] "double traps of the machine";
+    Smstateen "smstateen" [Ssstateen] "state enables";
 }
 
 impl Extension {

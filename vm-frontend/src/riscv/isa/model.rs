@@ -1,5 +1,6 @@
 //! CPU models: named starting points that `--cpu MODEL,+ext,-ext,key=value` changes.
 
+use super::Extension::{Smdbltrp, Ssdbltrp, Ssstateen, Zbkc, Zbkx, Zcb, Zcmop, Zfh, Zimop};
 use super::{AdUpdate, Extension, Extensions, IsaConfig, SatpMode};
 
 /// A named set of features.
@@ -16,8 +17,15 @@ impl CpuModel {
     pub const ALL: &'static [Self] = &[
         Self {
             name: "debian",
-            summary: "what Debian's kernel and programs make use of: all extensions, Sv39",
-            config: || full(SatpMode::Sv39),
+            summary: "what Debian's kernel and programs make use of, Sv39",
+            config: || {
+                let unused = [Zfh, Zcb, Zcmop, Zimop, Zbkc, Zbkx, Ssdbltrp, Ssstateen];
+                let mut config = full(SatpMode::Sv39);
+                for extension in unused {
+                    config.extensions = config.extensions.without(extension);
+                }
+                config
+            },
         },
         Self {
             name: "rv64",
@@ -26,7 +34,7 @@ impl CpuModel {
         },
         Self {
             name: "max",
-            summary: "all extensions, paging up to Sv57, 64 PMP entries",
+            summary: "all extensions but Smdbltrp, paging up to Sv57, 64 PMP entries",
             config: || IsaConfig {
                 pmp_entries: 64,
                 ..full(SatpMode::Sv57)
@@ -47,7 +55,8 @@ impl CpuModel {
 
 fn full(satp: SatpMode) -> IsaConfig {
     let mut config = IsaConfig {
-        extensions: Extensions::ALL,
+        // After reset it makes traps fatal in machine mode, which programs that do not know it never change.
+        extensions: Extensions::ALL.without(Smdbltrp),
         satp,
         pmp_entries: 16,
     };
@@ -56,8 +65,8 @@ fn full(satp: SatpMode) -> IsaConfig {
 }
 
 fn plain() -> IsaConfig {
-    use Extension::*;
-    let extensions = Extensions::of(&[I, M, A, F, D, C, Zicsr, Zifencei, Zicntr, Zihpm]);
+    use Extension::{A, C, D, F, I, M, Zca, Zicntr, Zicsr, Zifencei, Zihpm};
+    let extensions = Extensions::of(&[I, M, A, F, D, C, Zca, Zicsr, Zifencei, Zicntr, Zihpm]);
     let mut config = IsaConfig {
         extensions,
         satp: SatpMode::Sv39,

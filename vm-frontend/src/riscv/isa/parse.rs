@@ -150,6 +150,8 @@ impl IsaConfig {
                     "the privileged architecture needs it",
                 ));
             }
+            // It names them all, and so does leaving it out.
+            (Extension::C, false) => self.extensions = self.extensions.without(Extension::Zca),
             (_, true) => self.extensions = self.extensions.with(ext),
             (_, false) => self.extensions = self.extensions.without(ext),
         }

@@ -22,7 +22,7 @@ fn cpu_empty_is_the_default_model() {
 fn cpu_rv64_isa_string_matches_rv64gc() {
     assert_eq!(
         parse("rv64").isa_string(),
-        "rv64imafdc_zicntr_zicsr_zifencei_zihpm_svade"
+        "rv64imafdc_zicntr_zicsr_zifencei_zihpm_zca_svade"
     );
     assert_eq!(parse("rv64").misa(), 0x8000_0000_0014_112d);
 }
@@ -31,8 +31,8 @@ fn cpu_rv64_isa_string_matches_rv64gc() {
 fn cpu_debian_isa_string_is_in_canonical_order() {
     assert_eq!(
         parse("debian").isa_string(),
-        "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintntl_zihintpause_zihpm_zawrs_\
-         zfa_zfhmin_zba_zbb_zbc_zbs_sstc_svadu_svinval_svnapot_svpbmt"
+        "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintntl_zihintpause_zihpm_zabha_\
+         zacas_zawrs_zfa_zfhmin_zca_zba_zbb_zbc_zbkb_zbs_sstc_svadu_svinval_svnapot_svpbmt"
     );
     assert_eq!(parse("debian").misa(), 0x8000_0000_0014_112f);
     assert_eq!(parse("debian").isa_base(), "rv64i");
@@ -40,6 +40,28 @@ fn cpu_debian_isa_string_is_in_canonical_order() {
         parse("rv64").isa_extensions()[..7],
         ["i", "m", "a", "f", "d", "c", "zicntr"]
     );
+}
+
+#[test]
+fn cpu_max_has_every_extension_but_one_in_canonical_order() {
+    assert_eq!(
+        parse("max").isa_string(),
+        "rv64imafdc_zicbom_zicbop_zicboz_zicntr_zicond_zicsr_zifencei_zihintntl_zihintpause_zihpm_zimop_\
+         zabha_zacas_zawrs_zfa_zfh_zfhmin_zca_zcb_zcmop_zba_zbb_zbc_zbkb_zbkc_zbkx_zbs_ssdbltrp_\
+         ssstateen_sstc_svadu_svinval_svnapot_svpbmt_smstateen"
+    );
+    assert!(
+        parse("max,+smdbltrp")
+            .isa_string()
+            .ends_with("_smdbltrp_smstateen")
+    );
+    assert_eq!(
+        parse("max,-zca").isa_extensions()[4],
+        "d",
+        "no c, zcb, zcmop"
+    );
+    assert!(!parse("max,-zca").has(Extension::Zcb));
+    assert!(parse("rv64,+zfh").has(Extension::Zfhmin));
 }
 
 #[test]

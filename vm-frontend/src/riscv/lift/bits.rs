@@ -1,5 +1,5 @@
-//! Bit manipulation and conditional operations: Zba, Zbb, Zbc, Zbs, Zicond (RISC-V Unpriv 20240411, chapters "B" and
-//! "Zicond").
+//! Bit manipulation and conditional operations: Zba, Zbb, Zbc, Zbkb, Zbkc, Zbkx, Zbs, Zicond (RISC-V Unpriv 20240411,
+//! chapters "B" and "Zicond", and chapter "Scalar cryptography" for Zbk*).
 
 use vm_ir::{Attr, Cond, Ext, Op as Ir, Operand, Slot, Type};
 
@@ -25,6 +25,8 @@ pub(super) enum Rule {
     Extend { bits: u8, signed: bool },
     /// `rd = rs2 COND 0 ? 0 : rs1`.
     ZeroIf(Cond),
+    /// `rd` = the low `bits` bits of rs1, and above them those of rs2; the result of 32 bits is sign-extended.
+    Pack { bits: u8, ty: Type },
 }
 
 use Rule::*;
@@ -129,6 +131,14 @@ pub(super) const TABLE: &[(Op, Rule)] = &[
     (Op::Clmul, Register(Ir::ClMul, I64)),
     (Op::Clmulh, Register(Ir::ClMulH, I64)),
     (Op::Clmulr, Register(Ir::ClMulR, I64)),
+    // Zbkb
+    (Op::Pack, Pack { bits: 32, ty: I64 }),
+    (Op::Packh, Pack { bits: 8, ty: I64 }),
+    (Op::Packw, Pack { bits: 16, ty: I32 }),
+    (Op::Brev8, Unary(Ir::ReverseBits, I64)),
+    // Zbkx
+    (Op::Xperm4, Register(Ir::PermuteNibbles, I64)),
+    (Op::Xperm8, Register(Ir::PermuteBytes, I64)),
     // Zbs
     (Op::Bclr, Register(Ir::BitClear, I64)),
     (Op::Bext, Register(Ir::BitExtract, I64)),
@@ -188,6 +198,15 @@ fn to_slot(c: &mut Context, rule: Rule, insn: &Insn, dst: Slot, [a, b]: [Operand
         Extend { bits, signed } => field(c, dst, a, bits, signed),
         ZeroIf(cond) => {
             c.b.select(cond, dst, [Operand::Imm(0), a], [b, Operand::Imm(0)])
+        }
+        Pack { bits, ty } => {
+            let [low, high] = [a, b].map(|from| {
+                let part = c.b.temp64();
+                field(c, part, from, bits, false);
+                part
+            });
+            c.b.op64(Ir::Shl, high, high, Operand::Imm(bits.into()));
+            c.b.op(Ir::Or, ty, extension(ty), dst, [low.into(), high.into()]);
         }
         Register(..) | Immediate(..) => {}
     }

@@ -21,7 +21,7 @@ pub(super) enum Known {
 pub(super) struct Context {
     pub(super) b: BlockBuilder,
     pub(super) mode: Mode,
-    /// Instructions stand at even addresses (the C extension), else at multiples of four.
+    /// Instructions stand at even addresses (compressed instructions), else at multiples of four.
     pub(super) compressed: bool,
     /// Offset of the instruction from the base of the page.
     offset: u16,
@@ -47,7 +47,7 @@ impl Context {
         Self {
             b: BlockBuilder::reusing(key, spare),
             mode: key.mode,
-            compressed: config.has(Extension::C),
+            compressed: config.has(Extension::Zca),
             offset: 0,
             len: 0,
             bits: 0,

@@ -28,170 +28,56 @@ use Rule::*;
 use Type::{F16, F32, F64, I32, I64};
 
 pub(super) const TABLE: &[(Op, Rule)] = &[
-    (
-        Op::FcvtWS,
-        ToInt {
-            from: F32,
-            to: I32,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtWuS,
-        ToInt {
-            from: F32,
-            to: I32,
-            signed: false,
-        },
-    ),
-    (
-        Op::FcvtLS,
-        ToInt {
-            from: F32,
-            to: I64,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtLuS,
-        ToInt {
-            from: F32,
-            to: I64,
-            signed: false,
-        },
-    ),
-    (
-        Op::FcvtWD,
-        ToInt {
-            from: F64,
-            to: I32,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtWuD,
-        ToInt {
-            from: F64,
-            to: I32,
-            signed: false,
-        },
-    ),
-    (
-        Op::FcvtLD,
-        ToInt {
-            from: F64,
-            to: I64,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtLuD,
-        ToInt {
-            from: F64,
-            to: I64,
-            signed: false,
-        },
-    ),
+    (Op::FcvtWS, to_integer(F32, I32, true)),
+    (Op::FcvtWuS, to_integer(F32, I32, false)),
+    (Op::FcvtLS, to_integer(F32, I64, true)),
+    (Op::FcvtLuS, to_integer(F32, I64, false)),
+    (Op::FcvtSW, from_integer(I32, F32, true)),
+    (Op::FcvtSWu, from_integer(I32, F32, false)),
+    (Op::FcvtSL, from_integer(I64, F32, true)),
+    (Op::FcvtSLu, from_integer(I64, F32, false)),
+    (Op::FcvtWD, to_integer(F64, I32, true)),
+    (Op::FcvtWuD, to_integer(F64, I32, false)),
+    (Op::FcvtLD, to_integer(F64, I64, true)),
+    (Op::FcvtLuD, to_integer(F64, I64, false)),
+    (Op::FcvtDW, from_integer(I32, F64, true)),
+    (Op::FcvtDWu, from_integer(I32, F64, false)),
+    (Op::FcvtDL, from_integer(I64, F64, true)),
+    (Op::FcvtDLu, from_integer(I64, F64, false)),
+    (Op::FcvtWH, to_integer(F16, I32, true)),
+    (Op::FcvtWuH, to_integer(F16, I32, false)),
+    (Op::FcvtLH, to_integer(F16, I64, true)),
+    (Op::FcvtLuH, to_integer(F16, I64, false)),
+    (Op::FcvtHW, from_integer(I32, F16, true)),
+    (Op::FcvtHWu, from_integer(I32, F16, false)),
+    (Op::FcvtHL, from_integer(I64, F16, true)),
+    (Op::FcvtHLu, from_integer(I64, F16, false)),
     (Op::FcvtmodWD, ToIntModulo),
-    (
-        Op::FcvtSW,
-        FromInt {
-            from: I32,
-            to: F32,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtSWu,
-        FromInt {
-            from: I32,
-            to: F32,
-            signed: false,
-        },
-    ),
-    (
-        Op::FcvtSL,
-        FromInt {
-            from: I64,
-            to: F32,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtSLu,
-        FromInt {
-            from: I64,
-            to: F32,
-            signed: false,
-        },
-    ),
-    (
-        Op::FcvtDW,
-        FromInt {
-            from: I32,
-            to: F64,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtDWu,
-        FromInt {
-            from: I32,
-            to: F64,
-            signed: false,
-        },
-    ),
-    (
-        Op::FcvtDL,
-        FromInt {
-            from: I64,
-            to: F64,
-            signed: true,
-        },
-    ),
-    (
-        Op::FcvtDLu,
-        FromInt {
-            from: I64,
-            to: F64,
-            signed: false,
-        },
-    ),
     (Op::FcvtSD, Format { from: F64, to: F32 }),
     (Op::FcvtDS, Format { from: F32, to: F64 }),
     (Op::FcvtSH, Format { from: F16, to: F32 }),
     (Op::FcvtHS, Format { from: F32, to: F16 }),
     (Op::FcvtDH, Format { from: F16, to: F64 }),
     (Op::FcvtHD, Format { from: F64, to: F16 }),
-    (
-        Op::FroundS,
-        Integral {
-            ty: F32,
-            exact: false,
-        },
-    ),
-    (
-        Op::FroundnxS,
-        Integral {
-            ty: F32,
-            exact: true,
-        },
-    ),
-    (
-        Op::FroundD,
-        Integral {
-            ty: F64,
-            exact: false,
-        },
-    ),
-    (
-        Op::FroundnxD,
-        Integral {
-            ty: F64,
-            exact: true,
-        },
-    ),
+    (Op::FroundS, integral(F32, false)),
+    (Op::FroundnxS, integral(F32, true)),
+    (Op::FroundD, integral(F64, false)),
+    (Op::FroundnxD, integral(F64, true)),
+    (Op::FroundH, integral(F16, false)),
+    (Op::FroundnxH, integral(F16, true)),
 ];
+
+const fn to_integer(from: Type, to: Type, signed: bool) -> Rule {
+    ToInt { from, to, signed }
+}
+
+const fn from_integer(from: Type, to: Type, signed: bool) -> Rule {
+    FromInt { from, to, signed }
+}
+
+const fn integral(ty: Type, exact: bool) -> Rule {
+    Integral { ty, exact }
+}
 
 pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
     if !c.fp_is_on() {

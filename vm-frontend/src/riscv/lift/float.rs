@@ -83,6 +83,29 @@ pub(super) const TABLE: &[(Op, Rule)] = &[
     (Op::FmvXD, ToBits(F64)),
     (Op::FmvDX, FromBits(F64)),
     (Op::FliD, Constant(F64)),
+    (Op::FmaddH, Arith(Ir::FpMulAdd, F16, 3)),
+    (Op::FmsubH, Arith(Ir::FpMulSub, F16, 3)),
+    (Op::FnmsubH, Arith(Ir::FpNegMulSub, F16, 3)),
+    (Op::FnmaddH, Arith(Ir::FpNegMulAdd, F16, 3)),
+    (Op::FaddH, Arith(Ir::FpAdd, F16, 2)),
+    (Op::FsubH, Arith(Ir::FpSub, F16, 2)),
+    (Op::FmulH, Arith(Ir::FpMul, F16, 2)),
+    (Op::FdivH, Arith(Ir::FpDiv, F16, 2)),
+    (Op::FsqrtH, Arith(Ir::FpSqrt, F16, 1)),
+    (Op::FsgnjH, Sign(Ir::FpSign, F16)),
+    (Op::FsgnjnH, Sign(Ir::FpSignNot, F16)),
+    (Op::FsgnjxH, Sign(Ir::FpSignXor, F16)),
+    (Op::FminH, MinMax(Ir::FpMin, F16, Number)),
+    (Op::FmaxH, MinMax(Ir::FpMax, F16, Number)),
+    (Op::FminmH, MinMax(Ir::FpMin, F16, Propagate)),
+    (Op::FmaxmH, MinMax(Ir::FpMax, F16, Propagate)),
+    (Op::FeqH, Compare(Ir::FpEq, F16)),
+    (Op::FltH, Compare(Ir::FpLt, F16)),
+    (Op::FleH, Compare(Ir::FpLe, F16)),
+    (Op::FltqH, Compare(Ir::FpLtQuiet, F16)),
+    (Op::FleqH, Compare(Ir::FpLeQuiet, F16)),
+    (Op::FclassH, Class(F16)),
+    (Op::FliH, Constant(F16)),
     (Op::FmvXH, ToBits(F16)),
     (Op::FmvHX, FromBits(F16)),
 ];
@@ -218,9 +241,16 @@ fn constant(ty: Type, number: u8) -> i64 {
         f64::INFINITY,
         f64::NAN,
     ];
+    // No type of the language holds halves. Two are subnormal, and 65536 becomes infinity.
+    const HALVES: [u16; 32] = [
+        0xbc00, 0x0400, 0x0100, 0x0200, 0x1c00, 0x2000, 0x2c00, 0x3000, 0x3400, 0x3500, 0x3600,
+        0x3700, 0x3800, 0x3900, 0x3a00, 0x3b00, 0x3c00, 0x3d00, 0x3e00, 0x3f00, 0x4000, 0x4100,
+        0x4200, 0x4400, 0x4800, 0x4c00, 0x5800, 0x5c00, 0x7800, 0x7c00, 0x7c00, 0x7e00,
+    ];
     const SINGLE_NAN: u32 = 0x7fc0_0000;
     const DOUBLE_NAN: u64 = 0x7ff8_0000_0000_0000;
     match (ty, number) {
+        (F16, _) => HALVES[usize::from(number & 31)].into(),
         (F32, 1) => f32::MIN_POSITIVE.to_bits().into(),
         (F32, 31) => SINGLE_NAN.into(),
         (F32, _) => (VALUES[usize::from(number & 31)] as f32).to_bits().into(),

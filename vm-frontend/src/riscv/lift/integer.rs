@@ -1,4 +1,4 @@
-//! Integer computation of the base (RISC-V Unpriv 20240411, 2.4 and 4.2).
+//! Integer computation of the base, and may-be-operations (RISC-V Unpriv 20240411, 2.4, 4.2 and chapter "Zimop").
 
 use vm_ir::{Cond, Ext, Op as Ir, Operand, Slot, Type};
 
@@ -23,6 +23,8 @@ pub(super) enum Rule {
     Upper,
     /// `auipc`.
     UpperPc,
+    /// `rd = 0`: a may-be-operation that is none.
+    Zero,
 }
 
 use Rule::*;
@@ -56,6 +58,8 @@ pub(super) const TABLE: &[(Op, Rule)] = &[
     (Op::And, Register(Ir::And, I64)),
     (Op::Addw, Register(Ir::Add, I32)),
     (Op::Subw, Register(Ir::Sub, I32)),
+    (Op::MopR, Zero),
+    (Op::MopRr, Zero),
     (Op::Sllw, Register(Ir::Shl, I32)),
     (Op::Srlw, Register(Ir::Shr, I32)),
     (Op::Sraw, Register(Ir::Sar, I32)),
@@ -69,16 +73,17 @@ pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
         AddImmediate(ty) => add_immediate(c, ty, insn),
         Compare(cond) => compare(c, cond, insn.rd, c.x(insn.rs1), c.x(insn.rs2)),
         CompareImmediate(cond) => compare(c, cond, insn.rd, c.x(insn.rs1), Operand::Imm(imm)),
+        Zero => c.set_known(insn.rd, Known::Constant(0)),
         Upper => c.set_known(insn.rd, Known::Constant(imm)),
         UpperPc => c.set_known(insn.rd, Known::PageRelative(c.here().wrapping_add(imm))),
     }
     Flow::Next
 }
 
-/// How the results of an instruction that works in `ty` fill a register: 32-bit ones are sign-extended.
+/// How the results of an instruction that works in `ty` fill a register: narrow ones are sign-extended.
 pub(super) const fn extension(ty: Type) -> Ext {
     match ty {
-        Type::I32 => Ext::Sign,
+        Type::I8 | Type::I16 | Type::I32 => Ext::Sign,
         _ => Ext::Zero,
     }
 }

@@ -2,14 +2,14 @@
 //! 20240411, 2.7, 2.8 and chapters "Zifencei", "Zicsr", "Zihintpause", "Zawrs"; RISC-V Priv 1.13, 3.3 and 12.2). What
 //! they need of the system state is done and checked by helpers.
 
-use vm_ir::{ExceptionCode, FenceSet, HelperId, Op as Op64, Operand, Slot, Terminator};
+use vm_ir::{ExceptionCode, FenceSet, HelperId, Op as Op64, Operand, Terminator};
 
 use super::Flow;
 use super::context::Context;
 use crate::riscv::decode::{Insn, Op};
 use crate::riscv::state::csr_slot;
 use crate::riscv::sys::fields::cause;
-use crate::riscv::sys::{self, CsrOp, csr_request, csr_stays_in_block, mode};
+use crate::riscv::sys::{self, CsrOp, csr, csr_request, mode};
 
 /// How an instruction is lifted.
 #[derive(Clone, Copy)]
@@ -41,9 +41,6 @@ pub(super) enum Rule {
 }
 
 use Rule::*;
-
-const SEPC: u16 = 0x141;
-const MEPC: u16 = 0x341;
 
 pub(super) const TABLE: &[(Op, Rule)] = &[
     (Op::Fence, Fence),
@@ -105,8 +102,8 @@ pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
             let (code, value) = (ExceptionCode(cause::BREAKPOINT), here.into());
             return Flow::End(Terminator::Exception { code, value });
         }
-        Csr(op) => return csr(c, insn, op, c.x(insn.rs1)),
-        CsrImmediate(op) => return csr(c, insn, op, Operand::Imm(insn.rs1.into())),
+        Csr(op) => return csr_instruction(c, insn, op, c.x(insn.rs1)),
+        CsrImmediate(op) => return csr_instruction(c, insn, op, Operand::Imm(insn.rs1.into())),
         Checked(helper) => c.b.call(helper, None, [bits]),
         Exit(helper) => {
             c.b.call(helper, None, []);
@@ -148,21 +145,18 @@ fn fence(c: &mut Context, insn: &Insn) {
 }
 
 /// `csrrw` with rd = x0 does not read; `csrrs` and `csrrc` with rs1 = x0 or a zero immediate do not write.
-fn csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand) -> Flow {
+fn csr_instruction(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand) -> Flow {
     let writes = op == CsrOp::Write || insn.rs1 != 0;
     let reads = op != CsrOp::Write || insn.rd != 0;
-    // Numbers tell the least privilege (RISC-V Priv 1.13, 2.1).
-    if mode::privilege(c.mode) >= u64::from(insn.csr() >> 8 & 3)
-        && let Some(slot) = csr_slot(insn.csr())
-    {
-        plain_csr(c, insn, op, source, Slot::state(slot));
+    if let Some(word) = csr::word(insn.csr(), mode::privilege(c.mode)) {
+        plain_csr(c, insn, op, source, word);
         return Flow::Next;
     }
     let request = csr_request(insn.csr(), op, reads, writes);
     let operands = [Operand::Imm(request as i64), source, c.bits_operand()];
     let dst = c.x_dst(insn.rd);
     c.b.call(sys::HELPER_CSR, dst, operands);
-    if csr_stays_in_block(insn.csr(), writes) {
+    if csr::stays_in_block(insn.csr(), writes) {
         Flow::Next
     } else {
         Flow::End(Terminator::Exit { offset: c.next() })
@@ -170,7 +164,8 @@ fn csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand) -> Flow {
 }
 
 /// A register that is one word of the state.
-fn plain_csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand, register: Slot) {
+fn plain_csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand, word: csr::Word) {
+    let register = csr_slot(word);
     let old = c.b.temp64();
     c.b.mov(old, register);
     if op == CsrOp::Write || insn.rs1 != 0 {
@@ -183,7 +178,7 @@ fn plain_csr(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand, register:
                 c.b.op64(Op64::And, new, new, old);
             }
         }
-        if matches!(insn.csr(), SEPC | MEPC) {
+        if word.is_address {
             c.b.op64(Op64::And, new, new, c.instruction_mask());
         }
         c.b.mov(register, new);

@@ -75,10 +75,14 @@ pub mod mstatus {
     pub const TW: Field = Field::new(21, 1);
     /// Traps `sret` in S-mode.
     pub const TSR: Field = Field::new(22, 1);
+    /// S-mode can take no trap (Ssdbltrp).
+    pub const SDT: Field = Field::new(24, 1);
     /// Register width in U-mode; always 64.
     pub const UXL: Field = Field::new(32, 2);
     /// Register width in S-mode; always 64.
     pub const SXL: Field = Field::new(34, 2);
+    /// M-mode can take no trap (Smdbltrp).
+    pub const MDT: Field = Field::new(42, 1);
     /// FS is dirty.
     pub const SD: Field = Field::new(63, 1);
 }
@@ -107,12 +111,24 @@ pub mod envcfg {
     pub const CBCFE: Field = Field::new(6, 1);
     /// `cbo.zero` is legal.
     pub const CBZE: Field = Field::new(7, 1);
+    /// `sstatus.SDT` is on (`menvcfg`).
+    pub const DTE: Field = Field::new(59, 1);
     /// Hardware sets A and D bits (`menvcfg`).
     pub const ADUE: Field = Field::new(61, 1);
     /// Page-based memory types are on (`menvcfg`).
     pub const PBMTE: Field = Field::new(62, 1);
     /// `stimecmp` is on (`menvcfg`).
     pub const STCE: Field = Field::new(63, 1);
+}
+
+/// Fields of `mstateen0` to `mstateen3` (RISC-V Priv 1.13, chapter "Smstateen").
+pub mod stateen {
+    use super::Field;
+
+    /// Lower privileges may use `senvcfg` (`mstateen0`).
+    pub const ENVCFG: Field = Field::new(62, 1);
+    /// Lower privileges may use the `sstateen` of the same number.
+    pub const SE: Field = Field::new(63, 1);
 }
 
 /// Exception numbers (RISC-V Priv 1.13, table 3.6).
@@ -145,6 +161,8 @@ pub mod cause {
     pub const LOAD_PAGE: u32 = 13;
     /// Store or AMO page fault.
     pub const STORE_PAGE: u32 = 15;
+    /// Double trap: S-mode could not take a trap.
+    pub const DOUBLE_TRAP: u32 = 16;
     /// Set in `mcause` and `scause` for interrupts.
     pub const INTERRUPT: u64 = 1 << 63;
 }

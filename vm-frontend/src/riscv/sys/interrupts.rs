@@ -41,7 +41,12 @@ pub(super) fn take(state: &mut HartState, lines: u64) -> bool {
     let Some(line) = PRIORITY.into_iter().find(|&line| set & irq::bit(line) != 0) else {
         return false;
     };
-    trap::enter(state, level, cause::INTERRUPT | u64::from(line), 0);
+    let cause = cause::INTERRUPT | u64::from(line);
+    let (level, cause) = match level {
+        privilege::S => trap::into_supervisor(state, cause),
+        _ => (level, cause),
+    };
+    trap::enter(state, level, cause, 0);
     true
 }
 

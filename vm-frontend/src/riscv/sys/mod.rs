@@ -59,6 +59,8 @@ pub mod feature {
     pub const BUILTIN_FIRMWARE: u64 = 1 << 1;
     /// Instructions are aligned to two bytes (the C extension), else to four.
     pub const COMPRESSED: u64 = 1 << 2;
+    /// Smdbltrp: a trap into M-mode keeps it from taking another.
+    pub const MACHINE_DOUBLE_TRAP: u64 = 1 << 3;
 }
 
 const ACCESS: Effects = Effects::MAY_FAULT.and(Effects::READS_STATE);
@@ -84,7 +86,7 @@ macro_rules! helpers {
 helpers! {
     /// A CSR instruction. Arguments: the request that [`csr_request`] makes, the source value, the instruction's
     /// bits. Result: the register's old value (zero when it is not read). Every CSR instruction ends its block
-    /// with `Exit`, unless [`csr_stays_in_block`] says that it need not.
+    /// with `Exit`, unless [`csr::stays_in_block`] says that it need not.
     HELPER_CSR "csr" SYSTEM.and(Effects::ACCRUES) => csr::access;
     /// `mret`. Arguments: the instruction's bits. The block ends with `Dispatch`.
     HELPER_MRET "mret" SYSTEM => trap::mret;
@@ -131,17 +133,4 @@ pub enum CsrOp {
 /// (or a zero immediate) do not write (RISC-V Unpriv 20240411, 6.1).
 pub const fn csr_request(number: u16, op: CsrOp, reads: bool, writes: bool) -> u64 {
     number as u64 & 0xfff | (op as u64) << 12 | (writes as u64) << 14 | (reads as u64) << 15
-}
-
-/// Whether a CSR instruction leaves everything that blocks depend on as it was and gives the same result wherever in
-/// a block it stands, so that the block may go on after it: scratch registers and trap records, whose values only
-/// software and traps change, and `fflags`, of which no mode bit depends.
-pub const fn csr_stays_in_block(number: u16, writes: bool) -> bool {
-    match number {
-        // sscratch, sepc, scause, stval; mscratch, mepc, mcause, mtval.
-        0x140..=0x143 | 0x340..=0x343 => true,
-        // fflags, frm, fcsr; sstatus, satp; mhartid.
-        0x001..=0x003 | 0x100 | 0x180 | 0xf14 => !writes,
-        _ => false,
-    }
 }

@@ -22,7 +22,7 @@ pub(super) fn new_state(config: &IsaConfig, spec: InstanceSpec) -> HartState {
         x: [0; 32],
         f: [0; 32],
         privilege: privilege::M,
-        mstatus: csr::initial_mstatus(),
+        mstatus: csr::initial_mstatus(config),
         mie: 0,
         mip: 0,
         mideleg: 0,
@@ -35,11 +35,16 @@ pub(super) fn new_state(config: &IsaConfig, spec: InstanceSpec) -> HartState {
         scause: 0,
         mtval: 0,
         stval: 0,
+        mtval2: 0,
         mscratch: 0,
         sscratch: 0,
         satp: 0,
         menvcfg: initial_menvcfg(config),
         senvcfg: 0,
+        mstateen: match config.has(Extension::Smstateen) {
+            true => [0; 4],
+            false => csr::STATE_ENABLES,
+        },
         mcounteren: 0,
         scounteren: 0,
         mcountinhibit: 0,
@@ -67,7 +72,11 @@ fn features(config: &IsaConfig, builtin_firmware: bool) -> u64 {
     let mut features = 0;
     for (present, bit) in [
         (config.has(Extension::Svnapot), feature::NAPOT),
-        (config.has(Extension::C), feature::COMPRESSED),
+        (config.has(Extension::Zca), feature::COMPRESSED),
+        (
+            config.has(Extension::Smdbltrp),
+            feature::MACHINE_DOUBLE_TRAP,
+        ),
         (builtin_firmware, feature::BUILTIN_FIRMWARE),
     ] {
         if present {
@@ -91,9 +100,13 @@ fn enter_supervisor(state: &mut HartState, config: &IsaConfig) {
     const INITIAL: u64 = 1;
     const COUNTERS_FOR_USER: u64 = 0x7;
     state.privilege = privilege::S;
+    state.mstatus = mstatus::MDT.with(state.mstatus, 0);
     state.medeleg = csr::DELEGABLE & !(1 << cause::ECALL_FROM_S);
     state.mideleg = irq::SUPERVISOR;
-    state.menvcfg = csr::menvcfg_mask(config) & !envcfg::FIOM.mask();
+    // Double traps wait until the operating system asks for them.
+    let closed = envcfg::FIOM.mask() | envcfg::DTE.mask();
+    state.menvcfg = csr::menvcfg_mask(config) & !closed;
+    state.mstateen = csr::STATE_ENABLES;
     state.mcounteren = csr::counter_enable_mask(config);
     state.scounteren = csr::counter_enable_mask(config) & COUNTERS_FOR_USER;
     if config.has(Extension::F) {

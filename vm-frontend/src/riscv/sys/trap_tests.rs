@@ -214,3 +214,94 @@ fn sret_checks_privilege_and_tsr() {
         );
     }
 }
+
+/// A hart in S-mode that has taken a delegated page fault under Ssdbltrp.
+fn in_a_trap() -> Machine {
+    let mut m = machine(privilege::S);
+    m.state.menvcfg = envcfg::DTE.mask();
+    m.state.medeleg = 1 << cause::LOAD_PAGE | 1 << cause::STORE_PAGE;
+    raise(&mut m.state, exception(cause::LOAD_PAGE, 0x1000));
+    assert_eq!(m.state.privilege, privilege::S);
+    assert!(mstatus::SDT.is_set(m.state.mstatus));
+    m
+}
+
+#[test]
+fn raise_double_trap_goes_to_machine_mode_with_both_causes() {
+    let mut m = in_a_trap();
+    m.state.common.pc = S_HANDLER + 8;
+    raise(&mut m.state, exception(cause::STORE_PAGE, 0x2000));
+    let s = &m.state;
+    assert_eq!((s.privilege, s.common.pc), (privilege::M, M_HANDLER));
+    assert_eq!((s.mcause, s.mtval2, s.mtval), (16, 15, 0x2000));
+    assert_eq!(
+        (s.mepc, mstatus::MPP.get(s.mstatus)),
+        (S_HANDLER + 8, privilege::S)
+    );
+    // What S-mode had saved of the first trap is still there.
+    assert_eq!((s.sepc, s.scause, s.stval), (ENTRY, 13, 0x1000));
+    assert!(mstatus::SDT.is_set(s.mstatus));
+}
+
+#[test]
+fn raise_after_the_handler_has_cleared_sdt_is_no_double_trap() {
+    let mut m = in_a_trap();
+    m.state.mstatus = mstatus::SDT.with(m.state.mstatus, 0);
+    raise(&mut m.state, exception(cause::STORE_PAGE, 0x2000));
+    assert_eq!((m.state.privilege, m.state.scause), (privilege::S, 15));
+}
+
+#[test]
+fn return_from_a_trap_clears_sdt() {
+    let mut m = in_a_trap();
+    m.call(HELPER_SRET, [INSN, 0, 0]).expect("sret in S-mode");
+    assert!(!mstatus::SDT.is_set(m.state.mstatus));
+    for (to, stays) in [(privilege::U, false), (privilege::S, true)] {
+        let mut m = in_a_trap();
+        m.state.privilege = privilege::M;
+        m.state.mstatus = mstatus::MPP.with(m.state.mstatus, to);
+        m.call(HELPER_MRET, [INSN, 0, 0]).expect("mret in M-mode");
+        assert_eq!(mstatus::SDT.is_set(m.state.mstatus), stays, "to {to}");
+    }
+}
+
+#[test]
+fn raise_double_trap_without_machine_code_wedges() {
+    let mut m = firmware_machine();
+    m.state.menvcfg |= envcfg::DTE.mask();
+    raise(&mut m.state, exception(cause::LOAD_PAGE, 0));
+    assert_eq!(
+        raise(&mut m.state, exception(cause::LOAD_PAGE, 0)),
+        Raised::Wedged
+    );
+}
+
+#[test]
+fn raise_in_machine_mode_before_mdt_is_clear_is_a_critical_error() {
+    let config = "max,+smdbltrp".parse().expect("a CPU");
+    let mut m = Machine::with(config, false);
+    m.state.mtvec = M_HANDLER;
+    let before = m.state.clone();
+    assert_eq!(
+        raise(&mut m.state, exception(cause::ILLEGAL, 0)),
+        Raised::Wedged
+    );
+    assert_eq!(m.state, before, "nothing is lost");
+    // Software clears it; interrupts stay off until then.
+    let (mdt, mie) = (mstatus::MDT.mask(), mstatus::MIE.mask());
+    m.write(0x300, mdt | mie);
+    assert_eq!(m.read(0x300) & (mdt | mie), mdt);
+    m.write(0x300, mie);
+    assert_eq!(m.read(0x300) & (mdt | mie), mie);
+    assert_eq!(
+        raise(&mut m.state, exception(cause::ILLEGAL, 0)),
+        Raised::Taken
+    );
+    assert!(mstatus::MDT.is_set(m.state.mstatus));
+    assert_eq!(
+        raise(&mut m.state, exception(cause::ILLEGAL, 0)),
+        Raised::Wedged
+    );
+    m.call(HELPER_MRET, [INSN, 0, 0]).expect("mret in M-mode");
+    assert!(!mstatus::MDT.is_set(m.state.mstatus));
+}

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::super::length;
 
 /// What binutils 2.40 knows of the extensions here.
-const MARCH: &str = "rv64gc_zba_zbb_zbc_zbs_zicbom_zicbop_zicboz_zihintpause_zawrs_zfhmin_svinval";
+const MARCH: &str =
+    "rv64gc_zba_zbb_zbc_zbs_zicbom_zicbop_zicboz_zihintpause_zawrs_zfh_zbkb_zbkc_zbkx_svinval";
 const TOOL: &str = "riscv64-linux-gnu-";
 
 /// Disassembles words laid out one after the other from address 0; one line of text each, `None` for what is no

@@ -79,7 +79,7 @@ fn lift_an_illegal_instruction_keeps_those_before_it() {
     for (illegal, value) in [
         (0x0000_0000u32, 0),
         (0xffff_ffff, 0xffff_ffffu32),
-        (0x0000_9c41, 0x9c41),
+        (0x0000_9c79, 0x9c79),
     ] {
         let block = lifted(&[ADDI, illegal], MACHINE);
         assert_eq!(block.guest_insns, 2);

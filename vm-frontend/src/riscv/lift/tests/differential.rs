@@ -84,7 +84,7 @@ fn emulator() -> Result<(Vec<String>, Extensions), String> {
                 let known = Extensions::ALL.iter().filter(|&ext| {
                     let enough = BASICS.with(ext);
                     let of_it = |op: Op| {
-                        op.needs().has(ext) && enough.contains(op.needs()) || op == Op::Add
+                        op.needs().names(ext) && op.needs().met_by(enough) || op == Op::Add
                     };
                     emulated(&args, &Program::new(2, 200, 8, of_it)).is_ok()
                 });
@@ -151,7 +151,7 @@ fn lift_random_programs_run_as_under_an_independent_emulator() {
     if !missing.is_empty() {
         eprintln!("skipped: {missing:?}, which {command:?} does not know");
     }
-    let is_known = |op: Op| known.contains(op.needs());
+    let is_known = |op: Op| op.needs().met_by(known);
     for op in Op::all().filter(|&op| is_known(op) && Program::has(op)) {
         let program = Program::new(op as u64, 40, 3, |other| other == op);
         check(&command, &program, op.name());
@@ -160,8 +160,10 @@ fn lift_random_programs_run_as_under_an_independent_emulator() {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(16);
-    // QEMU 10.0 forgets the flags of `froundnx` when its result is overwritten, so it is left out of the mix.
-    let mixed = |op: Op| is_known(op) && !matches!(op, Op::FroundnxS | Op::FroundnxD);
+    // QEMU 10.0 forgets the flags of `froundnx` when its result is overwritten, and what stands behind `amocas.q zero`
+    // in its block finds another value in x0; so both are left out of the mix.
+    let misjudged = [Op::FroundnxS, Op::FroundnxD, Op::FroundnxH, Op::AmocasQ];
+    let mixed = |op: Op| is_known(op) && !misjudged.contains(&op);
     for seed in 0..programs {
         let program = Program::new(seed << 32, 150, 12, mixed);
         check(&command, &program, &format!("program {seed}"));

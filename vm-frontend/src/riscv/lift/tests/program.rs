@@ -92,14 +92,17 @@ impl Random {
             0x4f00_0000,
         ];
         const BOX: u64 = 0xffff_ffff << 32;
+        const HALF_BOX: u64 = u64::MAX << 16;
         let value = self.next();
-        match value % 6 {
+        match value % 8 {
             0 => self.pick(&DOUBLES),
             1 => BOX | self.pick(&SINGLES),
             // Near one, so that sums and products mean something
             2 => ((0x3f_f000 + (value >> 8 & 0xfff)) << 40) ^ value >> 24,
             3 => BOX | 0x3f00_0000 | value >> 8 & 0x80ff_ffff,
             4 => BOX | value >> 8 & 0xffff_ffff,
+            5 => HALF_BOX | value >> 8 & 0xffff,
+            6 => HALF_BOX | 0x3800 | value >> 8 & 0x87ff,
             _ => value,
         }
     }
@@ -325,7 +328,8 @@ fn snippet(random: &mut Random, pool: &[(u32, Insn)], length: usize) -> Vec<u32>
                     if matches!(insn.rs1, 0 | 30 | 31) {
                         continue;
                     }
-                    let near = (random.next() % 64) * 8;
+                    let unit = if insn.op == Op::AmocasQ { 16 } else { 8 };
+                    let near = random.next() % (512 / unit) * unit;
                     words.push(addi(insn.rs1.into(), SCRATCH_BASE, near));
                 }
                 words.push(word);

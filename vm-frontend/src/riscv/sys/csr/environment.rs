@@ -1,17 +1,19 @@
-//! `menvcfg`, `senvcfg` and `stimecmp` (RISC-V Priv 1.13, 3.1.18, 12.1.10 and chapter 14).
+//! `menvcfg`, `senvcfg`, `stimecmp` and the state enables (RISC-V Priv 1.13, 3.1.18, 12.1.10, chapter 14 and chapter
+//! "Smstateen").
 
 use crate::guest::FlushScope;
 use crate::riscv::isa::{Extension, IsaConfig};
 use crate::riscv::sys::Hart;
-use crate::riscv::sys::fields::{Field, envcfg, irq};
+use crate::riscv::sys::fields::{Field, envcfg, irq, mstatus, stateen};
 
-use super::Update;
+use super::{Update, View};
 
 /// Fields of `menvcfg` and the extension that brings each.
-const FIELDS: [(Field, Extension); 6] = [
+const FIELDS: [(Field, Extension); 7] = [
     (envcfg::CBIE, Extension::Zicbom),
     (envcfg::CBCFE, Extension::Zicbom),
     (envcfg::CBZE, Extension::Zicboz),
+    (envcfg::DTE, Extension::Ssdbltrp),
     (envcfg::ADUE, Extension::Svadu),
     (envcfg::PBMTE, Extension::Svpbmt),
     (envcfg::STCE, Extension::Sstc),
@@ -53,6 +55,9 @@ pub(super) fn write_menvcfg(hart: &mut Hart<'_>, _: u16, update: Update) {
             asid: None,
         });
     }
+    if !envcfg::DTE.is_set(new) {
+        hart.state.mstatus = mstatus::SDT.with(hart.state.mstatus, 0);
+    }
     if envcfg::STCE.is_set(old ^ new) {
         hart.state.mip &= !irq::bit(irq::STI);
         arm(hart);
@@ -63,6 +68,22 @@ pub(super) fn write_menvcfg(hart: &mut Hart<'_>, _: u16, update: Update) {
 pub(super) fn write_senvcfg(hart: &mut Hart<'_>, _: u16, update: Update) {
     let mask = mask(hart.config) & SUPERVISOR;
     hart.state.senvcfg = legal(update.value, hart.state.senvcfg, mask);
+}
+
+/// The bits of `mstateen0` to `mstateen3` that exist: no other state than `senvcfg` can be closed, and `sstateen` has no
+/// bits at all.
+pub(in crate::riscv::sys) const STATE_ENABLES: [u64; 4] = {
+    let only = stateen::SE.mask();
+    [only | stateen::ENVCFG.mask(), only, only, only]
+};
+
+pub(super) fn read_mstateen(view: &View<'_>, index: u16) -> u64 {
+    view.state.mstateen[usize::from(index)]
+}
+
+pub(super) fn write_mstateen(hart: &mut Hart<'_>, index: u16, update: Update) {
+    let at = usize::from(index);
+    hart.state.mstateen[at] = update.value & STATE_ENABLES[at];
 }
 
 pub(super) fn write_stimecmp(hart: &mut Hart<'_>, _: u16, update: Update) {

@@ -12,7 +12,7 @@ mod table;
 mod trap_records;
 
 pub(super) use counters::enable_mask as counter_enable_mask;
-pub(super) use environment::mask as menvcfg_mask;
+pub(super) use environment::{STATE_ENABLES, mask as menvcfg_mask};
 pub(super) use status::initial_mstatus;
 pub(super) use trap_records::DELEGABLE;
 
@@ -20,7 +20,7 @@ use crate::guest::{Exception, SysEnv};
 use crate::riscv::isa::{Extension, IsaConfig};
 use crate::riscv::state::HartState;
 
-use super::fields::{envcfg, mstatus, privilege};
+use super::fields::{envcfg, mstatus, privilege, stateen};
 use super::{CsrOp, Hart, illegal};
 
 /// The values that registers show but the state does not hold.
@@ -90,6 +90,12 @@ struct Update {
 enum Gate {
     /// Nothing.
     None,
+    /// An extension.
+    Extension(Extension),
+    /// `senvcfg`, let through by `mstateen0`.
+    Environment,
+    /// `sstateen0` to `sstateen3`, let through by the `mstateen` of the same number.
+    StateEnable,
     /// Floating point, switched on.
     Float,
     /// A counter of an extension, let through by `mcounteren` and `scounteren`.
@@ -102,6 +108,90 @@ enum Gate {
     PmpCfg,
     /// The register of one PMP entry.
     PmpAddr,
+}
+
+/// What a block does with a register itself, and then goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum InBlock {
+    /// Nothing. What follows may depend on the register, or its value on when it is read, so that an instruction that
+    /// names it ends its block.
+    Ends,
+    /// It has the helper read it; a write ends the block.
+    Reads,
+    /// It reads and writes this word of the state, at so many bytes, which only software and traps change.
+    Word(usize),
+    /// The same; the word holds the address of an instruction.
+    Address(usize),
+}
+
+impl InBlock {
+    /// Where the word is.
+    const fn word(self) -> Option<usize> {
+        match self {
+            Self::Word(offset) | Self::Address(offset) => Some(offset),
+            Self::Ends | Self::Reads => None,
+        }
+    }
+}
+
+/// A register that blocks read and write themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::riscv) struct Word {
+    /// Its place in [`WORDS`].
+    pub(in crate::riscv) number: u16,
+    /// Whether it holds the address of an instruction, whose low bits are zero.
+    pub(in crate::riscv) is_address: bool,
+}
+
+/// Name and offset in the state of every register that blocks read and write themselves.
+pub(in crate::riscv) const WORDS: [(&str, usize); word_count(table::ROWS.len())] = {
+    let mut words = [("", 0); word_count(table::ROWS.len())];
+    let mut at = 0;
+    while at < table::ROWS.len() {
+        if let Some(offset) = table::ROWS[at].block.word() {
+            words[word_count(at)] = (table::ROWS[at].name, offset);
+        }
+        at += 1;
+    }
+    words
+};
+
+/// How many of the first rows are registers that blocks read and write themselves.
+const fn word_count(rows: usize) -> usize {
+    let (mut count, mut at) = (0, 0);
+    while at < rows {
+        count += table::ROWS[at].block.word().is_some() as usize;
+        at += 1;
+    }
+    count
+}
+
+/// The register as a word of the state, for a block of this privilege.
+pub(in crate::riscv) fn word(number: u16, privilege: u64) -> Option<Word> {
+    let at = row_number(number).filter(|_| privilege >= least_privilege(number))?;
+    let block = table::ROWS[at].block;
+    block.word()?;
+    Some(Word {
+        number: word_count(at) as u16,
+        is_address: matches!(block, InBlock::Address(_)),
+    })
+}
+
+/// Whether a block may go on after an instruction that names the register: it leaves everything that blocks depend on
+/// as it was, and gives the same result wherever in a block it stands.
+pub(in crate::riscv) fn stays_in_block(number: u16, writes: bool) -> bool {
+    row(number).is_some_and(|row| match row.block {
+        InBlock::Ends => false,
+        InBlock::Reads => !writes,
+        InBlock::Word(_) | InBlock::Address(_) => true,
+    })
+}
+
+/// The name of a register that some hart here has.
+pub fn name(number: u16) -> Option<String> {
+    let row = row(number)?;
+    let named = row.gate != Gate::PmpCfg || row.index(number).is_multiple_of(2);
+    named.then(|| row.name_of(number))
 }
 
 /// A row of the table.
@@ -117,6 +207,7 @@ struct Row {
     gate: Gate,
     read: fn(&View<'_>, u16) -> u64,
     write: fn(&mut Hart<'_>, u16, Update),
+    block: InBlock,
 }
 
 impl Row {
@@ -125,11 +216,19 @@ impl Row {
         number - self.first + self.first_index
     }
 
+    fn name_of(&self, number: u16) -> String {
+        match self.count {
+            1 => self.name.to_owned(),
+            _ => format!("{}{}", self.name, self.index(number)),
+        }
+    }
+
     fn exists(&self, number: u16, config: &IsaConfig) -> bool {
         let index = self.index(number);
         match self.gate {
-            Gate::None | Gate::Translation => true,
-            Gate::Counter(ext) => config.has(ext),
+            Gate::None | Gate::Translation | Gate::Environment => true,
+            Gate::Counter(ext) | Gate::Extension(ext) => config.has(ext),
+            Gate::StateEnable => config.has(Extension::Ssstateen),
             Gate::Float => config.has(Extension::F),
             Gate::TimerCompare => config.has(Extension::Sstc),
             Gate::PmpCfg => index.is_multiple_of(2) && index * 4 < u16::from(config.pmp_entries),
@@ -148,7 +247,12 @@ impl Row {
                         && envcfg::STCE.is_set(state.menvcfg)
             }
             Gate::Translation => level != privilege::S || !mstatus::TVM.is_set(state.mstatus),
-            Gate::None | Gate::PmpCfg | Gate::PmpAddr => true,
+            Gate::Environment => level == privilege::M || stateen::ENVCFG.is_set(state.mstateen[0]),
+            Gate::StateEnable => {
+                let at = usize::from(self.index(number));
+                level == privilege::M || stateen::SE.is_set(state.mstateen[at])
+            }
+            Gate::None | Gate::Extension(_) | Gate::PmpCfg | Gate::PmpAddr => true,
         }
     }
 }
@@ -246,9 +350,12 @@ static ROW_OF: [u8; 4096] = {
     of
 };
 
+fn row_number(number: u16) -> Option<usize> {
+    usize::from(ROW_OF[usize::from(number & 0xfff)]).checked_sub(1)
+}
+
 fn row(number: u16) -> Option<&'static Row> {
-    let at = usize::from(ROW_OF[usize::from(number & 0xfff)]).checked_sub(1)?;
-    Some(&table::ROWS[at])
+    row_number(number).map(|at| &table::ROWS[at])
 }
 
 /// The registers that a hart has, by number and name, lowest number first.
@@ -256,13 +363,7 @@ pub fn registers(config: &IsaConfig) -> impl Iterator<Item = (u16, String)> {
     table::ROWS.iter().flat_map(move |row| {
         (row.first..row.first + row.count)
             .filter(|&number| row.exists(number, config))
-            .map(|number| {
-                let name = match row.count {
-                    1 => row.name.to_owned(),
-                    _ => format!("{}{}", row.name, row.index(number)),
-                };
-                (number, name)
-            })
+            .map(|number| (number, row.name_of(number)))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::guest::FlushScope;
 use crate::riscv::isa::{Extension, IsaConfig};
-use crate::riscv::sys::fields::{Field, mstatus, privilege};
+use crate::riscv::sys::fields::{Field, envcfg, mstatus, privilege};
 use crate::riscv::sys::{Hart, float};
 
 use super::{Update, View};
@@ -16,6 +16,7 @@ const SUPERVISOR: u64 = mstatus::SIE.mask()
     | mstatus::FS.mask()
     | mstatus::SUM.mask()
     | mstatus::MXR.mask()
+    | mstatus::SDT.mask()
     | mstatus::UXL.mask()
     | mstatus::SD.mask();
 
@@ -34,11 +35,16 @@ const WRITABLE: u64 = mstatus::SIE.mask()
     | mstatus::TSR.mask();
 
 fn writable(config: &IsaConfig) -> u64 {
-    if config.has(Extension::F) {
-        WRITABLE | mstatus::FS.mask()
-    } else {
-        WRITABLE
+    let mut writable = WRITABLE;
+    for (ext, field) in [
+        (Extension::F, mstatus::FS),
+        (Extension::Smdbltrp, mstatus::MDT),
+    ] {
+        if config.has(ext) {
+            writable |= field.mask();
+        }
     }
+    writable
 }
 
 pub(super) fn read_mstatus(view: &View<'_>, _: u16) -> u64 {
@@ -52,19 +58,30 @@ pub(super) fn read_sstatus(view: &View<'_>, index: u16) -> u64 {
 }
 
 pub(super) fn write_mstatus(hart: &mut Hart<'_>, _: u16, update: Update) {
-    write_status(hart, update.value, writable(hart.config));
+    write_status(hart, update.value, u64::MAX);
 }
 
 pub(super) fn write_sstatus(hart: &mut Hart<'_>, _: u16, update: Update) {
-    write_status(hart, update.value, writable(hart.config) & SUPERVISOR);
+    write_status(hart, update.value, SUPERVISOR);
 }
 
-fn write_status(hart: &mut Hart<'_>, value: u64, writable: u64) {
+fn write_status(hart: &mut Hart<'_>, value: u64, shown: u64) {
     const RESERVED_PRIVILEGE: u64 = 2;
+    let mut writable = writable(hart.config);
+    if envcfg::DTE.is_set(hart.state.menvcfg) {
+        writable |= mstatus::SDT.mask();
+    }
+    let writable = writable & shown;
     let old = hart.state.mstatus;
     let mut new = old & !writable | value & writable;
     if mstatus::MPP.get(new) == RESERVED_PRIVILEGE {
         new = mstatus::MPP.with(new, mstatus::MPP.get(old));
+    }
+    if mstatus::SDT.is_set(new) {
+        new = mstatus::SIE.with(new, 0);
+    }
+    if mstatus::MDT.is_set(new) {
+        new = mstatus::MIE.with(new, 0);
     }
     hart.state.mstatus = new;
     if mstatus::MXR.is_set(old ^ new) {
@@ -108,9 +125,10 @@ pub(super) fn write_fcsr(hart: &mut Hart<'_>, _: u16, update: Update) {
 }
 
 /// The value of `mstatus` at reset, before anything is written.
-pub(in crate::riscv::sys) fn initial_mstatus() -> u64 {
+pub(in crate::riscv::sys) fn initial_mstatus(config: &IsaConfig) -> u64 {
     const XLEN_64: u64 = 2;
     let status = mstatus::UXL.with(0, XLEN_64);
     let status = mstatus::SXL.with(status, XLEN_64);
+    let status = mstatus::MDT.with(status, config.has(Extension::Smdbltrp).into());
     mstatus::MPP.with(status, privilege::U)
 }

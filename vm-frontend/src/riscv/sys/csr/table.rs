@@ -1,12 +1,17 @@
 //! The table of registers, by number (RISC-V Priv 1.13, 2.2).
 
+use std::mem::offset_of;
+
 use super::{
-    Gate, Row, Update, View, counters, environment, interrupts, memory, status, trap_records,
+    Gate, InBlock, Row, Update, View, counters, environment, interrupts, memory, status,
+    trap_records,
 };
 use crate::riscv::isa::Extension;
+use crate::riscv::state::HartState;
 use crate::riscv::sys::Hart;
 
-use Gate::{Counter, Float, PmpAddr, PmpCfg, TimerCompare, Translation};
+use Gate::{Counter, Environment, Float, PmpAddr, PmpCfg, StateEnable, TimerCompare, Translation};
+use InBlock::{Address, Reads, Word};
 
 fn zero(_: &View<'_>, _: u16) -> u64 {
     0
@@ -15,10 +20,16 @@ fn zero(_: &View<'_>, _: u16) -> u64 {
 fn ignore(_: &mut Hart<'_>, _: u16, _: Update) {}
 
 macro_rules! rows {
-    ($($first:literal $name:literal $([$index:literal; $count:literal])?: $gate:expr, $read:expr, $write:expr;)*) => {
+    ($($first:literal $name:literal $([$index:literal; $count:literal])?:
+        $gate:expr, $read:expr, $write:expr $(, $block:expr)?;)*) => {
         /// Every register, lowest number first.
-        pub(super) const ROWS: &[Row] = &[$(rows!(@row $first, $name, [$($index; $count)?], $gate, $read, $write)),*];
+        pub(super) const ROWS: &[Row] = &[$(Row {
+            block: rows!(@block $($block)?),
+            ..rows!(@row $first, $name, [$($index; $count)?], $gate, $read, $write)
+        }),*];
     };
+    (@block) => { InBlock::Ends };
+    (@block $block:expr) => { $block };
     (@row $first:literal, $name:literal, [], $gate:expr, $read:expr, $write:expr) => {
         rows!(@row $first, $name, [0; 1], $gate, $read, $write)
     };
@@ -31,6 +42,7 @@ macro_rules! rows {
             gate: $gate,
             read: $read,
             write: $write,
+            block: InBlock::Ends,
         }
     };
 }
@@ -43,23 +55,24 @@ macro_rules! field {
 }
 
 rows! {
-    // number name [first index; count]: gate, read, write
-    0x001 "fflags": Float, status::read_fflags, status::write_fflags;
-    0x002 "frm": Float, status::read_frm, status::write_frm;
-    0x003 "fcsr": Float, status::read_fcsr, status::write_fcsr;
+    // number name [first index; count]: gate, read, write, what a block does itself
+    0x001 "fflags": Float, status::read_fflags, status::write_fflags, Reads;
+    0x002 "frm": Float, status::read_frm, status::write_frm, Reads;
+    0x003 "fcsr": Float, status::read_fcsr, status::write_fcsr, Reads;
 
-    0x100 "sstatus": Gate::None, status::read_sstatus, status::write_sstatus;
+    0x100 "sstatus": Gate::None, status::read_sstatus, status::write_sstatus, Reads;
     0x104 "sie": Gate::None, interrupts::read_sie, interrupts::write_sie;
     0x105 "stvec": Gate::None, field!(stvec), trap_records::write_stvec;
     0x106 "scounteren": Gate::None, field!(scounteren), counters::write_scounteren;
-    0x10a "senvcfg": Gate::None, field!(senvcfg), environment::write_senvcfg;
-    0x140 "sscratch": Gate::None, field!(sscratch), |h, _, u| h.state.sscratch = u.value;
-    0x141 "sepc": Gate::None, field!(sepc), trap_records::write_sepc;
-    0x142 "scause": Gate::None, field!(scause), |h, _, u| h.state.scause = u.value;
-    0x143 "stval": Gate::None, field!(stval), |h, _, u| h.state.stval = u.value;
+    0x10a "senvcfg": Environment, field!(senvcfg), environment::write_senvcfg;
+    0x10c "sstateen" [0; 4]: StateEnable, zero, ignore;
+    0x140 "sscratch": Gate::None, field!(sscratch), |h, _, u| h.state.sscratch = u.value, Word(offset_of!(HartState, sscratch));
+    0x141 "sepc": Gate::None, field!(sepc), trap_records::write_sepc, Address(offset_of!(HartState, sepc));
+    0x142 "scause": Gate::None, field!(scause), |h, _, u| h.state.scause = u.value, Word(offset_of!(HartState, scause));
+    0x143 "stval": Gate::None, field!(stval), |h, _, u| h.state.stval = u.value, Word(offset_of!(HartState, stval));
     0x144 "sip": Gate::None, interrupts::read_sip, interrupts::write_sip;
     0x14d "stimecmp": TimerCompare, field!(stimecmp), environment::write_stimecmp;
-    0x180 "satp": Translation, field!(satp), memory::write_satp;
+    0x180 "satp": Translation, field!(satp), memory::write_satp, Reads;
 
     0x300 "mstatus": Gate::None, status::read_mstatus, status::write_mstatus;
     0x301 "misa": Gate::None, |v, _| v.config.misa(), ignore;
@@ -69,13 +82,15 @@ rows! {
     0x305 "mtvec": Gate::None, field!(mtvec), trap_records::write_mtvec;
     0x306 "mcounteren": Gate::None, field!(mcounteren), counters::write_mcounteren;
     0x30a "menvcfg": Gate::None, field!(menvcfg), environment::write_menvcfg;
+    0x30c "mstateen" [0; 4]: Gate::Extension(Extension::Smstateen), environment::read_mstateen, environment::write_mstateen;
     0x320 "mcountinhibit": Gate::None, field!(mcountinhibit), counters::write_mcountinhibit;
     0x323 "mhpmevent" [3; 29]: Gate::None, zero, ignore;
-    0x340 "mscratch": Gate::None, field!(mscratch), |h, _, u| h.state.mscratch = u.value;
-    0x341 "mepc": Gate::None, field!(mepc), trap_records::write_mepc;
-    0x342 "mcause": Gate::None, field!(mcause), |h, _, u| h.state.mcause = u.value;
-    0x343 "mtval": Gate::None, field!(mtval), |h, _, u| h.state.mtval = u.value;
+    0x340 "mscratch": Gate::None, field!(mscratch), |h, _, u| h.state.mscratch = u.value, Word(offset_of!(HartState, mscratch));
+    0x341 "mepc": Gate::None, field!(mepc), trap_records::write_mepc, Address(offset_of!(HartState, mepc));
+    0x342 "mcause": Gate::None, field!(mcause), |h, _, u| h.state.mcause = u.value, Word(offset_of!(HartState, mcause));
+    0x343 "mtval": Gate::None, field!(mtval), |h, _, u| h.state.mtval = u.value, Word(offset_of!(HartState, mtval));
     0x344 "mip": Gate::None, interrupts::read_mip, interrupts::write_mip;
+    0x34b "mtval2": Gate::Extension(Extension::Ssdbltrp), field!(mtval2), |h, _, u| h.state.mtval2 = u.value;
     0x3a0 "pmpcfg" [0; 16]: PmpCfg, memory::read_pmpcfg, memory::write_pmpcfg;
     0x3b0 "pmpaddr" [0; 64]: PmpAddr, memory::read_pmpaddr, memory::write_pmpaddr;
 
@@ -96,6 +111,6 @@ rows! {
     0xf11 "mvendorid": Gate::None, zero, ignore;
     0xf12 "marchid": Gate::None, zero, ignore;
     0xf13 "mimpid": Gate::None, zero, ignore;
-    0xf14 "mhartid": Gate::None, |v, _| v.state.hart_id, ignore;
+    0xf14 "mhartid": Gate::None, |v, _| v.state.hart_id, ignore, Reads;
     0xf15 "mconfigptr": Gate::None, zero, ignore;
 }

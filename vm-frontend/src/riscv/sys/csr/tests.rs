@@ -5,7 +5,7 @@ use crate::guest::FlushScope;
 use crate::riscv::isa::{AdUpdate, CpuModel};
 use crate::riscv::sys::fields::irq;
 use crate::riscv::sys::testing::{INSN, Machine, illegal_insn};
-use crate::riscv::sys::{HELPER_CSR, csr_request, csr_stays_in_block};
+use crate::riscv::sys::{HELPER_CSR, csr_request};
 
 const FFLAGS: u16 = 0x001;
 const FRM: u16 = 0x002;
@@ -100,7 +100,7 @@ fn write_all_ones_then_zeros_reads_back_legal_values() {
         (MIE, "mie", 0xaaa, 0),
         (0x305, "mtvec", !2, 0),
         (MCOUNTEREN, "mcounteren", 0xffff_ffff, 0),
-        (MENVCFG, "menvcfg", 0xe000_0000_0000_00f1, 0),
+        (MENVCFG, "menvcfg", 0xe800_0000_0000_00f1, 0),
         (MCOUNTINHIBIT, "mcountinhibit", 5, 0),
         (0x323, "mhpmevent3", 0, 0),
         (0x33f, "mhpmevent31", 0, 0),
@@ -178,6 +178,7 @@ fn access_below_least_privilege_is_illegal() {
             m.write(MCOUNTEREN, u64::MAX);
             m.write(SCOUNTEREN, u64::MAX);
             m.write(MENVCFG, envcfg::STCE.mask());
+            m.state.mstateen = STATE_ENABLES;
             m.state.privilege = level;
             let result = m.try_read(number);
             let expected = level >= least_privilege(number);
@@ -401,6 +402,7 @@ fn menvcfg_fields_follow_extensions() {
             envcfg::CBIE.mask() | envcfg::CBCFE.mask(),
         ),
         (Extension::Zicboz, envcfg::CBZE.mask()),
+        (Extension::Ssdbltrp, envcfg::DTE.mask()),
         (Extension::Svpbmt, envcfg::PBMTE.mask()),
         (Extension::Sstc, envcfg::STCE.mask()),
     ];
@@ -582,7 +584,7 @@ fn peek_and_poke_ignore_privilege() {
 
 #[test]
 fn csr_stays_in_block_registers_change_nothing_else() {
-    for number in (0..0x1000).filter(|&number| csr_stays_in_block(number, true)) {
+    for number in (0..0x1000).filter(|&number| stays_in_block(number, true)) {
         let mut m = Machine::new("max");
         m.state.mstatus |= mstatus::FS.mask();
         m.write(number, u64::MAX);
@@ -598,4 +600,59 @@ fn access_write_without_read_gives_zero() {
     let request = csr_request(0x340, CsrOp::Write, false, true);
     assert_eq!(m.call(HELPER_CSR, [request, 8, INSN]), Ok(0));
     assert_eq!(m.read(0x340), 8);
+}
+
+#[test]
+fn stateen_closes_senvcfg_and_sstateen_to_the_supervisor() {
+    const SSTATEEN0: u16 = 0x10c;
+    const MSTATEEN0: u16 = 0x30c;
+    let mut m = Machine::new("max");
+    m.state.privilege = privilege::S;
+    for (enables, senvcfg, sstateen) in [
+        (0, false, false),
+        (stateen::ENVCFG.mask(), true, false),
+        (stateen::SE.mask(), false, true),
+    ] {
+        m.write(MSTATEEN0, enables);
+        assert_eq!(m.try_read(SENVCFG).is_ok(), senvcfg, "{enables:#x}");
+        assert_eq!(m.try_read(SSTATEEN0).is_ok(), sstateen, "{enables:#x}");
+        // Each number has an enable of its own.
+        assert_eq!(m.try_read(SSTATEEN0 + 1), Err(illegal_insn()));
+    }
+    for n in 0..4 {
+        m.write(MSTATEEN0 + n, u64::MAX);
+        let expected = if n == 0 { 3 << 62 } else { 1 << 63 };
+        assert_eq!(m.read(MSTATEEN0 + n), expected);
+        assert_eq!(
+            (m.try_write(SSTATEEN0 + n, u64::MAX), m.read(SSTATEEN0 + n)),
+            (Ok(()), 0)
+        );
+    }
+}
+
+#[test]
+fn stateen_without_the_extension_does_not_exist_and_closes_nothing() {
+    let mut m = Machine::new("debian");
+    for number in [0x30c, 0x30f, 0x10c, 0x10f] {
+        assert_eq!(m.try_read(number), Err(illegal_insn()), "{number:#x}");
+    }
+    m.state.privilege = privilege::S;
+    assert_eq!(m.try_read(SENVCFG), Ok(0));
+}
+
+#[test]
+fn sstatus_sdt_is_there_while_enabled_and_keeps_interrupts_off() {
+    const SDT: u64 = mstatus::SDT.mask();
+    const SIE_BIT: u64 = mstatus::SIE.mask();
+    let mut m = Machine::new("max");
+    m.write(SSTATUS, SDT | SIE_BIT);
+    assert_eq!(m.read(SSTATUS) & (SDT | SIE_BIT), SIE_BIT, "DTE is clear");
+    m.write(MENVCFG, envcfg::DTE.mask());
+    m.write(SSTATUS, SDT | SIE_BIT);
+    assert_eq!(m.read(SSTATUS) & (SDT | SIE_BIT), SDT);
+    m.write(MSTATUS, SIE_BIT);
+    assert_eq!(m.read(MSTATUS) & (SDT | SIE_BIT), SIE_BIT);
+    m.write(SSTATUS, SDT);
+    m.write(MENVCFG, 0);
+    assert_eq!(m.read(SSTATUS) & SDT, 0, "it goes with DTE");
 }
