@@ -80,6 +80,8 @@ pub struct Launch {
     pub forwards: Vec<String>,
     /// Where the console goes, in the words of `vm-cli run --serial`, instead of standard input and output.
     pub serial: Option<String>,
+    /// A command that runs the emulator, which comes behind it: `sh -c 'ulimit ...; exec "$@"' sh`, for instance.
+    pub wrapper: Vec<String>,
     /// Further options for `vm-cli run`; other emulators do not get them.
     pub vm_cli_options: Vec<String>,
     /// Start again when the guest asks for a reset.
@@ -158,6 +160,7 @@ impl Launch {
             network: false,
             forwards: Vec::new(),
             serial: None,
+            wrapper: Vec::new(),
             vm_cli_options: Vec::new(),
             reboot: false,
         }
@@ -188,6 +191,11 @@ impl Launch {
 
     fn vm_cli(&self) -> Command {
         let mut command = vm_cli();
+        if let [program, words @ ..] = &self.wrapper[..] {
+            let emulator = command;
+            command = Command::new(program);
+            command.args(words).arg(emulator.get_program());
+        }
         command
             .arg("run")
             .args(self.vm_cli_arguments())

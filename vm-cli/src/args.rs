@@ -60,6 +60,9 @@ pub(crate) enum DiskCommand {
         file: PathBuf,
         /// Its size, as 10G or 512M
         size: ByteSize,
+        /// What kind of image; raw is the only one, and needs to be said only for a name such as disk.qcow2
+        #[arg(long, value_name = "raw", value_parser = ["raw"])]
+        format: Option<String>,
     },
 }
 
@@ -273,11 +276,14 @@ pub(crate) struct MachineArgs {
 
     /// Add a disk (may be repeated); the guest finds them as /dev/vda, /dev/vdb, ...
     ///
-    /// readonly refuses the guest's writes; snapshot=on lets it write and throws that away at the end; serial is the
-    /// serial number that the guest sees. A comma within a path is written twice.
+    /// FILE is a raw image or a block device of this host; --disk FILE alone is enough. A file that looks like anything
+    /// but a raw image is refused unless format=raw says that its bytes are meant. readonly refuses the guest's writes;
+    /// snapshot=on lets it write and throws that away at the end; serial is the serial number that the guest sees. When
+    /// this host's disk is full, on-full=pause (default) lets the guest's writes wait for room, and on-full=report
+    /// fails them. A comma within a path is written twice.
     #[arg(
         long,
-        value_name = "file=FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT]",
+        value_name = "[file=]FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report]",
         value_parser = values::with_file::<DiskConfig>(),
         value_hint = ValueHint::FilePath,
         help_heading = "Devices"
@@ -331,6 +337,19 @@ pub(crate) struct MachineArgs {
         help_heading = "Devices"
     )]
     pub(crate) rng: Option<bool>,
+
+    /// Whether memory that the guest does not use goes back to this host [default: on]
+    ///
+    /// The guest has a virtio memory balloon then, over which Linux reports what it has free. With --virtio mmio it is
+    /// left out when all slots are taken.
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_parser = values::switch(),
+        hide_possible_values = true,
+        help_heading = "Devices"
+    )]
+    pub(crate) balloon: Option<bool>,
 
     /// How virtio devices are attached: pci (default) or mmio
     #[arg(

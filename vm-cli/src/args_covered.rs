@@ -17,6 +17,7 @@ const SERIAL: &str = "tests/tests/serial.rs";
 const NETWORK: &str = "tests/tests/network.rs";
 const FAULTS: &str = "tests/tests/network_faults.rs";
 const GDB: &str = "tests/tests/gdb.rs";
+const BALLOON: &str = "tests/tests/balloon.rs";
 const DISK: &str = "tests/tests/disk.rs";
 const LINES: &str = "vm-service/src/serial/tests.rs";
 
@@ -150,6 +151,21 @@ const COVERED: &[(&str, &str, &str)] = &[
         "snapshot_disk_forgets_what_was_written",
     ),
     (
+        "run --disk on-full",
+        DISK,
+        "disk_without_room_on_the_host_waits_and_goes_on",
+    ),
+    (
+        "run --disk pause",
+        "vm-core/src/config/tests.rs",
+        "disk_every_option_arrives",
+    ),
+    (
+        "run --disk report",
+        DISK,
+        "disk_without_room_on_the_host_can_report_it",
+    ),
+    (
         "run --disk serial",
         OPTIONS,
         "machine_options_reach_the_guest",
@@ -237,6 +253,21 @@ const COVERED: &[(&str, &str, &str)] = &[
         SETTINGS,
         "every_option_wins_over_the_file",
     ),
+    (
+        "run --balloon",
+        BALLOON,
+        "balloon_off_leaves_the_device_out",
+    ),
+    (
+        "run --balloon on",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --balloon off",
+        BALLOON,
+        "balloon_off_leaves_the_device_out",
+    ),
     ("run --rng", OPTIONS, "machine_options_reach_the_guest"),
     (
         "run --rng on",
@@ -317,6 +348,16 @@ const COVERED: &[(&str, &str, &str)] = &[
         "disk create FILE",
         REFUSALS,
         "disk_create_makes_an_empty_image_and_touches_no_other",
+    ),
+    (
+        "disk create --format",
+        REFUSALS,
+        "disk_create_under_another_format_s_name_is_refused",
+    ),
+    (
+        "disk create --format raw",
+        REFUSALS,
+        "disk_create_under_another_format_s_name_is_refused",
     ),
     (
         "disk create SIZE",

@@ -58,8 +58,8 @@ fn obey(command: Command) -> anyhow::Result<Exit> {
             Some(RunGuest::Debian(debian)) => debian::machine(&debian)?,
         }),
         Command::Disk {
-            command: DiskCommand::Create { file, size },
-        } => disk::create(&file, size).map(|()| Exit::SUCCESS),
+            command: DiskCommand::Create { file, size, format },
+        } => disk::create(&file, size, format.is_some()).map(|()| Exit::SUCCESS),
         Command::Symbols { kernel, output } => {
             symbols::write(&kernel, &output).map(|()| Exit::SUCCESS)
         }

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{BufWriter, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
+use vm_core::Notices;
 use vm_core::config::{SerialConfig, VmConfig};
 use vm_debug::gdb::GdbServer;
 use vm_debug::trace::TextTrace;
@@ -22,6 +23,9 @@ use crate::symbols::Symbols;
 pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let signals = Signals::take().context("cannot take over signals")?;
     restore_terminal_on_panic();
+    let running = Arc::new(OnceLock::new());
+    // From here on: a file that is opened below may be a pipe that nobody writes to.
+    let ended_by = stop_on_signals(signals, running.clone());
 
     let to_terminal = |port: Option<&SerialConfig>| port == Some(&SerialConfig::Stdio);
     let serial = to_terminal(Some(&config.serial));
@@ -31,7 +35,10 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let kernel = config.kernel.clone();
     let trace = config.trace.clone();
     let stats = config.stats;
-    let mut builder = Vm::builder().start_paused(gdb.is_some()).config(config);
+    let mut builder = Vm::builder()
+        .start_paused(gdb.is_some())
+        .notices(Notices::to(|line| eprintln!("vm-cli: {line}")))
+        .config(config);
     if let Some(file) = trace {
         builder = builder.trace(trace_to(&file, kernel.clone())?);
     }
@@ -51,7 +58,7 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
         serve_gdb(gdb, &handle)?;
     }
 
-    let ended_by = stop_on_signals(signals, handle.clone());
+    running.get_or_init(|| handle.clone());
     let mut raw = None;
     if let Some(screen) = &screen {
         let input = match serial {
@@ -138,15 +145,24 @@ fn restore_terminal_on_panic() {
     }));
 }
 
-/// Stops the machine at the first signal and ends the program at the second.
-fn stop_on_signals(signals: Signals, handle: VmHandle) -> Arc<Mutex<Option<Signal>>> {
+/// Stops the machine at the first signal and ends the program at the second; also at the first, when there is no
+/// machine yet.
+fn stop_on_signals(
+    signals: Signals,
+    running: Arc<OnceLock<VmHandle>>,
+) -> Arc<Mutex<Option<Signal>>> {
     let ended_by = Arc::new(Mutex::new(None));
     let first = ended_by.clone();
     spawn("signals", move || {
         let signal = signals.wait();
         *first.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
-        handle.stop();
-        let signal = signals.wait();
+        let signal = match running.get() {
+            Some(handle) => {
+                handle.stop();
+                signals.wait()
+            }
+            None => signal,
+        };
         terminal::restore();
         std::process::exit(Exit::of_signal(signal).0.into());
     });

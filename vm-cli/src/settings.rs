@@ -60,6 +60,7 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set(&mut config.serial, &args.serial);
     set_some(&mut config.console, &args.console);
     set(&mut config.rng, &args.rng);
+    set_some(&mut config.balloon, &args.balloon);
     set(&mut config.virtio, &args.virtio);
     set(&mut config.accel, &args.accel);
     set(&mut config.code_cache, &args.code_cache);

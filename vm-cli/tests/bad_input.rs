@@ -227,6 +227,78 @@ fn disk_missing_or_locked_is_refused() {
 }
 
 #[test]
+fn disk_of_another_format_is_refused_until_raw_is_written() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let kernel = kernel.to_str().unwrap();
+    for (name, head, advice) in [
+        ("d.qcow2", &b"QFI\xfb\0\0\0\x03"[..], "qemu-img convert"),
+        ("d.xz", b"\xfd7zXZ\0", "unxz"),
+    ] {
+        folder.file(name, &[head, &[0; 4096]].concat());
+        let run = with_writes(&["run", "--kernel", kernel, "--disk", name]);
+        folder.refuses(&run, HOST_ERROR, &[name, advice, "format=raw"]);
+        // Said to be raw it is taken: what goes wrong now is another disk.
+        let raw = format!("{name},format=raw");
+        let run = [
+            "run", "--kernel", kernel, "--disk", &raw, "--disk", "nowhere",
+        ];
+        folder.refuses(&with_writes(&run), HOST_ERROR, &["nowhere"]);
+    }
+}
+
+/// Starts with an end of a pipe as a file, and sees that a signal ends the program while it waits for the other.
+fn is_ended_while_it_waits(folder: &Folder, line: &[&str]) {
+    let mut program = folder.command(line).stderr(Stdio::null()).spawn().unwrap();
+    // Long enough to have come to the pipe; a program that has not yet is ended all the same.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(program.try_wait().unwrap(), None, "{line:?} does not wait");
+    let id = program.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let started = std::time::Instant::now();
+    while program.try_wait().unwrap().is_none() {
+        if started.elapsed() > std::time::Duration::from_secs(20) {
+            program.kill().unwrap();
+            program.wait().unwrap();
+            panic!("{line:?} does not mind SIGTERM");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(program.wait().unwrap().code(), Some(143), "{line:?}");
+}
+
+#[test]
+fn pipes_that_nobody_has_at_the_other_end_can_be_interrupted() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let kernel = kernel.to_str().unwrap();
+    // Below a folder, where the test that nothing is written does not try to read it.
+    fs::create_dir(folder.path().join("p")).unwrap();
+    let made = Command::new("mkfifo")
+        .arg(folder.path().join("p/pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    is_ended_while_it_waits(&folder, &["run", "--kernel", "p/pipe"]);
+    is_ended_while_it_waits(&folder, &["run", "--kernel", kernel, "--initrd", "p/pipe"]);
+    is_ended_while_it_waits(
+        &folder,
+        &["run", "--kernel", kernel, "--serial", "file:p/pipe"],
+    );
+    let disk = ["run", "--kernel", kernel, "--disk", "p/pipe,readonly"];
+    folder.refuses(
+        &disk,
+        HOST_ERROR,
+        &["pipe", "neither a file nor a block device"],
+    );
+}
+
+#[test]
 fn port_in_use_is_refused() {
     let folder = Folder::new();
     let kernel = folder.kernel();
@@ -362,6 +434,20 @@ fn disk_create_makes_an_empty_image_and_touches_no_other() {
     );
     folder.refuses(&["disk", "create", "e.img", "100.1K"], HOST_ERROR, &["512"]);
     folder.refuses(&["disk", "create", "e.img", "lots"], USAGE, &["512M"]);
+}
+
+#[test]
+fn disk_create_under_another_format_s_name_is_refused() {
+    let folder = Folder::new();
+    let create = ["disk", "create", "d.qcow2", "3M"];
+    folder.refuses(&create, HOST_ERROR, &["raw", "d.img", "--format raw"]);
+    folder.refuses(&["disk", "create", "D.VMDK", "3M"], HOST_ERROR, &["vmdk"]);
+    let output = folder.run(&[&create[..], &["--format", "raw"]].concat());
+    assert_eq!(output.status.code(), Some(0));
+    let image = folder.path().join("d.qcow2");
+    assert_eq!(fs::metadata(image).unwrap().len(), 3 << 20);
+    let qcow2 = [&create[..], &["--format", "qcow2"]].concat();
+    folder.refuses(&qcow2, USAGE, &["raw"]);
 }
 
 #[test]

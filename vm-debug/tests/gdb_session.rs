@@ -73,6 +73,7 @@ fn machine(kernel: &Path, initrd: &Path) -> Machine {
         nics: Vec::new(),
         console: None,
         rng: true,
+        balloon: None,
         virtio: Default::default(),
         no_reboot: true,
         start_paused: true,

@@ -14,6 +14,7 @@ pub mod bus;
 pub mod chardev;
 pub mod firmware;
 pub mod fuzzing;
+pub mod host_room;
 pub mod intc;
 pub mod net;
 pub mod pci;

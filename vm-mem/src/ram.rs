@@ -185,20 +185,46 @@ impl GuestMemory {
             })
     }
 
+    /// Gives `bytes` bytes of RAM at `addr` back to the host; they read as zero until they are written again. Drops
+    /// translated code that was made from them.
+    ///
+    /// # Errors
+    /// When the range is not made of whole pages of one RAM range, or the host refuses.
+    pub fn discard(&self, addr: GuestPhysAddr, bytes: u64) -> Result<(), MemoryError> {
+        let whole = addr.page_offset() == 0 && bytes.is_multiple_of(PAGE_BYTES);
+        let (range, code) = self
+            .find(addr)
+            .filter(|(range, _)| whole && range.contains(addr, bytes))
+            .ok_or(MemoryError::NotRam { addr, bytes })?;
+        discard_in(range, code, addr, bytes)
+    }
+
     /// Sets all RAM to zero, as power-on would leave it for us, giving the pages back to the host.
     ///
     /// # Errors
     /// When the host refuses.
     pub fn clear(&self) -> Result<(), MemoryError> {
         for (range, code) in self.ranges.iter() {
-            vm_osal::discard_pages(range.host, range.bytes).map_err(|e| MemoryError::Reserve {
-                bytes: range.bytes,
-                reason: e.to_string(),
-            })?;
-            code.written(range.base, range.bytes);
+            discard_in(range, code, range.base, range.bytes)?;
         }
         Ok(())
     }
+}
+
+/// Gives back part of a RAM range.
+fn discard_in(
+    range: &RamRange,
+    code: &CodePages,
+    addr: GuestPhysAddr,
+    bytes: u64,
+) -> Result<(), MemoryError> {
+    let host = range.host + (addr - range.base);
+    vm_osal::discard_pages(host, bytes).map_err(|e| MemoryError::Reserve {
+        bytes,
+        reason: e.to_string(),
+    })?;
+    code.written(addr, bytes);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -242,6 +268,32 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
         ram.write(GuestPhysAddr(0x0fff), &[1, 2]).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn discard_clears_whole_pages_and_tells_the_observer() {
+        let base = GuestPhysAddr(0x8000_0000);
+        let ram = GuestMemory::new(&[(base, 0x4000)]).unwrap();
+        let count = Arc::new(Count::default());
+        let observer: Arc<dyn CodeWriteObserver> = count.clone();
+        assert!(ram.set_code_observer(&observer));
+        ram.write(base, &[7; 0x4000]).unwrap();
+        ram.find(base).unwrap().1.mark(base + 0x1000, 4);
+        ram.discard(base + 0x1000, 0x2000).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        let mut all = [0; 0x4000];
+        ram.read(base, &mut all).unwrap();
+        assert!(all[..0x1000].iter().chain(&all[0x3000..]).all(|&b| b == 7));
+        assert!(all[0x1000..0x3000].iter().all(|&b| b == 0));
+        for (addr, bytes) in [
+            (base + 0x800, 0x1000),
+            (base, 0x800),
+            (base, 0x5000),
+            (GuestPhysAddr(0), 0x1000),
+            (base + 0x1000, u64::MAX - 0xfff),
+        ] {
+            assert!(ram.discard(addr, bytes).is_err(), "{bytes:#x} at {addr}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Services of the host operating system.
 //!
-//! What it is: memory files, page advice, one timer thread ([`TimerThread`]), the monotonic [`HostClock`],
+//! What it is: memory files, page advice, [`file`]s with holes and locks, one timer thread ([`TimerThread`]), the monotonic [`HostClock`],
 //! the user's [`terminal`].
 //! Everything that calls the operating system on behalf of another crate belongs here, one file per host under
 //! `sys/`.
@@ -10,6 +10,9 @@
 #[cfg(target_os = "linux")]
 #[path = "sys/executable.rs"]
 mod executable;
+#[cfg(target_os = "linux")]
+#[path = "sys/file.rs"]
+pub mod file;
 #[cfg(target_os = "linux")]
 #[path = "sys/linux.rs"]
 mod sys;

@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             nics: Vec::new(),
             console: None,
             rng: false,
+            balloon: Some(false),
             virtio: Default::default(),
             no_reboot: true,
             start_paused: false,

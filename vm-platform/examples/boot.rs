@@ -55,6 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         nics: Vec::new(),
         console: None,
         rng: true,
+        balloon: None,
         virtio: Default::default(),
         no_reboot: true,
         start_paused: false,

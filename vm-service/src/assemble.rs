@@ -6,9 +6,10 @@ use std::sync::Arc;
 use vm_boot::image::Program;
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
 use vm_boot::{BootFile, Extent, Role};
-use vm_core::config::{Bios, DiskConfig, NetConfig, VirtioTransport, VmConfig};
-use vm_core::{ExecTrace, GuestArch, GuestPhysAddr};
-use vm_device::block::{BlockBackend, DiskAccess, Overlay, RawDisk};
+use vm_core::config::{Bios, DiskConfig, DiskFormat, NetConfig, VirtioTransport, VmConfig};
+use vm_core::{ExecTrace, GuestArch, GuestPhysAddr, Notices};
+use vm_device::block::{BlockBackend, Content, DiskAccess, Overlay, RawDisk};
+use vm_device::host_room::HostRoom;
 use vm_device::net::nat::{Nat, NatConfig, NatError};
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_platform::riscv_virt::layout;
@@ -23,6 +24,33 @@ const MOST_CPUS: u32 = 8;
 /// The first card's hardware address; further ones count up. The prefix is the one that virtual cards use.
 const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
+/// What a configuration names to be read, open. A pipe among it can be read only once.
+pub(crate) struct Inputs {
+    boot: BootRequest,
+    signature: Option<Signature>,
+    disks: Vec<Disk>,
+}
+
+impl Inputs {
+    /// Opens and checks all of it: that what is to be booted is of the right kind and fits RAM, that disks are there.
+    /// What the user should know of the host while the machine runs goes to `notices`.
+    pub(crate) fn open(config: &VmConfig, notices: &Notices) -> Result<Self, VmError> {
+        let (boot, signature) = boot(config)?;
+        let ram = layout::ram(config.memory().bytes());
+        let ram = Extent {
+            base: ram.base,
+            bytes: ram.bytes,
+        };
+        BootPlan::new(boot.clone(), ram)?;
+        let disks = config.disks.iter().map(|config| disk(config, notices));
+        Ok(Self {
+            boot,
+            signature,
+            disks: disks.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 /// A machine's configuration with everything open that it names.
 pub(crate) struct Assembly {
     pub(crate) machine: MachineConfig,
@@ -31,17 +59,21 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Opens what `config` names; nothing is written before everything else is known to be right.
+    /// Opens what `config` names beside the `inputs`.
     pub(crate) fn of(
         config: &VmConfig,
+        inputs: Inputs,
         serial: &SerialLine,
         console: Option<&SerialLine>,
         start_paused: bool,
         trace: Option<Arc<dyn ExecTrace>>,
     ) -> Result<Self, VmError> {
-        let (boot, signature) = boot(config)?;
+        let Inputs {
+            boot,
+            signature,
+            disks,
+        } = inputs;
         let isa: IsaConfig = config.cpu.parse()?;
-        let disks = config.disks.iter().map(disk).collect::<Result<_, _>>()?;
         let nats: Vec<_> = config.nets.iter().map(nat).collect::<Result<_, _>>()?;
         let nics = config
             .nets
@@ -66,6 +98,7 @@ impl Assembly {
             nics,
             console: console.map(SerialLine::sink),
             rng: config.rng,
+            balloon: config.balloon,
             virtio: match config.virtio {
                 VirtioTransport::Pci => machine::VirtioTransport::Pci,
                 VirtioTransport::Mmio => machine::VirtioTransport::Mmio,
@@ -97,21 +130,6 @@ pub(crate) fn check(config: &VmConfig) -> Result<(), VmError> {
         nat_config(net)?;
     }
     Ok(())
-}
-
-/// Checks that what is to be booted can be read, is of the right kind and fits RAM, and that disks are there.
-pub(crate) fn check_files(config: &VmConfig) -> Result<(), VmError> {
-    let (request, _) = boot(config)?;
-    let ram = layout::ram(config.memory().bytes());
-    let ram = Extent {
-        base: ram.base,
-        bytes: ram.bytes,
-    };
-    BootPlan::new(request, ram)?;
-    config
-        .disks
-        .iter()
-        .try_for_each(|config| disk(config).map(drop))
 }
 
 fn boot(config: &VmConfig) -> Result<(BootRequest, Option<Signature>), VmError> {
@@ -152,19 +170,32 @@ fn boot(config: &VmConfig) -> Result<(BootRequest, Option<Signature>), VmError> 
     Ok((request, signature))
 }
 
-fn disk(config: &DiskConfig) -> Result<Disk, VmError> {
+fn disk(config: &DiskConfig, notices: &Notices) -> Result<Disk, VmError> {
     let access = match config.readonly || config.snapshot {
         true => DiskAccess::ReadOnly,
         false => DiskAccess::ReadWrite,
     };
-    let raw = RawDisk::open(&config.file, access)?;
-    let backend: Arc<dyn BlockBackend> = match config.snapshot && !config.readonly {
-        true => Arc::new(Overlay::new(Box::new(raw), None)?),
-        false => Arc::new(raw),
+    let content = match config.format {
+        Some(DiskFormat::Raw) => Content::Raw,
+        None => Content::Guess,
+    };
+    let raw = RawDisk::open(&config.file, access, content)?;
+    let name = config.file.display();
+    let (backend, file): (Arc<dyn BlockBackend>, String) = match config.snapshot && !config.readonly
+    {
+        true => (
+            Arc::new(Overlay::new(Box::new(raw), None)?),
+            format!(
+                "disk {name}, snapshot in {}",
+                std::env::temp_dir().display()
+            ),
+        ),
+        false => (Arc::new(raw), format!("disk {name}")),
     };
     Ok(Disk {
         backend,
         serial: config.serial.clone(),
+        room: HostRoom::new(file, config.on_full, notices.clone()),
     })
 }
 

@@ -7,7 +7,7 @@ use vm_core::config::{
     Accel, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
     VmConfig,
 };
-use vm_core::{ExecTrace, GuestArch};
+use vm_core::{ExecTrace, GuestArch, Notices};
 use vm_device::chardev::CharSink;
 
 use crate::{Vm, VmError};
@@ -20,6 +20,7 @@ pub struct VmBuilder {
     pub(crate) console_sink: Option<Arc<dyn CharSink>>,
     pub(crate) start_paused: bool,
     pub(crate) trace: Option<Arc<dyn ExecTrace>>,
+    pub(crate) notices: Notices,
 }
 
 /// Methods that set one field of the configuration.
@@ -47,6 +48,8 @@ settings! {
     serial: serial, SerialConfig;
     /// Whether there is an entropy device.
     rng: rng, bool;
+    /// Whether there is a memory balloon; when nothing is said, if there is room for one.
+    balloon: balloon, Option<bool>;
     /// How virtio devices are attached.
     virtio: virtio, VirtioTransport;
     /// Whether a guest's reset ends the machine.
@@ -144,6 +147,14 @@ impl VmBuilder {
     #[must_use]
     pub fn trace(mut self, trace: Arc<dyn ExecTrace>) -> Self {
         self.trace = Some(trace);
+        self
+    }
+
+    /// Who is told what a running machine has to say: limits that the guest has reached, services that the host does not
+    /// allow, room that it does not have. Nobody, unless this is called.
+    #[must_use]
+    pub fn notices(mut self, notices: Notices) -> Self {
+        self.notices = notices;
         self
     }
 

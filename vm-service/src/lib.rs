@@ -28,4 +28,5 @@ pub use input::SerialInput;
 pub use lifecycle::State;
 pub use vm::{Vm, VmHandle};
 pub use vm_device::chardev::CharSink;
+pub use vm_device::virtio::balloon::VirtioBalloon;
 pub use vm_platform::riscv_virt::machine::Outcome;

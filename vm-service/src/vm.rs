@@ -6,10 +6,11 @@ use std::sync::Arc;
 use vm_core::config::SerialConfig;
 use vm_core::{DebugTarget, Statistic, VcpuId};
 use vm_device::net::nat::Nat;
+use vm_device::virtio::balloon::VirtioBalloon;
 use vm_engine_jit::Dump;
 use vm_platform::riscv_virt::machine::{Machine, Outcome, TranslateOptions};
 
-use crate::assemble::{self, Assembly};
+use crate::assemble::{self, Assembly, Inputs};
 use crate::lifecycle::Lifecycle;
 use crate::serial::{Outlet, SerialLine};
 use crate::signature::Signature;
@@ -35,6 +36,7 @@ pub struct VmHandle {
     serial: SerialInput,
     console: Option<SerialInput>,
     debugger: Arc<dyn DebugTarget>,
+    balloon: Option<Arc<VirtioBalloon>>,
     outlets: Vec<Arc<Outlet>>,
 }
 
@@ -65,6 +67,11 @@ impl VmHandle {
         self.console.as_ref()
     }
 
+    /// The memory balloon, through which a program asks the guest for memory; `None` when the machine has none.
+    pub fn balloon(&self) -> Option<&Arc<VirtioBalloon>> {
+        self.balloon.as_ref()
+    }
+
     /// What a debugger or monitor uses.
     pub fn debugger(&self) -> &Arc<dyn DebugTarget> {
         &self.debugger
@@ -80,8 +87,8 @@ impl Vm {
     pub(crate) fn build(builder: VmBuilder) -> Result<Self, VmError> {
         let config = &builder.config;
         assemble::check(config)?;
-        // Files are looked at before anything is created: a serial port's file would be emptied for nothing.
-        assemble::check_files(config)?;
+        // What is read is opened before anything is created: a serial port's file would be emptied for nothing.
+        let inputs = Inputs::open(config, &builder.notices)?;
         let line = |sink: &Option<_>, config: &SerialConfig| match sink {
             Some(sink) => Ok(SerialLine::to(Arc::clone(sink))),
             None => SerialLine::open(config),
@@ -93,6 +100,7 @@ impl Vm {
         };
         let assembly = Assembly::of(
             config,
+            inputs,
             &serial,
             console.as_ref(),
             builder.start_paused,
@@ -129,6 +137,7 @@ impl Vm {
             serial: serial_input,
             console: console_input,
             debugger: machine.debugger(),
+            balloon: machine.balloon().cloned(),
             outlets: lines.iter().filter_map(SerialLine::outlet).collect(),
         };
         Ok(Self {

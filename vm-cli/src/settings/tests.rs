@@ -59,6 +59,8 @@ fn every_option_wins_over_the_file() {
             c.console = Some(SerialConfig::Null)
         }),
         (&["--rng", "off"], |c| c.rng = false),
+        (&["--balloon", "on"], |c| c.balloon = Some(true)),
+        (&["--balloon", "off"], |c| c.balloon = Some(false)),
         (&["--virtio", "mmio"], |c| c.virtio = VirtioTransport::Mmio),
         (&["--accel", "interp"], |c| c.accel = Accel::Interp),
         (&["--code-cache", "32M"], |c| {

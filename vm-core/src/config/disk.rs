@@ -12,11 +12,10 @@ use super::choice::written_as_text;
 use super::options::{self, FromOsStr, from_str_as_os_str};
 
 /// How a disk's bytes lie in its file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DiskFormat {
     /// One after the other.
-    #[default]
     Raw,
 }
 
@@ -26,9 +25,11 @@ impl FromStr for DiskFormat {
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         match text {
             "raw" => Ok(Self::Raw),
-            "qcow2" => Err(ConfigError::NotBuilt(
-                "this program has no disk format 'qcow2': convert the image to raw".to_owned(),
-            )),
+            "qcow2" | "vmdk" | "vdi" | "vhdx" | "vpc" | "qed" => {
+                Err(ConfigError::NotBuilt(format!(
+                    "this program has no disk format '{text}': convert the image with 'qemu-img convert -O raw'"
+                )))
+            }
             other => Err(ConfigError::unknown("disk format", other, &["raw"])),
         }
     }
@@ -42,7 +43,39 @@ impl fmt::Display for DiskFormat {
     }
 }
 
-/// A disk: `file=PATH[,format=raw][,readonly][,snapshot=on][,serial=TEXT]`.
+/// What happens to a guest that writes when the host has no room for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum OnFull {
+    /// The write waits for room, and with it the disk.
+    #[default]
+    Pause,
+    /// The write fails.
+    Report,
+}
+
+impl FromStr for OnFull {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "pause" => Ok(Self::Pause),
+            "report" => Ok(Self::Report),
+            other => Err(ConfigError::unknown("on-full", other, &["pause", "report"])),
+        }
+    }
+}
+
+impl fmt::Display for OnFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pause => "pause",
+            Self::Report => "report",
+        })
+    }
+}
+
+/// A disk: `[file=]PATH[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -51,9 +84,9 @@ impl fmt::Display for DiskFormat {
 pub struct DiskConfig {
     /// The image file or host block device.
     pub file: PathBuf,
-    /// Its format.
+    /// Its format. When there is none the file is taken as raw, unless it looks like something else.
     #[serde(default)]
-    pub format: DiskFormat,
+    pub format: Option<DiskFormat>,
     /// Whether the guest cannot write.
     #[serde(default)]
     pub readonly: bool,
@@ -63,21 +96,27 @@ pub struct DiskConfig {
     /// Serial number that the guest sees, at most 20 bytes.
     #[serde(default)]
     pub serial: String,
+    /// What happens when the host has no room for what the guest writes.
+    #[serde(default)]
+    pub on_full: OnFull,
 }
 
 /// Most bytes of a serial number (VIRTIO 1.3, 5.2.6, VIRTIO_BLK_T_GET_ID).
 const SERIAL_BYTES: usize = 20;
-const KEYS: [&str; 5] = ["file", "format", "readonly", "snapshot", "serial"];
+const KEYS: [&str; 6] = [
+    "file", "format", "readonly", "snapshot", "serial", "on-full",
+];
 
 impl DiskConfig {
-    /// A writable raw image.
+    /// A writable raw image, refused when it looks like something else.
     pub fn raw(file: impl Into<PathBuf>) -> Self {
         Self {
             file: file.into(),
-            format: DiskFormat::Raw,
+            format: None,
             readonly: false,
             snapshot: false,
             serial: String::new(),
+            on_full: OnFull::default(),
         }
     }
 
@@ -104,10 +143,11 @@ impl FromOsStr for DiskConfig {
         for (number, (key, value)) in options::items(text).into_iter().enumerate() {
             match key.to_str().unwrap_or_default() {
                 "file" => disk.file = options::value("file", value)?.into(),
-                "format" => disk.format = options::text("format", value)?.parse()?,
+                "format" => disk.format = Some(options::text("format", value)?.parse()?),
                 "readonly" => disk.readonly = options::switch("readonly", value.as_deref())?,
                 "snapshot" => disk.snapshot = options::switch("snapshot", value.as_deref())?,
                 "serial" => disk.serial = options::text("serial", value)?,
+                "on-full" => disk.on_full = options::text("on-full", value)?.parse()?,
                 // A path alone is what most people try first.
                 _ if number == 0 && value.is_none() => disk.file = key.into(),
                 _ => return Err(options::unknown("disk option", &key, &KEYS)),
@@ -119,4 +159,4 @@ impl FromOsStr for DiskConfig {
 }
 
 from_str_as_os_str!(DiskConfig);
-written_as_text!(DiskFormat);
+written_as_text!(DiskFormat OnFull);

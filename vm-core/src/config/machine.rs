@@ -44,6 +44,9 @@ pub struct VmConfig {
     pub console: Option<SerialConfig>,
     /// Whether there is an entropy device.
     pub rng: bool,
+    /// Whether there is a memory balloon, by which memory that the guest does not use goes back to the host; when
+    /// nothing is said, if there is room for one.
+    pub balloon: Option<bool>,
     /// How virtio devices are attached.
     pub virtio: VirtioTransport,
     /// Whether a guest's reset ends the machine.
@@ -86,6 +89,7 @@ impl Default for VmConfig {
             serial: SerialConfig::Stdio,
             console: None,
             rng: true,
+            balloon: None,
             virtio: VirtioTransport::default(),
             no_reboot: false,
             accel: Accel::default(),

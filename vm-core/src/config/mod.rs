@@ -13,7 +13,7 @@ mod serial;
 mod size;
 
 pub use choice::{Accel, Bios, Dump, PcRange, VirtioTransport};
-pub use disk::{DiskConfig, DiskFormat};
+pub use disk::{DiskConfig, DiskFormat, OnFull};
 pub use error::{ConfigError, nearest};
 pub use machine::VmConfig;
 pub use net::{MacAddress, NetConfig, NetKind};

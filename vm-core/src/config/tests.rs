@@ -69,12 +69,15 @@ fn size_printed_is_parsed_again() {
 
 #[test]
 fn disk_every_option_arrives() {
-    let disk: DiskConfig = "file=/a,,b.img,format=raw,readonly,snapshot=on,serial=S1"
-        .parse()
-        .unwrap();
+    let disk: DiskConfig =
+        "file=/a,,b.img,format=raw,readonly,snapshot=on,serial=S1,on-full=report"
+            .parse()
+            .unwrap();
     assert_eq!(disk.file.to_str(), Some("/a,b.img"));
     assert!(disk.readonly && disk.snapshot);
     assert_eq!(disk.serial, "S1");
+    assert_eq!(disk.format, Some(DiskFormat::Raw));
+    assert_eq!(disk.on_full, OnFull::Report);
     let plain: DiskConfig = "disk.img,readonly=off".parse().unwrap();
     assert_eq!(plain, DiskConfig::raw("disk.img"));
 }
@@ -151,7 +154,8 @@ fn disk_mistakes_name_the_nearest_word() {
     assert!(message::<DiskConfig>("file=a,snapshot=maybe").contains("use on, off"));
     assert!(message::<DiskConfig>("file=").contains("needs a value"));
     assert!(message::<DiskConfig>("").contains("file=PATH"));
-    assert!(message::<DiskConfig>("file=a,format=qcow2").contains("raw"));
+    assert!(message::<DiskConfig>("file=a,format=qcow2").contains("qemu-img convert -O raw"));
+    assert!(message::<DiskConfig>("file=a,on-full=stop").contains("pause"));
     assert!(message::<DiskConfig>("file=a,serial=123456789012345678901").contains("20 bytes"));
 }
 

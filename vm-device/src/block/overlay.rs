@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use vm_osal::file;
+
 use super::raw::DiskError;
-use super::{BlockBackend, check_range};
+use super::{BlockBackend, Storage, check_range, write_zero_bytes};
 
 /// Unit of copying: a write to part of it copies the rest from the base.
 const CLUSTER_BYTES: u64 = 4096;
@@ -57,6 +60,8 @@ impl Overlay {
             None => tempfile::tempfile(),
         }
         .map_err(DiskError::Overlay)?;
+        // Holes are part of it from the start: what is discarded without having been written reads as zero.
+        written.set_len(base.len()).map_err(DiskError::Overlay)?;
         let clusters = base.len().div_ceil(CLUSTER_BYTES);
         Ok(Self {
             base,
@@ -87,6 +92,31 @@ impl Overlay {
     }
 }
 
+impl Overlay {
+    /// Makes the whole clusters within a range read as zero without storage; returns the range that they cover.
+    fn punch(&self, offset: u64, bytes: u64) -> io::Result<Range<u64>> {
+        check_range(self.len(), offset, bytes)?;
+        let end = offset + bytes;
+        let first = offset.next_multiple_of(CLUSTER_BYTES);
+        // The last cluster is whole at the end of the disk, too.
+        let last = match end == self.len() {
+            true => end.next_multiple_of(CLUSTER_BYTES),
+            false => end / CLUSTER_BYTES * CLUSTER_BYTES,
+        };
+        if first >= last {
+            return Ok(offset..offset);
+        }
+        let mut present = self.lock();
+        match file::punch_hole(&self.written, first, last - first) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(offset..offset),
+            Err(e) => return Err(e),
+        }
+        (first / CLUSTER_BYTES..last / CLUSTER_BYTES).for_each(|cluster| present.set(cluster));
+        Ok(first..last.min(end))
+    }
+}
+
 impl BlockBackend for Overlay {
     fn len(&self) -> u64 {
         self.base.len()
@@ -97,7 +127,7 @@ impl BlockBackend for Overlay {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        check_range(self.len(), offset, into.len())?;
+        check_range(self.len(), offset, into.len() as u64)?;
         let present = self.lock();
         let mut done = 0;
         // Runs of clusters with the same home are read at once.
@@ -120,7 +150,7 @@ impl BlockBackend for Overlay {
     }
 
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
-        check_range(self.len(), offset, from.len())?;
+        check_range(self.len(), offset, from.len() as u64)?;
         if from.is_empty() {
             return Ok(());
         }
@@ -137,6 +167,20 @@ impl BlockBackend for Overlay {
         self.written.write_all_at(from, offset)?;
         (first..=last).for_each(|cluster| present.set(cluster));
         Ok(())
+    }
+
+    fn write_zeroes(&self, offset: u64, bytes: u64, _: Storage) -> io::Result<()> {
+        let done = self.punch(offset, bytes)?;
+        write_zero_bytes(self, offset, done.start - offset)?;
+        write_zero_bytes(self, done.end, offset + bytes - done.end)
+    }
+
+    fn discard(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.punch(offset, bytes).map(drop)
+    }
+
+    fn physical_block_bytes(&self) -> u64 {
+        self.base.physical_block_bytes()
     }
 
     fn flush(&self) -> io::Result<()> {

@@ -335,7 +335,11 @@ pub(crate) struct Rig<R> {
 
 impl Rig<Arc<VirtioMmio>> {
     pub(crate) fn mmio(device: Arc<dyn VirtioDevice>) -> Self {
-        let memory = guest_ram();
+        Self::with_memory(device, guest_ram())
+    }
+
+    /// The same with RAM that the device knows of already.
+    pub(crate) fn with_memory(device: Arc<dyn VirtioDevice>, memory: GuestMemory) -> Self {
         let irq = Arc::new(Wire::default());
         let registers = VirtioMmio::new("test-device", device, memory.clone(), irq.clone());
         Self {

@@ -12,6 +12,7 @@
 //! A driver that breaks the rules of the rings gets DEVICE_NEEDS_RESET (VIRTIO 1.3, 2.1.2); a buffer outside RAM
 //! fails the request that named it.
 
+pub mod balloon;
 pub mod block;
 mod chain;
 pub mod console;

@@ -248,10 +248,26 @@ impl VirtQueue {
         chain: &mut Chain,
         mut serve: impl FnMut(&Chain, &GuestRamMap) -> Result<u32, RingError>,
     ) -> Result<(), RingError> {
+        self.drain_while(chain, |chain, memory| serve(chain, memory).map(Some))
+    }
+
+    /// The same, but `serve` may say `None` of a chain that it has not finished: it stays available, and nothing more
+    /// is served now.
+    ///
+    /// # Errors
+    /// As [`VirtQueue::drain`].
+    pub fn drain_while(
+        &mut self,
+        chain: &mut Chain,
+        mut serve: impl FnMut(&Chain, &GuestRamMap) -> Result<Option<u32>, RingError>,
+    ) -> Result<(), RingError> {
         loop {
             self.disable_notification()?;
             while self.pop(chain)? {
-                let written = serve(chain, &self.memory)?;
+                let Some(written) = serve(chain, &self.memory)? else {
+                    self.unpop(1);
+                    return Ok(());
+                };
                 self.push_used(chain.head, written)?;
                 self.signal()?;
             }

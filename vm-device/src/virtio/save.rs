@@ -96,6 +96,15 @@ pub enum DeviceState {
     },
     /// An entropy source.
     Entropy,
+    /// A memory balloon.
+    Balloon {
+        /// Pages that are wanted in it.
+        target_pages: u32,
+        /// Pages that are in it.
+        actual_pages: u32,
+        /// What the guest fills free pages with.
+        poison: u32,
+    },
 }
 
 impl DeviceState {
@@ -106,6 +115,7 @@ impl DeviceState {
             Self::Block { .. } => DeviceType::Block,
             Self::Console { .. } => DeviceType::Console,
             Self::Entropy => DeviceType::Entropy,
+            Self::Balloon { .. } => DeviceType::Balloon,
         }
     }
 }

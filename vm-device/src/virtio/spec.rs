@@ -14,6 +14,8 @@ pub enum DeviceType {
     Console = ids::VIRTIO_ID_CONSOLE,
     /// Entropy source (5.4).
     Entropy = ids::VIRTIO_ID_RNG,
+    /// Memory balloon (5.5).
+    Balloon = ids::VIRTIO_ID_BALLOON,
 }
 
 /// Vendor id that drivers know from QEMU ("QEMU", VIRTIO 1.3, 4.2.2 leaves the value to the device).

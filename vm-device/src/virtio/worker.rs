@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use super::device::QueueWorker;
 use super::signal::GuestSignal;
@@ -53,6 +54,19 @@ impl Doorbell {
     /// Whether a request goes on of which `moved` bytes are done.
     pub(crate) fn may_go_on(&self, moved: u64) -> bool {
         moved < PATIENT_BYTES || self.may_work()
+    }
+
+    /// Waits that long. Says false, and does not wait longer, when the device must not go on.
+    pub(crate) fn pause(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while self.may_work() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::park_timeout(left);
+        }
+        false
     }
 
     /// Allows or refuses memory accesses (PCI bus mastering). Work that was rung for meanwhile starts when they are

@@ -11,6 +11,7 @@ use vm_device::chardev::CharSink;
 use vm_device::firmware::flash::FlashError;
 use vm_device::firmware::fw_cfg::FwCfgError;
 use vm_device::firmware::rom::RomError;
+use vm_device::host_room::HostRoom;
 use vm_device::net::NetBackend;
 use vm_device::pci::SlotTaken;
 use vm_engine::Report;
@@ -26,6 +27,8 @@ pub struct Disk {
     pub backend: Arc<dyn BlockBackend>,
     /// Serial number that the guest sees; up to 20 bytes.
     pub serial: String,
+    /// What becomes of writes when the host has no room for them.
+    pub room: HostRoom,
 }
 
 /// A network card of the machine.
@@ -72,6 +75,8 @@ pub struct MachineConfig {
     pub console: Option<Arc<dyn CharSink>>,
     /// Whether there is an entropy device.
     pub rng: bool,
+    /// Whether there is a memory balloon; `None` for one when a slot is free.
+    pub balloon: Option<bool>,
     /// How disks, cards and the other virtio devices are attached.
     pub virtio: VirtioTransport,
     /// Whether a guest's reset ends the machine.

@@ -11,6 +11,7 @@ use vm_core::{Clock, DebugTarget, TimeBase, VcpuId};
 use vm_device::Bus;
 use vm_device::chardev::CharInput;
 use vm_device::serial::ns16550::Ns16550;
+use vm_device::virtio::balloon::VirtioBalloon;
 use vm_device::virtio::console::VirtioConsole;
 use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
 use vm_engine_jit::{Template, TemplateError};
@@ -38,6 +39,7 @@ pub struct Machine {
     device_tree: Vec<u8>,
     serial_port: Arc<Ns16550>,
     console_port: Option<Arc<VirtioConsole>>,
+    balloon: Option<Arc<VirtioBalloon>>,
     vcpus: Vec<Arc<Mutex<Vcpu<Riscv>>>>,
     threads: Vec<JoinHandle<()>>,
     _timers: Arc<TimerThread>,
@@ -144,6 +146,7 @@ impl Machine {
             disks: config.disks,
             nics: config.nics,
             rng: config.rng,
+            balloon: config.balloon,
             virtio: config.virtio,
         })?;
         shared.serial_port.get_or_init(|| ports.serial.clone());
@@ -170,6 +173,7 @@ impl Machine {
             device_tree,
             serial_port: ports.serial,
             console_port: ports.console,
+            balloon: ports.balloon,
             vcpus,
             threads,
             _timers: timers,
@@ -196,6 +200,11 @@ impl Machine {
         self.console_port
             .clone()
             .map(|port| port as Arc<dyn CharInput>)
+    }
+
+    /// The memory balloon, if there is one.
+    pub fn balloon(&self) -> Option<&Arc<VirtioBalloon>> {
+        self.balloon.as_ref()
     }
 
     /// What a debugger or monitor uses.

@@ -8,6 +8,7 @@ use vm_device::chardev::CharSink;
 use vm_device::intc::plic::Plic;
 use vm_device::pci::PciRoot;
 use vm_device::serial::ns16550::Ns16550;
+use vm_device::virtio::balloon::VirtioBalloon;
 use vm_device::virtio::block::VirtioBlock;
 use vm_device::virtio::console::VirtioConsole;
 use vm_device::virtio::entropy::{HostEntropy, VirtioEntropy};
@@ -49,13 +50,15 @@ pub(super) struct Parts<'a> {
     pub(super) disks: Vec<Disk>,
     pub(super) nics: Vec<Nic>,
     pub(super) rng: bool,
+    pub(super) balloon: Option<bool>,
     pub(super) virtio: VirtioTransport,
 }
 
-/// The devices that somebody types at.
+/// The devices that are used from outside, too.
 pub(super) struct Ports {
     pub(super) serial: Arc<Ns16550>,
     pub(super) console: Option<Arc<VirtioConsole>>,
+    pub(super) balloon: Option<Arc<VirtioBalloon>>,
 }
 
 /// A virtio device and what its thread is called.
@@ -86,7 +89,7 @@ pub(super) fn place_devices(mut parts: Parts<'_>) -> Result<Ports, MachineError>
     let plic = Arc::new(Plic::new(layout::PLIC_SOURCES, contexts.collect()));
     let pci = PciRoot::new(PCI_PINS.map(|pin| plic.source(layout::IRQ_PCIE_INTA + pin)));
     let console = parts.console.take().map(VirtioConsole::new);
-    let devices = virtio_devices(&mut parts, console.clone())?;
+    let (devices, balloon) = virtio_devices(&mut parts, console.clone())?;
     let (on_pci, on_mmio) = match parts.virtio {
         VirtioTransport::Pci => (devices, Vec::new()),
         VirtioTransport::Mmio => (Vec::new(), devices),
@@ -110,17 +113,24 @@ pub(super) fn place_devices(mut parts: Parts<'_>) -> Result<Ports, MachineError>
     let serial = wiring
         .serial
         .expect("invariant: a row makes the serial port");
-    Ok(Ports { serial, console })
+    Ok(Ports {
+        serial,
+        console,
+        balloon,
+    })
 }
 
-/// The virtio devices in the order of their slots.
+/// The virtio devices in the order of their slots, and the balloon among them.
 fn virtio_devices(
     parts: &mut Parts<'_>,
     console: Option<Arc<VirtioConsole>>,
-) -> Result<Vec<NamedDevice>, MachineError> {
+) -> Result<(Vec<NamedDevice>, Option<Arc<VirtioBalloon>>), MachineError> {
     let mut devices: Vec<NamedDevice> = Vec::new();
     for disk in parts.disks.drain(..) {
-        devices.push(("virtio-blk", VirtioBlock::new(disk.backend, &disk.serial)));
+        devices.push((
+            "virtio-blk",
+            VirtioBlock::new(disk.backend, &disk.serial, disk.room),
+        ));
     }
     for nic in parts.nics.drain(..) {
         devices.push(("virtio-net", VirtioNet::new(nic.backend, nic.mac)));
@@ -135,13 +145,20 @@ fn virtio_devices(
         VirtioTransport::Pci => PCI_SLOTS,
         VirtioTransport::Mmio => layout::VIRTIO_MMIO_COUNT as usize,
     };
+    let balloon = parts
+        .balloon
+        .unwrap_or(devices.len() < room)
+        .then(|| VirtioBalloon::new(parts.memory.clone()));
+    if let Some(balloon) = &balloon {
+        devices.push(("virtio-balloon", balloon.clone()));
+    }
     if devices.len() > room {
         return Err(MachineError::TooManyDevices {
             count: devices.len(),
             room,
         });
     }
-    Ok(devices)
+    Ok((devices, balloon))
 }
 
 /// Slots of the root bus that are free for devices: the host bridge has slot 0.

@@ -89,6 +89,7 @@ impl Running {
             nics: Vec::new(),
             console: None,
             rng: false,
+            balloon: Some(false),
             virtio: Default::default(),
             no_reboot: false,
             start_paused: false,

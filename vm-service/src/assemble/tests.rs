@@ -3,7 +3,8 @@ use vm_core::config::{ByteSize, MacAddress};
 
 fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
     let null = SerialLine::open(&vm_core::config::SerialConfig::Null)?;
-    Assembly::of(config, &null, None, false, None)
+    let inputs = Inputs::open(config, &Notices::default())?;
+    Assembly::of(config, inputs, &null, None, false, None)
 }
 
 /// A program of one instruction that `--bios none` takes.

@@ -14,16 +14,34 @@ use super::queue::{RingError, VirtQueue};
 use super::save::DeviceState;
 use super::spec::DeviceType;
 use super::worker::Doorbell;
-use crate::block::{BlockBackend, SECTOR_BYTES};
+use crate::block::{BlockBackend, SECTOR_BYTES, Storage};
+use crate::host_room::HostRoom;
 
 const QUEUE_SIZE: u16 = 256;
 /// Two descriptors of a request are its header and its status.
 const SEG_MAX: u32 = QUEUE_SIZE as u32 - 2;
-/// A write-zeroes request is one call to the host; longer ranges come as several requests.
-const MAX_WRITE_ZEROES_SECTORS: u32 = 0x8000;
-const MAX_WRITE_ZEROES_SEGMENTS: u32 = 1;
+/// Writing zeros may mean to write them all; longer ranges come as several requests.
+const WRITE_ZEROES_LIMIT: RangeLimit = RangeLimit {
+    sectors: 0x8000,
+    segments: 1,
+};
+/// Discarding is a matter of the host's tables.
+const DISCARD_LIMIT: RangeLimit = RangeLimit {
+    sectors: 0x20_0000,
+    segments: 16,
+};
+/// The geometry that BIOSes show for disks that have none, for guests that still count cylinders.
+const HEADS: u8 = 16;
+const TRACK_SECTORS: u8 = 63;
 /// Bytes that move between host and guest at once.
 const BOUNCE_BYTES: usize = 0x4_0000;
+
+/// What a request about ranges may name.
+struct RangeLimit {
+    /// Sectors in a segment.
+    sectors: u32,
+    segments: u32,
+}
 
 /// A disk.
 pub struct VirtioBlock {
@@ -32,19 +50,23 @@ pub struct VirtioBlock {
 
 struct Shared {
     backend: Arc<dyn BlockBackend>,
+    /// Of what the backend writes to.
+    room: HostRoom,
     id: [u8; ID_BYTES],
     /// The `writeback` field: whether writes may stay volatile until a flush.
     writeback: AtomicBool,
 }
 
 impl VirtioBlock {
-    /// A disk of `backend`'s bytes. Of `serial`, the first 20 bytes are its serial number.
-    pub fn new(backend: Arc<dyn BlockBackend>, serial: &str) -> Arc<Self> {
+    /// A disk of `backend`'s bytes. Of `serial`, the first 20 bytes are its serial number. `room` decides what becomes of
+    /// writes when the host has no room for them.
+    pub fn new(backend: Arc<dyn BlockBackend>, serial: &str, room: HostRoom) -> Arc<Self> {
         let mut id = [0; ID_BYTES];
         let used = serial.len().min(ID_BYTES);
         id[..used].copy_from_slice(&serial.as_bytes()[..used]);
         let shared = Shared {
             backend,
+            room,
             id,
             writeback: AtomicBool::new(true),
         };
@@ -59,20 +81,31 @@ impl VirtioBlock {
         let sectors = self.shared.backend.len() / SECTOR_BYTES;
         put(config::CAPACITY, &sectors.to_le_bytes());
         put(config::SEG_MAX, &SEG_MAX.to_le_bytes());
+        let cylinders = sectors / (u64::from(HEADS) * u64::from(TRACK_SECTORS));
+        let cylinders = u16::try_from(cylinders).unwrap_or(u16::MAX);
+        put(config::CYLINDERS, &cylinders.to_le_bytes());
+        put(config::HEADS, &[HEADS]);
+        put(config::TRACK_SECTORS, &[TRACK_SECTORS]);
         put(config::BLK_SIZE, &(SECTOR_BYTES as u32).to_le_bytes());
+        let block_sectors = self.shared.backend.physical_block_bytes() / SECTOR_BYTES;
+        let exponent = block_sectors.ilog2() as u8;
+        put(config::PHYSICAL_BLOCK_EXP, &[exponent]);
+        put(config::MIN_IO_SIZE, &(block_sectors as u16).to_le_bytes());
         put(
             config::WRITEBACK,
             &[u8::from(self.shared.writeback.load(Ordering::Relaxed))],
         );
         if !self.shared.backend.read_only() {
-            put(
-                config::MAX_WRITE_ZEROES_SECTORS,
-                &MAX_WRITE_ZEROES_SECTORS.to_le_bytes(),
-            );
-            put(
-                config::MAX_WRITE_ZEROES_SEG,
-                &MAX_WRITE_ZEROES_SEGMENTS.to_le_bytes(),
-            );
+            for (at, value) in [
+                (config::MAX_DISCARD_SECTORS, DISCARD_LIMIT.sectors),
+                (config::MAX_DISCARD_SEG, DISCARD_LIMIT.segments),
+                (config::DISCARD_SECTOR_ALIGNMENT, block_sectors as u32),
+                (config::MAX_WRITE_ZEROES_SECTORS, WRITE_ZEROES_LIMIT.sectors),
+                (config::MAX_WRITE_ZEROES_SEG, WRITE_ZEROES_LIMIT.segments),
+            ] {
+                put(at, &value.to_le_bytes());
+            }
+            put(config::WRITE_ZEROES_MAY_UNMAP, &[1]);
         }
         bytes
     }
@@ -84,10 +117,14 @@ impl VirtioDevice for VirtioBlock {
     }
 
     fn features(&self) -> u64 {
-        let both = feature::SEG_MAX | feature::BLK_SIZE | feature::FLUSH;
+        let both = feature::SEG_MAX
+            | feature::GEOMETRY
+            | feature::BLK_SIZE
+            | feature::FLUSH
+            | feature::TOPOLOGY;
         both | match self.shared.backend.read_only() {
             true => feature::RO,
-            false => feature::CONFIG_WCE | feature::WRITE_ZEROES,
+            false => feature::CONFIG_WCE | feature::DISCARD | feature::WRITE_ZEROES,
         }
     }
 
@@ -176,7 +213,7 @@ impl QueueWorker for Worker {
             doorbell,
         };
         for queue in queues.iter_mut().flatten() {
-            queue.drain(chain, |chain, memory| disk.serve(chain, memory))?;
+            queue.drain_while(chain, |chain, memory| disk.serve(chain, memory))?;
         }
         Ok(())
     }
@@ -186,19 +223,27 @@ impl QueueWorker for Worker {
     }
 }
 
-/// Why a request fails; a ring error is the host's I/O error's twin: a buffer that is not RAM.
+/// Why a request is not done.
 #[derive(Debug)]
-struct Failed(Status);
+enum Undone {
+    /// The driver is told so.
+    Failed(Status),
+    /// The device is being stopped. The request stays in its ring, to be done from its start later.
+    Stopped,
+}
 
-impl From<RingError> for Failed {
+const IO_ERROR: Undone = Undone::Failed(Status::IoError);
+
+/// A ring error is the twin of the host's I/O error: a buffer that is not RAM.
+impl From<RingError> for Undone {
     fn from(_: RingError) -> Self {
-        Self(Status::IoError)
+        IO_ERROR
     }
 }
 
-impl From<std::io::Error> for Failed {
+impl From<std::io::Error> for Undone {
     fn from(_: std::io::Error) -> Self {
-        Self(Status::IoError)
+        IO_ERROR
     }
 }
 
@@ -210,17 +255,22 @@ struct Disk<'a> {
 }
 
 impl Disk<'_> {
-    /// Serves one request; returns the bytes written to the chain, the status byte among them.
-    fn serve(&mut self, chain: &Chain, memory: &GuestRamMap) -> Result<u32, RingError> {
+    /// Serves one request; returns the bytes written to the chain, the status byte among them, or `None` when the
+    /// device is to stop before the request is done.
+    fn serve(&mut self, chain: &Chain, memory: &GuestRamMap) -> Result<Option<u32>, RingError> {
         let mut status = chain.writer(memory);
         let Some(data_bytes) = status.left().checked_sub(1) else {
             return Err(RingError::MalformedRequest(chain.head));
         };
         let mut written = 0;
-        let outcome = self.execute(chain, memory, data_bytes, &mut written);
+        let outcome = match self.execute(chain, memory, data_bytes, &mut written) {
+            Ok(()) => Status::Ok,
+            Err(Undone::Failed(status)) => status,
+            Err(Undone::Stopped) => return Ok(None),
+        };
         status.skip(data_bytes);
-        status.write(&[outcome.err().map_or(Status::Ok, |failed| failed.0) as u8])?;
-        Ok(u32::try_from(written + 1).unwrap_or(u32::MAX))
+        status.write(&[outcome as u8])?;
+        Ok(Some(u32::try_from(written + 1).unwrap_or(u32::MAX)))
     }
 
     fn execute(
@@ -229,10 +279,10 @@ impl Disk<'_> {
         memory: &GuestRamMap,
         data_bytes: u64,
         written: &mut u64,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), Undone> {
         let mut reader = chain.reader(memory);
         let Some(header) = reader.read_array::<{ request::HEADER_BYTES }>()? else {
-            return Err(Failed(Status::IoError));
+            return Err(IO_ERROR);
         };
         let [kind, _] = [0, 4].map(|at| u32::from_le_bytes(field(&header, at)));
         let sector = u64::from_le_bytes(field(&header, 8));
@@ -250,27 +300,41 @@ impl Disk<'_> {
             request::WRITE_ZEROES if !self.shared.backend.read_only() => {
                 self.write_zeroes(&mut reader)
             }
-            _ => Err(Failed(Status::Unsupported)),
+            request::DISCARD if !self.shared.backend.read_only() => self.discard(&mut reader),
+            _ => Err(Undone::Failed(Status::Unsupported)),
         }
     }
 
     /// Byte offset of a range of whole sectors on the disk.
-    fn range(&self, sector: u64, bytes: u64) -> Result<u64, Failed> {
+    fn range(&self, sector: u64, bytes: u64) -> Result<u64, Undone> {
         let start = sector.checked_mul(SECTOR_BYTES);
         let fits = start
             .and_then(|start| start.checked_add(bytes))
             .is_some_and(|end| end <= self.shared.backend.len());
         match start {
             Some(start) if fits && bytes.is_multiple_of(SECTOR_BYTES) => Ok(start),
-            _ => Err(Failed(Status::IoError)),
+            _ => Err(IO_ERROR),
         }
     }
 
-    /// Fails a very long request when the device is being stopped.
-    fn go_on(&self, moved: u64) -> Result<(), Failed> {
+    /// Leaves a very long request when the device is being stopped.
+    fn go_on(&self, moved: u64) -> Result<(), Undone> {
         match self.doorbell.may_go_on(moved) {
             true => Ok(()),
-            false => Err(Failed(Status::IoError)),
+            false => Err(Undone::Stopped),
+        }
+    }
+
+    /// Changes the disk, when there is room for it.
+    fn change(&self, work: impl FnMut() -> std::io::Result<()>) -> Result<(), Undone> {
+        let mut stopped = false;
+        let wait = |time| {
+            stopped = !self.doorbell.pause(time);
+            !stopped
+        };
+        match self.shared.room.await_room(wait, work) {
+            Err(_) if stopped => Err(Undone::Stopped),
+            done => Ok(done?),
         }
     }
 
@@ -280,7 +344,7 @@ impl Disk<'_> {
         writer: &mut ChainWriter<'_>,
         bytes: u64,
         written: &mut u64,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), Undone> {
         let start = self.range(sector, bytes)?;
         while *written < bytes {
             self.go_on(*written)?;
@@ -293,47 +357,81 @@ impl Disk<'_> {
         Ok(())
     }
 
-    fn write(&mut self, sector: u64, reader: &mut ChainReader<'_>) -> Result<(), Failed> {
+    fn write(&mut self, sector: u64, reader: &mut ChainReader<'_>) -> Result<(), Undone> {
         let mut at = self.range(sector, reader.left())?;
         if self.shared.backend.read_only() {
-            return Err(Failed(Status::IoError));
+            return Err(IO_ERROR);
         }
         let mut moved = 0;
         while reader.left() > 0 {
             self.go_on(moved)?;
             let here = reader.read(self.bounce)?;
-            self.shared.backend.write_at(at, &self.bounce[..here])?;
+            let piece = &self.bounce[..here];
+            self.change(|| self.shared.backend.write_at(at, piece))?;
             at += here as u64;
             moved += here as u64;
         }
         self.settle()
     }
 
-    fn write_zeroes(&mut self, reader: &mut ChainReader<'_>) -> Result<(), Failed> {
-        let mut segments = 0;
+    fn write_zeroes(&mut self, reader: &mut ChainReader<'_>) -> Result<(), Undone> {
+        let (disk, flags) = (&self.shared.backend, request::SEGMENT_UNMAP);
+        self.each_range(
+            reader,
+            &WRITE_ZEROES_LIMIT,
+            flags,
+            |offset, bytes, flags| {
+                let storage = match flags & request::SEGMENT_UNMAP {
+                    0 => Storage::Keep,
+                    _ => Storage::Release,
+                };
+                disk.write_zeroes(offset, bytes, storage)
+            },
+        )?;
+        self.settle()
+    }
+
+    fn discard(&mut self, reader: &mut ChainReader<'_>) -> Result<(), Undone> {
+        let disk = &self.shared.backend;
+        // The flag is for write-zeroes alone (5.2.6.2).
+        self.each_range(reader, &DISCARD_LIMIT, 0, |offset, bytes, _| {
+            disk.discard(offset, bytes)
+        })
+    }
+
+    /// Changes each range that a request names: (byte offset, bytes, flags), of which `allowed` may be set.
+    fn each_range(
+        &self,
+        reader: &mut ChainReader<'_>,
+        limit: &RangeLimit,
+        allowed: u32,
+        change: impl Fn(u64, u64, u32) -> std::io::Result<()>,
+    ) -> Result<(), Undone> {
+        let (mut segments, mut changed) = (0, 0);
         while reader.left() > 0 {
             let Some(segment) = reader.read_array::<{ request::SEGMENT_BYTES }>()? else {
-                return Err(Failed(Status::IoError));
+                return Err(IO_ERROR);
             };
             let sector = u64::from_le_bytes(field(&segment, 0));
             let [sectors, flags] = [8, 12].map(|at| u32::from_le_bytes(field(&segment, at)));
             segments += 1;
-            if flags & !request::SEGMENT_UNMAP != 0 {
-                return Err(Failed(Status::Unsupported));
+            if flags & !allowed != 0 {
+                return Err(Undone::Failed(Status::Unsupported));
             }
-            if segments > MAX_WRITE_ZEROES_SEGMENTS || sectors > MAX_WRITE_ZEROES_SECTORS {
-                return Err(Failed(Status::IoError));
+            if segments > limit.segments || sectors > limit.sectors {
+                return Err(IO_ERROR);
             }
             let bytes = u64::from(sectors) * SECTOR_BYTES;
-            self.shared
-                .backend
-                .write_zeroes(self.range(sector, bytes)?, bytes)?;
+            let offset = self.range(sector, bytes)?;
+            self.go_on(changed)?;
+            self.change(|| change(offset, bytes, flags))?;
+            changed += bytes;
         }
-        self.settle()
+        Ok(())
     }
 
     /// Makes a finished write durable when the driver has asked for write-through.
-    fn settle(&self) -> Result<(), Failed> {
+    fn settle(&self) -> Result<(), Undone> {
         if !self.can_flush || !self.shared.writeback.load(Ordering::Relaxed) {
             self.shared.backend.flush()?;
         }

@@ -1,9 +1,11 @@
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use vm_core::AccessWidth;
+use vm_core::config::OnFull;
+use vm_core::{AccessWidth, Notices};
 
 use super::*;
 use crate::BusDevice;
@@ -20,6 +22,10 @@ struct RamDisk {
     bytes: Mutex<Vec<u8>>,
     flushes: AtomicU32,
     read_only: bool,
+    /// Whether there is no room for what is written.
+    full: AtomicBool,
+    /// Ranges that were discarded.
+    discarded: Mutex<Vec<(u64, u64)>>,
 }
 
 impl RamDisk {
@@ -29,6 +35,8 @@ impl RamDisk {
             bytes: Mutex::new(bytes),
             flushes: AtomicU32::new(0),
             read_only,
+            full: AtomicBool::new(false),
+            discarded: Mutex::default(),
         })
     }
 }
@@ -46,6 +54,9 @@ impl BlockBackend for RamDisk {
         Ok(())
     }
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let at = offset as usize;
         self.bytes.lock().unwrap()[at..at + from.len()].copy_from_slice(from);
         Ok(())
@@ -54,10 +65,21 @@ impl BlockBackend for RamDisk {
         self.flushes.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
+    fn discard(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.discarded.lock().unwrap().push((offset, bytes));
+        Ok(())
+    }
+    fn physical_block_bytes(&self) -> u64 {
+        4096
+    }
 }
 
 fn rig(disk: &Arc<RamDisk>) -> Rig<Arc<VirtioMmio>> {
-    Rig::mmio(VirtioBlock::new(disk.clone(), "serial-0123456789-too-long"))
+    Rig::mmio(VirtioBlock::new(
+        disk.clone(),
+        "serial-0123456789-too-long",
+        HostRoom::unwatched(),
+    ))
 }
 
 fn header<R: Registers>(rig: &Rig<R>, kind: u32, sector: u64) -> Piece {
@@ -138,7 +160,7 @@ impl BlockBackend for Slow {
 fn requests_for_the_same_memory_over_and_over_end_with_a_reset() {
     for kind in [request::IN, request::OUT] {
         let slow = Arc::new(Slow::default());
-        let mut rig = Rig::mmio(VirtioBlock::new(slow.clone(), ""));
+        let mut rig = Rig::mmio(VirtioBlock::new(slow.clone(), "", HostRoom::unwatched()));
         rig.start(u64::MAX);
         let mut pieces = vec![header(&rig, kind, 0)];
         let all = match kind {
@@ -253,6 +275,132 @@ fn write_zeroes_clears_the_range() {
     );
 }
 
+/// A segment of a discard or write-zeroes request (VIRTIO 1.3, 5.2.6).
+fn segment(sector: u64, sectors: u32, flags: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&sector.to_le_bytes());
+    bytes[8..12].copy_from_slice(&sectors.to_le_bytes());
+    bytes[12..].copy_from_slice(&flags.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn discard_reaches_the_backend_range_by_range() {
+    let disk = RamDisk::new(64, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    let discard = |rig: &mut Rig<_>, segments: &[[u8; 16]]| {
+        rig.put(DATA, &segments.concat());
+        let data = readable(DATA, 16 * segments.len() as u32);
+        request(rig, request::DISCARD, 0, Some(data)).0
+    };
+    assert_eq!(
+        discard(&mut rig, &[segment(8, 8, 0), segment(40, 24, 0)]),
+        0
+    );
+    let ranges = [(8 * 512, 8 * 512), (40 * 512, 24 * 512)];
+    assert_eq!(*disk.discarded.lock().unwrap(), ranges);
+    // Past the end, with the flag of the other request, more segments than allowed, half a segment.
+    let bad = Status::IoError as u8;
+    assert_eq!(discard(&mut rig, &[segment(60, 5, 0)]), bad);
+    assert_eq!(discard(&mut rig, &[segment(u64::MAX, 1, 0)]), bad);
+    assert_eq!(discard(&mut rig, &[segment(0, u32::MAX, 0)]), bad);
+    let unsupported = Status::Unsupported as u8;
+    assert_eq!(discard(&mut rig, &[segment(0, 1, 1)]), unsupported);
+    let many = vec![segment(0, 1, 0); 17];
+    assert_eq!(discard(&mut rig, &many), bad);
+    let half = readable(DATA, 8);
+    assert_eq!(request(&mut rig, request::DISCARD, 0, Some(half)).0, bad);
+}
+
+#[test]
+fn geometry_topology_and_limits_are_told() {
+    let disk = RamDisk::new(16 * 63 * 5 + 7, false);
+    let mut rig = rig(&disk);
+    rig.start(u64::MAX);
+    let told = feature::GEOMETRY | feature::TOPOLOGY | feature::DISCARD | feature::WRITE_ZEROES;
+    assert_eq!(rig.features & told, told);
+    let half = |at| rig.registers.config(at, AccessWidth::Half);
+    let byte = |at| rig.registers.config(at, AccessWidth::Byte);
+    let word = |at| rig.registers.config(at, AccessWidth::Word);
+    assert_eq!((half(16), byte(18), byte(19)), (5, 16, 63));
+    // 4096 bytes are eight blocks of 512.
+    assert_eq!((byte(24), byte(25), half(26)), (3, 0, 8));
+    assert_eq!((word(36), word(40), word(44)), (0x20_0000, 16, 8));
+    assert_eq!((word(48), word(52), byte(56)), (0x8000, 1, 1));
+}
+
+/// A rig whose disk waits or fails without room, and what the user was told.
+fn watched(disk: &Arc<RamDisk>, policy: OnFull) -> (Rig<Arc<VirtioMmio>>, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = told.clone();
+    let notices = Notices::to(move |line| telling.lock().unwrap().push(line.to_owned()));
+    let room = HostRoom::new("disk d", policy, notices);
+    (Rig::mmio(VirtioBlock::new(disk.clone(), "", room)), told)
+}
+
+/// Starts a write of 512 bytes of 0xaa to sector 5 and waits until the user is told that there is no room.
+fn write_without_room(
+    disk: &Arc<RamDisk>,
+    rig: &mut Rig<Arc<VirtioMmio>>,
+    told: &Mutex<Vec<String>>,
+) {
+    disk.full.store(true, Ordering::SeqCst);
+    rig.put(DATA, &[0xaa; 512]);
+    let head = header(rig, request::OUT, 5);
+    rig.rings[0].add(&[head, readable(DATA, 512), writable(STATUS, 1)]);
+    rig.registers.notify(0);
+    eventually("the user is told", || !told.lock().unwrap().is_empty());
+}
+
+#[test]
+fn write_without_room_waits_until_there_is_room() {
+    let disk = RamDisk::new(64, false);
+    let (mut rig, told) = watched(&disk, OnFull::Pause);
+    rig.start(u64::MAX);
+    write_without_room(&disk, &mut rig, &told);
+    assert_eq!(rig.rings[0].take_used(), None);
+    disk.full.store(false, Ordering::SeqCst);
+    assert_eq!(rig.rings[0].wait_used().1, 1);
+    assert_eq!(rig.get(STATUS, 1), [Status::Ok as u8]);
+    assert_eq!(disk.bytes.lock().unwrap()[5 * 512], 0xaa);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("full") && told[1].contains("room again"));
+}
+
+#[test]
+fn write_without_room_fails_when_that_is_wanted() {
+    let disk = RamDisk::new(64, false);
+    let (mut rig, told) = watched(&disk, OnFull::Report);
+    rig.start(u64::MAX);
+    write_without_room(&disk, &mut rig, &told);
+    rig.rings[0].wait_used();
+    assert_eq!(rig.get(STATUS, 1), [Status::IoError as u8]);
+}
+
+#[test]
+fn write_without_room_holds_up_no_reset_and_is_not_lost_by_a_save() {
+    let disk = RamDisk::new(64, false);
+    let (mut rig, told) = watched(&disk, OnFull::Pause);
+    rig.start(u64::MAX);
+    write_without_room(&disk, &mut rig, &told);
+    let started = Instant::now();
+    let state = rig.registers.save();
+    // The request is still to be done.
+    assert_eq!(state.control.queues[0].next_used, 0);
+    assert_eq!(state.control.queues[0].next_avail, 0);
+    disk.full.store(false, Ordering::SeqCst);
+    rig.registers.set_status(0);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let device = VirtioBlock::new(disk.clone(), "", HostRoom::unwatched());
+    rig.registers = VirtioMmio::new("restored", device, rig.memory.clone(), rig.irq.clone());
+    rig.registers.restore(&state).unwrap();
+    rig.rings[0].wait_used();
+    assert_eq!(rig.get(STATUS, 1), [Status::Ok as u8]);
+    assert_eq!(disk.bytes.lock().unwrap()[5 * 512], 0xaa);
+}
+
 #[test]
 fn request_out_of_range_or_odd_fails_alone() {
     let disk = RamDisk::new(64, false);
@@ -293,7 +441,7 @@ fn write_to_read_only_disk_fails() {
     rig.start(u64::MAX);
     assert_ne!(rig.features & feature::RO, 0);
     assert_eq!(
-        rig.features & (feature::WRITE_ZEROES | feature::CONFIG_WCE),
+        rig.features & (feature::WRITE_ZEROES | feature::DISCARD | feature::CONFIG_WCE),
         0
     );
     let before = disk.bytes.lock().unwrap().clone();
@@ -338,7 +486,7 @@ fn save_and_restore_between_requests_continues_the_rings() {
     assert_eq!(request(&mut rig, 0, 2, Some(writable(DATA, 512))).0, 0);
     rig.registers.set_config(32, AccessWidth::Byte, 0);
     let state_later = rig.registers.save();
-    let device = VirtioBlock::new(disk.clone(), "x");
+    let device = VirtioBlock::new(disk.clone(), "x", HostRoom::unwatched());
     let other = VirtioMmio::new("restored", device, rig.memory.clone(), rig.irq.clone());
     other.restore(&state_later).unwrap();
     rig.registers = other;
@@ -411,7 +559,7 @@ proptest! {
         descriptors in prop::collection::vec(hostile_descriptor(), 8),
         indirect in prop::collection::vec(hostile_descriptor(), 4),
         heads in prop::collection::vec(prop_oneof![8 => 0u16..8, 1 => any::<u16>()], 1..12),
-        kind in prop::sample::select(vec![0u32, 1, 4, 8, 13]),
+        kind in prop::sample::select(vec![0u32, 1, 4, 8, 11, 13]),
         skip in prop_oneof![9 => Just(0u16), 1 => any::<u16>()],
     ) {
         let disk = RamDisk::new(64, false);
@@ -438,7 +586,7 @@ proptest! {
             rig.put(rig.rings[0].areas[1] + 2, &skip.to_le_bytes());
         }
         // First to the end on this thread: this hangs if the device loops. Then through the registers.
-        let device = VirtioBlock::new(disk.clone(), "");
+        let device = VirtioBlock::new(disk.clone(), "", HostRoom::unwatched());
         let _ = serve_once(&*device, &rig.memory, &rig.rings, rig.features);
         rig.registers.notify(0);
         // And after a reset it works as if nothing had been.

@@ -17,7 +17,7 @@ pub const fn class(device: DeviceType) -> u32 {
         DeviceType::Net => 0x02_0000,
         DeviceType::Block => 0x01_0000,
         DeviceType::Console => 0x07_8000,
-        DeviceType::Entropy => 0xff_0000,
+        DeviceType::Entropy | DeviceType::Balloon => 0xff_0000,
     }
 }
 

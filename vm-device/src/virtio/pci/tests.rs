@@ -7,6 +7,7 @@ use super::*;
 use crate::BusDevice;
 use crate::block::BlockBackend;
 use crate::chardev::{CharInput, NoSink};
+use crate::host_room::HostRoom;
 use crate::pci::{PciRoot, Space};
 use crate::virtio::block::VirtioBlock;
 use crate::virtio::console::VirtioConsole;
@@ -166,7 +167,11 @@ impl Registers for Found {
 }
 
 fn rig() -> Rig<Found> {
-    rig_of(VirtioBlock::new(Arc::new(Pattern), "pci-disk"))
+    rig_of(VirtioBlock::new(
+        Arc::new(Pattern),
+        "pci-disk",
+        HostRoom::unwatched(),
+    ))
 }
 
 fn rig_of(device: Arc<dyn VirtioDevice>) -> Rig<Found> {
