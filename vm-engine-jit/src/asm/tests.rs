@@ -537,3 +537,47 @@ fn code_beyond_the_capacity_is_refused() {
     asm.ret();
     assert_eq!(asm.finish(0), Some(&[0xc3][..]));
 }
+
+#[test]
+fn jumps_that_are_replaced_have_aligned_displacements_wherever_they_come() {
+    for before in 0..8 {
+        let mut asm = Assembler::default();
+        for _ in 0..before {
+            asm.ret();
+        }
+        let end = asm.label();
+        let places = [asm.jmp_for_now(end), asm.jcc_for_now(Cc::Ne, end)];
+        asm.bind(end);
+        let code = asm.finish(0).expect("short code").to_vec();
+        for place in places {
+            assert_eq!(place % 4, 0);
+            let place = place as usize;
+            let displacement = i32::from_le_bytes(code[place..place + 4].try_into().unwrap());
+            assert_eq!(place as i32 + 4 + displacement, code.len() as i32);
+        }
+    }
+}
+
+#[test]
+fn code_in_two_parts_jumps_between_them() {
+    let mut asm = Assembler::default();
+    let (away, back) = (asm.label(), asm.label());
+    asm.jmp(away);
+    asm.jcc_short(Cc::E, back);
+    asm.bind(back);
+    asm.ret();
+    let split = asm.len();
+    asm.bind(away);
+    asm.jmp(back);
+    let (hot, cold) = asm
+        .finish_in_two(split, [0x1000, 0x9000])
+        .expect("short code");
+    assert_eq!((hot.len(), cold.len()), (8, 5));
+    let target = |at: u64, code: &[u8]| {
+        let displacement = i32::from_le_bytes(code[1..5].try_into().unwrap());
+        at.wrapping_add_signed(i64::from(displacement) + 5)
+    };
+    assert_eq!(target(0x1000, hot), 0x9000);
+    assert_eq!(target(0x9000, cold), 0x1007);
+    assert_eq!(hot[5..], [0x74, 0, 0xc3]);
+}

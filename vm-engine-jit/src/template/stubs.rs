@@ -192,7 +192,7 @@ fn go(asm: &mut Assembler, pins: &Pins, leave: Label) -> Label {
         }
         if way == first {
             asm.jmp_short(second);
-            // Between the ways, so that the first falls through to nothing.
+            // Between the ways, where short jumps from both reach it.
             asm.bind(known);
             asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rcx, JumpOffsets::CODE));
             asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, JumpOffsets::CODE_SHIFT);

@@ -198,6 +198,19 @@ mod tests {
             f(35)
         };
         assert_eq!(sum, 42);
+        // mov eax, 1; ret: and other constants while it may be run.
+        let code = [0x90, 0x90, 0x90, 0xb8, 1, 0, 0, 0, 0xc3];
+        let constants = [1, 7, 0xffff_ffff].map(|constant| {
+            // SAFETY: as above; the word is the instruction's constant.
+            unsafe {
+                memory.write(128, &code);
+                memory.replace(132, constant);
+                let f: extern "sysv64" fn() -> u32 =
+                    std::mem::transmute(memory.address(128) as usize);
+                f()
+            }
+        });
+        assert_eq!(constants, [1, 7, 0xffff_ffff]);
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let ours: Vec<_> = maps
             .lines()
