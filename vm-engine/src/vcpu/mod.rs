@@ -527,6 +527,7 @@ impl<G: Guest> Vcpu<G> {
         self.mode = G::mode(self.state());
         self.space = G::address_space(self.state());
         let generation = self.enter_table();
+        self.renumber_contexts();
         self.head().context = self.context(generation, false);
         self.head().global_context = match self.space.asid {
             0 => 0,
@@ -579,13 +580,6 @@ impl<G: Guest> Vcpu<G> {
         if let Some(context) = self.contexts[usize::from(global)].iter().find(known) {
             return context.id;
         }
-        if self.next_context == LAST_CONTEXT {
-            // All numbers have been used: nothing may be left that was noted under one.
-            self.contexts.iter_mut().for_each(Vec::clear);
-            self.jumps.clear();
-            self.fetch.fill(FetchLine::EMPTY);
-            self.next_context = 0;
-        }
         self.next_context += 1;
         let contexts = &mut self.contexts[usize::from(global)];
         if contexts.len() == CONTEXTS {
@@ -597,6 +591,17 @@ impl<G: Guest> Vcpu<G> {
             id: self.next_context,
         });
         self.next_context
+    }
+
+    /// Lets the numbers of contexts start anew when fewer than two are left: nothing may be left that was noted under one,
+    /// nor may the frame go on with one.
+    fn renumber_contexts(&mut self) {
+        if self.next_context > LAST_CONTEXT - 2 {
+            self.contexts.iter_mut().for_each(Vec::clear);
+            self.jumps.clear();
+            self.fetch.fill(FetchLine::EMPTY);
+            self.next_context = 0;
+        }
     }
 
     /// Makes every pointer into translated code unreachable for this virtual CPU: no context number comes back.

@@ -285,6 +285,37 @@ fn remapped_page_runs_the_code_of_the_new_page_after_a_fence_of_that_page() {
 }
 
 #[test]
+fn page_remapped_more_often_than_contexts_have_numbers_runs_what_is_mapped() {
+    const TIMES: u64 = 70_000;
+    let xor = |rd, rs1, rs2| r_type(0x4033, rd, rs1, rs2);
+    let add = |rd, rs1, rs2| r_type(0x33, rd, rs1, rs2);
+    let mut words = load_address(5, WINDOW).to_vec();
+    words.extend(load_word(9, TIMES as u32));
+    let top = span(&words);
+    words.extend([xor(22, 22, 21), sd(22, 20, 0), SFENCE_VMA]);
+    words.extend([jalr(1, 5, 0), add(8, 8, 10), addi(9, 9, -1)]);
+    words.push(branch(BNE, 9, 0, top - span(&words)));
+    words.push(ECALL);
+    let pages = [OTHER, OTHER + 0x1000];
+    let engine = engine(&[
+        (BASE, &words),
+        (pages[0], &returning(1)),
+        (pages[1], &returning(2)),
+    ]);
+    let (satp, at) = map(&engine, pages[0]);
+    let mut vcpu = machine::vcpu(&engine, 0, BASE, TRAP);
+    let entries = pages.map(|page| page >> 12 << 10 | 0xcf);
+    let state = vcpu.state_mut();
+    // In an address space with a number, which has a context for its global pages, too.
+    state.satp = satp | 1 << 44;
+    state.x[20] = at;
+    state.x[21] = entries[0] ^ entries[1];
+    state.x[22] = entries[0];
+    machine::run_to_call(&mut vcpu);
+    assert_eq!(vcpu.state().x[8], TIMES / 2 * (1 + 2));
+}
+
+#[test]
 fn unchanged_mapping_keeps_running_the_same_code() {
     assert_eq!(remapped(&[SFENCE_VMA]), [1, 1]);
 }
