@@ -1,6 +1,6 @@
 //! A machine to start, written down once for both emulators.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xtask::guests::Cache;
@@ -86,6 +86,8 @@ pub struct Launch {
     pub vm_cli_options: Vec<String>,
     /// Start again when the guest asks for a reset.
     pub reboot: bool,
+    /// Variables of the environment.
+    pub environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// Options that every `vm-cli run` gets: the words in `VM_TESTS_OPTIONS`, `--accel interp` or `--verify` for instance.
@@ -120,6 +122,25 @@ impl Launch {
             disks: vec![disk],
             memory_mib: 1024,
             ..Self::riscv64_firmware(cache, "riscv64/fw_dynamic.bin")
+        }
+    }
+
+    /// EDK2 in flash, with its variables in `variables`, a file that need not exist.
+    pub fn riscv64_uefi(cache: &Cache, variables: &Path) -> Self {
+        let code = cache.file("riscv64/RISCV_VIRT_CODE.fd");
+        Self::empty()
+            .with_option("--flash", format!("code={},readonly", code.display()))
+            .with_option("--flash", format!("vars={}", variables.display()))
+    }
+
+    /// What a disk brings along, by firmware that `vm-cli` finds in the cache.
+    pub fn riscv64_disk_alone(cache: &Cache, disk: Disk) -> Self {
+        let firmware = cache.file("riscv64");
+        Self {
+            disks: vec![disk],
+            memory_mib: 1024,
+            environment: vec![("VM_CLI_FIRMWARE", firmware)],
+            ..Self::empty()
         }
     }
 
@@ -163,6 +184,7 @@ impl Launch {
             wrapper: Vec::new(),
             vm_cli_options: Vec::new(),
             reboot: false,
+            environment: Vec::new(),
         }
     }
 
@@ -199,7 +221,8 @@ impl Launch {
         command
             .arg("run")
             .args(self.vm_cli_arguments())
-            .args(options_of_all());
+            .args(options_of_all())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

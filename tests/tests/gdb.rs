@@ -19,10 +19,7 @@ fn gdb_breaks_steps_watches_interrupts_and_lets_the_guest_go_on() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;
     };
-    if Command::new(GDB).arg("--version").output().is_err() {
-        let required = std::env::var_os("VM_TESTS_REQUIRE_GUESTS").is_some_and(|v| v == "1");
-        assert!(!required, "{GDB} is required");
-        println!("skipped: no {GDB}");
+    if !gdb_or_skip() {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -128,5 +125,110 @@ detach
     guest.type_line("");
     assert_eq!(guest.run_ok("echo $((6*7))", limit(60)), "42\n");
     guest.type_line("exit");
+    assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+}
+
+/// Whether there is a gdb; says that the test is skipped where there is none.
+fn gdb_or_skip() -> bool {
+    if Command::new(GDB).arg("--version").output().is_ok() {
+        return true;
+    }
+    let required = std::env::var_os("VM_TESTS_REQUIRE_GUESTS").is_some_and(|v| v == "1");
+    assert!(!required, "{GDB} is required");
+    println!("skipped: no {GDB}");
+    false
+}
+
+/// Starts gdb on commands; what it prints goes to its standard output.
+fn gdb(address: &str, commands: &[&str]) -> Command {
+    let mut gdb = Command::new(GDB);
+    gdb.args(["-nx", "-batch"]).stdin(Stdio::null());
+    let connect = format!("target remote {address}");
+    let first = [
+        "set pagination off",
+        "set confirm off",
+        "set remotetimeout 60",
+    ];
+    for command in first
+        .into_iter()
+        .chain([&*connect])
+        .chain(commands.iter().copied())
+    {
+        gdb.args(["-ex", command]);
+    }
+    gdb
+}
+
+#[test]
+fn gdb_attaches_to_a_running_machine_and_commands_it() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    if !gdb_or_skip() {
+        return;
+    }
+    let launch = Launch::riscv64_linux(&cache).with_option("--gdb", "127.0.0.1:0,wait=off");
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+    guest.wait_for_message("gdb can connect at ", limit(60));
+    let address = guest.wait_for_message("\n", limit(10));
+    guest.wait_for_shell();
+    // The kernel's header, at its physical place only.
+    let commands = [
+        "monitor regs",
+        "monitor phys on",
+        "x/1gx 0x80000030",
+        "monitor phys off",
+        "x/1gx 0x80000030",
+        "detach",
+    ];
+    let output = gdb(&address, &commands).output().expect("gdb starts");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("scause") && said.contains("x2/sp"), "{said}");
+    assert!(
+        said.contains("0x80000030:\t0x0000005643534952"),
+        "RISCV: {said}"
+    );
+    assert!(
+        said.contains("Cannot access memory at address 0x80000030"),
+        "{said}"
+    );
+    guest.run_ok("true", limit(60));
+
+    let waiting = gdb(&address, &["continue"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("gdb starts");
+    guest.type_line("echo c > /proc/sysrq-trigger");
+    let said = waiting.wait_with_output().expect("gdb ends").stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("exited with code 04"), "{said}");
+    assert_eq!(guest.exit_code(limit(60)), exit_code::PANIC);
+}
+
+#[test]
+fn gdb_monitor_resets_and_ends_the_machine() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    if !gdb_or_skip() {
+        return;
+    }
+    let launch = Launch {
+        reboot: true,
+        ..Launch::riscv64_linux(&cache)
+    }
+    .with_option("--gdb", "127.0.0.1:0,wait=off");
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+    guest.wait_for_message("gdb can connect at ", limit(60));
+    let address = guest.wait_for_message("\n", limit(10));
+    guest.wait_for_shell();
+    let output = gdb(&address, &["monitor reset", "monitor regs", "detach"]).output();
+    let said = String::from_utf8_lossy(&output.expect("gdb starts").stdout).into_owned();
+    assert!(said.contains("satp 0000000000000000"), "{said}");
+    guest.wait_for("Linux version", limit(60));
+    gdb(&address, &["monitor quit"])
+        .output()
+        .expect("gdb starts");
     assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
 }

@@ -121,6 +121,33 @@ pub enum BootError {
     /// Nothing to start was given.
     #[error("there is nothing to boot; give a kernel with --kernel or firmware with --bios")]
     NothingToBoot,
+    /// OpenSBI would start nothing, and say nothing.
+    #[error(
+        "'{name}' is OpenSBI, which needs something to start: give U-Boot or a kernel with --kernel, EDK2 with \
+         --flash code=FILE, or leave --bios out to boot a disk or a kernel"
+    )]
+    NothingAfterOpenSbi {
+        /// Its path.
+        name: String,
+    },
+    /// U-Boot that would be started by firmware, and cannot be.
+    #[error(
+        "'{name}' is U-Boot for machine mode, and firmware starts it in supervisor mode: give the one for that \
+         (Debian's /usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin), or start this one with --bios none"
+    )]
+    MachineUBoot {
+        /// Its path.
+        name: String,
+    },
+    /// U-Boot that would run first, and cannot.
+    #[error(
+        "'{name}' is U-Boot for supervisor mode, which firmware starts: give it with --kernel, and OpenSBI before it \
+         with --bios fw_dynamic.bin"
+    )]
+    SupervisorUBoot {
+        /// Its path.
+        name: String,
+    },
     /// The RAM cannot even hold the device tree.
     #[error("{} of RAM are too little to boot; give the machine more with --memory", mebibytes(*.bytes))]
     TooLittleRam {

@@ -16,6 +16,8 @@ pub enum Role {
     Payload,
     /// Firmware that runs first. It may be a flat binary without a header.
     Firmware,
+    /// An image of a flash bank with firmware.
+    Flash,
     /// An initial RAM disk; its content is the kernel's affair.
     Initrd,
 }
@@ -26,6 +28,7 @@ impl Role {
         match self {
             Self::Kernel | Self::Payload => "--kernel",
             Self::Firmware => "--bios",
+            Self::Flash => "--flash code=",
             Self::Initrd => "--initrd",
         }
     }
@@ -35,6 +38,7 @@ impl Role {
         match self {
             Self::Kernel | Self::Payload => "kernel",
             Self::Firmware => "firmware",
+            Self::Flash => "flash image",
             Self::Initrd => "initrd",
         }
     }
@@ -127,6 +131,17 @@ impl BootFile {
     /// Its content.
     pub fn content(&self) -> &Content {
         &self.content
+    }
+
+    /// All of its content.
+    ///
+    /// # Errors
+    /// When it cannot be read any more.
+    pub fn bytes(&self) -> Result<Vec<u8>, BootError> {
+        let mut bytes = Vec::with_capacity(self.content.len() as usize);
+        let read = self.content.reader().read_to_end(&mut bytes);
+        read.map_err(|reason| self.unreadable(&reason))?;
+        Ok(bytes)
     }
 
     pub(crate) fn unreadable(&self, reason: &std::io::Error) -> BootError {

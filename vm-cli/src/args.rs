@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, NetConfig, PcRange, SerialConfig,
-    VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, FlashConfig, GdbConfig, NetConfig, PcRange,
+    SerialConfig, VirtioTransport,
 };
 
 use crate::values;
@@ -73,8 +73,8 @@ Examples:
   vm-cli run --kernel Image --initrd initrd.gz --cpus 4 --memory 2G \\
       --disk file=debian.img --net user,hostfwd=tcp::2222-:22
       with four CPUs, a disk, and the guest's SSH port at port 2222 of this host
-  vm-cli run --bios fw_dynamic.bin --kernel u-boot.bin --disk file=debian.img
-      firmware and a boot loader, which finds the system on the disk
+  vm-cli run --disk file=debian.img
+      boots the system on the disk, by firmware of this host or Debian's ($VM_CLI_FIRMWARE, a folder, has its own)
   vm-cli run --bios none --kernel rv64ui-p-add
       a bare program in machine mode; the exit code is the program's result
 
@@ -184,6 +184,20 @@ pub(crate) struct MachineArgs {
         help_heading = "Boot"
     )]
     pub(crate) bios: Option<Bios>,
+
+    /// Put firmware into the machine's flash: EDK2, which is UEFI
+    ///
+    /// code is the firmware, which is only read; readonly keeps the guest from changing it for a while. vars keeps the
+    /// firmware's variables: a file of this machine alone, made when it does not exist. A kernel given too is what the
+    /// firmware starts. Example: --flash code=/usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd --flash vars=debian.fd
+    #[arg(
+        long,
+        value_name = "code=FILE[,readonly]|vars=FILE",
+        value_parser = values::with_file::<FlashConfig>(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Boot"
+    )]
+    pub(crate) flash: Vec<FlashConfig>,
 
     /// End when the guest asks for a reset, with exit code 3 (4 after a kernel panic)
     #[arg(
@@ -363,15 +377,15 @@ pub(crate) struct MachineArgs {
 
     /// Wait for GDB at ADDRESS:PORT before the first instruction [default: 127.0.0.1:1234]
     ///
-    /// Then: gdb-multiarch -ex 'target remote :1234'
+    /// Then: gdb-multiarch -ex 'target remote :1234'. With wait=off the guest runs, and GDB stops it when it connects.
     #[arg(
         long,
-        value_name = "ADDRESS:PORT",
+        value_name = "ADDRESS:PORT[,wait=on|off]",
         num_args = 0..=1,
         default_missing_value = "127.0.0.1:1234",
         help_heading = "Debugging"
     )]
-    pub(crate) gdb: Option<String>,
+    pub(crate) gdb: Option<GdbConfig>,
 
     /// When the machine ends, print what the engine did: instructions per tier, TLB, translation, helper calls
     #[arg(

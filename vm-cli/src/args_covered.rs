@@ -287,6 +287,37 @@ const COVERED: &[(&str, &str, &str)] = &[
         "machine_options_reach_the_guest",
     ),
     (
+        "run --flash",
+        "tests/tests/uefi.rs",
+        "edk2_shell_keeps_variables_beyond_the_machine",
+    ),
+    (
+        "run --flash code",
+        "tests/tests/uefi.rs",
+        "edk2_shell_keeps_variables_beyond_the_machine",
+    ),
+    (
+        "run --flash readonly",
+        "vm-service/src/flash.rs",
+        "new_variables_begin_as_those_beside_the_code_and_are_kept",
+    ),
+    (
+        "run --flash vars",
+        "tests/tests/uefi.rs",
+        "edk2_shell_keeps_variables_beyond_the_machine",
+    ),
+    (
+        "run --gdb wait",
+        GDB,
+        "gdb_attaches_to_a_running_machine_and_commands_it",
+    ),
+    ("run --gdb on", SETTINGS, "every_option_wins_over_the_file"),
+    (
+        "run --gdb off",
+        GDB,
+        "gdb_attaches_to_a_running_machine_and_commands_it",
+    ),
+    (
         "run --gdb",
         GDB,
         "gdb_breaks_steps_watches_interrupts_and_lets_the_guest_go_on",

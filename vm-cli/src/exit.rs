@@ -17,27 +17,10 @@ impl Exit {
     pub(crate) const HOST_ERROR: Self = Self(1);
     /// The command line or a configuration file is wrong.
     pub(crate) const USAGE: Self = Self(2);
-    /// The guest asked for a reset, and `--no-reboot` was given.
-    pub(crate) const RESET: Self = Self(3);
-    /// The guest's kernel panicked.
-    pub(crate) const PANIC: Self = Self(4);
-    /// A virtual CPU could not go on.
-    pub(crate) const WEDGED: Self = Self(5);
-    /// A guest's failure code that has no exit code of its own.
-    pub(crate) const FAILED: Self = Self(32);
 
     /// Of a guest's end.
     pub(crate) fn of_outcome(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::PoweredOff | Outcome::Stopped => Self::SUCCESS,
-            Outcome::Reset => Self::RESET,
-            Outcome::Panicked => Self::PANIC,
-            Outcome::Wedged { .. } => Self::WEDGED,
-            Outcome::Failed(code) => match u8::try_from(code) {
-                Ok(code @ 1..=95) => Self(Self::FAILED.0 + code),
-                _ => Self::FAILED,
-            },
-        }
+        Self(outcome.status())
     }
 
     /// Of a signal that ended the program, as shells number it.

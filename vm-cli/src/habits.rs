@@ -74,7 +74,7 @@ const HABITS: &[(&str, Meaning)] = &[
         "kvm",
         Hint("what is fastest is chosen by itself: leave it out"),
     ),
-    ("s", Hint("write --gdb, which waits at 127.0.0.1:1234")),
+    ("s", Hint("write --gdb 127.0.0.1:1234,wait=off")),
     (
         "S",
         Hint("write --gdb, which waits before the first instruction"),
@@ -82,7 +82,10 @@ const HABITS: &[(&str, Meaning)] = &[
     ("gdb", Hint("write --gdb 127.0.0.1:1234")),
     ("d", Hint("write --trace exec=FILE, or --dump ir,asm")),
     ("D", Hint("write --trace exec=FILE")),
-    ("pflash", Hint("write --bios FILE")),
+    (
+        "pflash",
+        Hint("write --flash code=FILE or --flash vars=FILE"),
+    ),
     ("firmware", Hint("write --bios FILE")),
     (
         "boot",

@@ -14,6 +14,7 @@ mod debian;
 mod disk;
 mod escape;
 mod exit;
+mod firmware;
 mod habits;
 mod monitor;
 mod report;
@@ -54,7 +55,10 @@ fn main() -> ExitCode {
 fn obey(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Run(run) => session::run(match run.guest {
-            None => settings::of(&settings::with_image(run.machine, run.image)?)?,
+            None => firmware::complete(settings::of(&settings::with_image(
+                run.machine,
+                run.image,
+            )?)?)?,
             Some(RunGuest::Debian(debian)) => debian::machine(&debian)?,
         }),
         Command::Disk {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use vm_core::{DebugTarget, GuestVirtAddr, Resume, VcpuId};
+use vm_debug::report;
 use vm_debug::symbols::SymbolTable;
 
 /// How long virtual CPUs may take to stand still.
@@ -207,28 +208,7 @@ impl Monitor {
     }
 
     fn registers(&self, cpu: VcpuId) -> String {
-        let mut text = format!("CPU {}:\n", cpu.0);
-        let pairs = ["pc".to_owned(), "priv".to_owned()]
-            .into_iter()
-            .map(|name| (name.clone(), name))
-            .chain(
-                (0..32)
-                    .zip(ABI_NAMES)
-                    .map(|(n, abi)| (format!("x{n}"), format!("x{n}/{abi}"))),
-            )
-            .chain(SYSTEM_REGISTERS.map(|name| (name.to_owned(), name.to_owned())));
-        let mut shown = 0;
-        for (name, label) in pairs {
-            if let Some(value) = self.register(cpu, &name) {
-                shown += 1;
-                let end = if shown % 4 == 0 { '\n' } else { ' ' };
-                let _ = write!(text, "{label:>10} {value:016x}{end}");
-            }
-        }
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text
+        report::registers(&*self.target, cpu)
     }
 
     fn statistics(&self, cpu: VcpuId) -> String {
@@ -239,19 +219,6 @@ impl Monitor {
         text
     }
 }
-
-/// The calling convention's names of x0 to x31 (RISC-V ELF psABI, "Integer Register Convention").
-const ABI_NAMES: [&str; 32] = [
-    "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4",
-    "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4",
-    "t5", "t6",
-];
-
-/// The system registers that say most about where a kernel is.
-const SYSTEM_REGISTERS: [&str; 14] = [
-    "mstatus", "mie", "mip", "mepc", "mcause", "mtval", "sstatus", "stvec", "sepc", "scause",
-    "stval", "satp", "stimecmp", "sscratch",
-];
 
 #[cfg(test)]
 mod tests;

@@ -31,12 +31,14 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let serial = to_terminal(Some(&config.serial));
     let console = to_terminal(config.console.as_ref());
     let screen = (serial || console).then(|| Arc::new(Outlet::new(std::io::stdout())));
-    let gdb = config.gdb.as_deref().map(GdbServer::bind).transpose()?;
+    let gdb = config.gdb.clone();
+    let waits = gdb.as_ref().is_some_and(|gdb| gdb.wait);
+    let gdb = gdb.map(|gdb| GdbServer::bind(&gdb.address)).transpose()?;
     let kernel = config.kernel.clone();
     let trace = config.trace.clone();
     let stats = config.stats;
     let mut builder = Vm::builder()
-        .start_paused(gdb.is_some())
+        .start_paused(waits)
         .notices(Notices::to(|line| eprintln!("vm-cli: {line}")))
         .config(config);
     if let Some(file) = trace {
@@ -55,7 +57,7 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
         eprintln!("vm-cli: serial port at {}", place.display());
     }
     if let Some(gdb) = gdb {
-        serve_gdb(gdb, &handle)?;
+        serve_gdb(gdb, waits, &handle)?;
     }
 
     running.get_or_init(|| handle.clone());
@@ -122,9 +124,13 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     started.expect("invariant: the host can start a thread");
 }
 
-/// Lets a debugger at the machine, which waits for it.
-fn serve_gdb(gdb: GdbServer, handle: &VmHandle) -> anyhow::Result<()> {
-    eprintln!("vm-cli: the guest waits for gdb at {}", gdb.local_addr()?);
+/// Lets a debugger at the machine, which may wait for it.
+fn serve_gdb(gdb: GdbServer, waits: bool, handle: &VmHandle) -> anyhow::Result<()> {
+    let place = gdb.local_addr()?;
+    match waits {
+        true => eprintln!("vm-cli: the guest waits for gdb at {place}"),
+        false => eprintln!("vm-cli: gdb can connect at {place}"),
+    }
     let (kill, debugger) = (handle.clone(), handle.debugger().clone());
     let gdb = gdb.on_kill(move || kill.stop());
     spawn("gdb", move || {

@@ -57,6 +57,9 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set_some(&mut config.kernel, &args.kernel);
     set_some(&mut config.initrd, &args.initrd);
     set(&mut config.bios, &args.bios);
+    args.flash
+        .iter()
+        .for_each(|flash| config.flash.merge(flash));
     set(&mut config.serial, &args.serial);
     set_some(&mut config.console, &args.console);
     set(&mut config.rng, &args.rng);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{GuestArch, GuestVirtAddr, VcpuId};
+use crate::{GuestArch, GuestPhysAddr, GuestVirtAddr, VcpuId};
 
 /// A figure about a running machine.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -104,14 +104,19 @@ pub enum StopCause {
     },
     /// A virtual CPU has executed its one instruction.
     Stepped(VcpuId),
-    /// The machine has ended (power-off, panic); registers can still be read.
-    Ended,
+    /// The machine has ended (power-off, panic) with this exit status; registers can still be read.
+    Ended(u8),
 }
 
 /// An address that the current translation of a virtual CPU does not reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("guest address {0} is not mapped")]
 pub struct Unmapped(pub GuestVirtAddr);
+
+/// A physical address without RAM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no RAM at {0}")]
+pub struct NoRam(pub GuestPhysAddr);
 
 /// A register name that the architecture does not have, or a value that it does not take.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -155,6 +160,18 @@ pub trait DebugTarget: Send + Sync {
     /// # Errors
     /// At the first byte that is not mapped to RAM.
     fn write_memory(&self, vcpu: VcpuId, addr: GuestVirtAddr, from: &[u8]) -> Result<(), Unmapped>;
+    /// Reads physical memory.
+    ///
+    /// # Errors
+    /// At the first byte that is not RAM.
+    fn read_physical(&self, addr: GuestPhysAddr, into: &mut [u8]) -> Result<(), NoRam>;
+    /// Writes physical memory, code included.
+    ///
+    /// # Errors
+    /// When not all of it is RAM.
+    fn write_physical(&self, addr: GuestPhysAddr, from: &[u8]) -> Result<(), NoRam>;
+    /// Resets the machine, which stays stopped, and returns when it is as after power-on.
+    fn reset(&self);
     /// Replaces all breakpoints.
     fn set_breakpoints(&self, at: &[GuestVirtAddr]);
     /// Replaces all watchpoints.

@@ -26,8 +26,8 @@ pub use addr::{
 pub use arch::{GuestArch, UnknownArch};
 pub use clock::{Alarm, Alarms, Clock};
 pub use debug::{
-    DebugTarget, ExecTrace, Figure, NoRegister, Resume, Statistic, StopCause, Unmapped, WatchKind,
-    Watchpoint,
+    DebugTarget, ExecTrace, Figure, NoRam, NoRegister, Resume, Statistic, StopCause, Unmapped,
+    WatchKind, Watchpoint,
 };
 pub use exit::{ResetKind, VmExit};
 pub use irq::{IrqLine, NoIrq};

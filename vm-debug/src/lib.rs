@@ -4,6 +4,8 @@
 //! of a kernel's functions and variables, even from a kernel that was stripped of its symbol table, and writes them as
 //! an ELF file that debuggers load.
 //!
+//! [`report`] is what people read of a machine that stands still.
+//!
 //! What it refuses to do: touch a machine other than through [`vm_core::DebugTarget`], or know a machine's devices.
 //!
 //! Data flow: a connection's packets become calls of [`vm_core::DebugTarget`]; its stop causes become stop replies. A
@@ -16,5 +18,6 @@
 //! `scripts/kallsyms.c`, ELF (System V gABI).
 
 pub mod gdb;
+pub mod report;
 pub mod symbols;
 pub mod trace;

@@ -13,9 +13,12 @@ use vm_device::host_room::HostRoom;
 use vm_device::net::nat::{Nat, NatConfig, NatError};
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_platform::riscv_virt::layout;
-use vm_platform::riscv_virt::machine::{self, Disk, MachineConfig, MachineError, Nic};
+use vm_platform::riscv_virt::machine::{
+    self, Disk, MachineConfig, MachineError, Nic, OfferedKernel,
+};
 
 use crate::VmError;
+use crate::flash;
 use crate::serial::SerialLine;
 use crate::signature::Signature;
 
@@ -26,8 +29,7 @@ const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
 /// What a configuration names to be read, open. A pipe among it can be read only once.
 pub(crate) struct Inputs {
-    boot: BootRequest,
-    signature: Option<Signature>,
+    boot: Boot,
     disks: Vec<Disk>,
 }
 
@@ -35,17 +37,17 @@ impl Inputs {
     /// Opens and checks all of it: that what is to be booted is of the right kind and fits RAM, that disks are there.
     /// What the user should know of the host while the machine runs goes to `notices`.
     pub(crate) fn open(config: &VmConfig, notices: &Notices) -> Result<Self, VmError> {
-        let (boot, signature) = boot(config)?;
+        let boot = Boot::of(config)?;
         let ram = layout::ram(config.memory().bytes());
         let ram = Extent {
             base: ram.base,
             bytes: ram.bytes,
         };
-        BootPlan::new(boot.clone(), ram)?;
+        BootPlan::new(boot.request.clone(), ram)?;
+        flash::check(&config.flash)?;
         let disks = config.disks.iter().map(|config| disk(config, notices));
         Ok(Self {
             boot,
-            signature,
             disks: disks.collect::<Result<_, _>>()?,
         })
     }
@@ -68,11 +70,12 @@ impl Assembly {
         start_paused: bool,
         trace: Option<Arc<dyn ExecTrace>>,
     ) -> Result<Self, VmError> {
-        let Inputs {
-            boot,
+        let Inputs { boot, disks } = inputs;
+        let Boot {
+            request,
+            offered,
             signature,
-            disks,
-        } = inputs;
+        } = boot;
         let isa: IsaConfig = config.cpu.parse()?;
         let nats: Vec<_> = config.nets.iter().map(nat).collect::<Result<_, _>>()?;
         let nics = config
@@ -89,10 +92,11 @@ impl Assembly {
             cpus: config.cpus,
             ram_bytes: config.memory().bytes(),
             isa,
-            builtin_sbi: matches!(boot.firmware, Firmware::BuiltIn),
-            boot,
+            builtin_sbi: matches!(request.firmware, Firmware::BuiltIn),
+            boot: request,
+            offered,
             bootargs: config.append.clone(),
-            flash: [Vec::new(), Vec::new()],
+            flash: flash::open(&config.flash)?,
             serial: serial.sink(),
             disks,
             nics,
@@ -132,42 +136,61 @@ pub(crate) fn check(config: &VmConfig) -> Result<(), VmError> {
     Ok(())
 }
 
-fn boot(config: &VmConfig) -> Result<(BootRequest, Option<Signature>), VmError> {
-    let ram_bytes = config.memory().bytes();
-    let program = |role, path: &Path| -> Result<Program, VmError> {
-        let file = BootFile::read(role, path, ram_bytes)?;
-        Ok(Program::from_file(&file, config.arch, ram_bytes)?)
-    };
-    let kernel_role = match config.bios {
-        Bios::Builtin => Role::Kernel,
-        Bios::None | Bios::File(_) => Role::Payload,
-    };
-    let kernel = config
-        .kernel
-        .as_deref()
-        .map(|path| program(kernel_role, path));
-    let kernel = kernel.transpose()?;
-    let signature = config
-        .dump_signature
-        .clone()
-        .map(|path| Signature::of(kernel.as_ref(), path))
-        .transpose()?;
-    let firmware = match &config.bios {
-        Bios::Builtin => Firmware::BuiltIn,
-        Bios::None => Firmware::None,
-        Bios::File(path) => Firmware::Program(program(Role::Firmware, path)?),
-    };
-    let initrd = config.initrd.as_deref();
-    let initrd = initrd.map(|path| BootFile::read(Role::Initrd, path, ram_bytes));
-    let request = BootRequest {
-        firmware,
-        kernel,
-        initrd: initrd.transpose()?,
-        code_flash: None,
-        reset_address: GuestPhysAddr(0),
-        boot_hart: 0,
-    };
-    Ok((request, signature))
+/// What a configuration boots, opened.
+struct Boot {
+    request: BootRequest,
+    offered: Option<OfferedKernel>,
+    signature: Option<Signature>,
+}
+
+impl Boot {
+    fn of(config: &VmConfig) -> Result<Self, VmError> {
+        let ram_bytes = config.memory().bytes();
+        let file = |role, path: &Path| BootFile::read(role, path, ram_bytes);
+        let program = |role, path: &Path| -> Result<Program, VmError> {
+            let file = file(role, path)?;
+            Ok(Program::from_file(&file, config.arch, ram_bytes)?)
+        };
+        let firmware = match &config.bios {
+            Bios::Builtin => Firmware::BuiltIn,
+            Bios::None => Firmware::None,
+            Bios::File(path) => Firmware::Program(program(Role::Firmware, path)?),
+        };
+        let code_flash = flash::code_base(&config.flash)?;
+        let kernel_role = match config.bios {
+            Bios::Builtin => Role::Kernel,
+            Bios::None | Bios::File(_) => Role::Payload,
+        };
+        let kernel = config.kernel.as_deref();
+        let initrd = config.initrd.as_deref();
+        let initrd = initrd.map(|path| file(Role::Initrd, path)).transpose()?;
+        // Firmware in flash is started first, and a kernel is an EFI program to it.
+        let (kernel, initrd, offered) = match (kernel, code_flash) {
+            (Some(path), Some(_)) => {
+                let kernel = file(Role::Kernel, path)?;
+                (None, None, Some(OfferedKernel { kernel, initrd }))
+            }
+            (kernel, _) => {
+                let kernel = kernel.map(|path| program(kernel_role, path));
+                (kernel.transpose()?, initrd, None)
+            }
+        };
+        let signature = config.dump_signature.clone();
+        let signature = signature.map(|path| Signature::of(kernel.as_ref(), path));
+        let request = BootRequest {
+            firmware,
+            kernel,
+            initrd,
+            code_flash,
+            reset_address: GuestPhysAddr(0),
+            boot_hart: 0,
+        };
+        Ok(Self {
+            request,
+            offered,
+            signature: signature.transpose()?,
+        })
+    }
 }
 
 fn disk(config: &DiskConfig, notices: &Notices) -> Result<Disk, VmError> {

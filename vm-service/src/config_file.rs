@@ -136,8 +136,9 @@ rng = false
 virtio = "mmio"
 no_reboot = true
 accel = "interp"
-gdb = "127.0.0.1:1234"
+gdb = "127.0.0.1:1234,wait=off"
 dump_signature = "/s"
+flash = { code = "/c", readonly = true, vars = "/v" }
 [[disk]]
 file = "/d"
 format = "raw"
@@ -163,7 +164,8 @@ hostname = "g"
         assert_eq!(config.console, Some(SerialConfig::Null));
         assert_eq!(config.virtio, VirtioTransport::Mmio);
         assert!(!config.rng && config.no_reboot);
-        assert_eq!(config.gdb.as_deref(), Some("127.0.0.1:1234"));
+        assert_eq!(config.gdb, Some("127.0.0.1:1234,wait=off".parse().unwrap()));
+        assert_eq!(config.flash, "code=/c,readonly,vars=/v".parse().unwrap());
         assert!(config.disks[0].readonly && config.disks[0].snapshot);
         assert_eq!(config.nets[0].hostfwd, ["tcp::2222-:22"]);
         assert_eq!(config.nets[0].hostname, "g");

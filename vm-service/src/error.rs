@@ -28,6 +28,14 @@ pub enum VmError {
     /// A disk.
     #[error("{disk}{advice}", disk = .0, advice = disk_advice(.0))]
     Disk(#[from] DiskError),
+    /// A file of a flash bank.
+    #[error("cannot use the flash image {}: {reason}", path.display())]
+    Flash {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A network.
     #[error(transparent)]
     Net(#[from] NatError),

@@ -14,6 +14,7 @@ mod assemble;
 mod builder;
 mod config_file;
 mod error;
+mod flash;
 mod input;
 mod lifecycle;
 pub mod serial;

@@ -6,6 +6,7 @@
 mod bytes;
 mod bzimage;
 mod compressed;
+mod edk2;
 mod elf;
 mod flat;
 mod zboot;
@@ -73,6 +74,14 @@ impl Program {
         &self.kind
     }
 
+    pub(crate) fn unreadable(&self, reason: &std::io::Error) -> BootError {
+        BootError::Unreadable {
+            role: self.role,
+            name: self.name.clone(),
+            reason: reason.to_string(),
+        }
+    }
+
     /// Addresses that test programs share with the host, when it is an ELF file with such symbols.
     pub fn htif_symbols(&self) -> HtifSymbols {
         match &self.kind {
@@ -117,6 +126,13 @@ fn unpack(
     if let Some(found) = flat::recognise(&head) {
         check_arch(file, found.name(), arch)?;
         return Ok(ProgramKind::Flat(flat::parse(file, &head, content, found)?));
+    }
+    if edk2::is_flash_image(&head) {
+        let name = file.name();
+        return Err(file.unsupported(format!(
+            "is an EDK2 image for flash: give it with --flash code={name}, and a file for its variables with \
+             --flash vars=FILE"
+        )));
     }
     if let Some(other) = compressed::other_compression(&head) {
         return Err(file.unsupported(format!(

@@ -3,6 +3,7 @@
 mod dynamic_info;
 mod plan;
 mod reset_vector;
+mod stages;
 
 pub use dynamic_info::{DYNAMIC_INFO_BYTES, DynamicInfo, NextMode};
 pub use plan::{

@@ -9,6 +9,7 @@ use vm_mem::GuestMemory;
 
 use super::dynamic_info::{DynamicInfo, NextMode};
 use super::reset_vector::{RESET_VECTOR_BYTES, reset_vector};
+use super::stages;
 use crate::image::{ElfProgram, HtifSymbols, Program, ProgramKind};
 use crate::{BootError, BootFile, Content, Extent, Role};
 
@@ -111,8 +112,14 @@ impl BootPlan {
     /// Finds a place in `ram` for everything that `request` names.
     ///
     /// # Errors
-    /// When there is nothing to start, RAM is too small, or a program is linked to a place that it cannot get.
+    /// When there is nothing to start or well-known programs do not go together, RAM is too small, or a program is
+    /// linked to a place that it cannot get.
     pub fn new(request: BootRequest, ram: Extent) -> Result<Self, BootError> {
+        stages::check(
+            &request.firmware,
+            request.kernel.as_ref(),
+            request.code_flash.is_some(),
+        )?;
         let mut placer = Placer::new(ram)?;
         let firmware = match &request.firmware {
             Firmware::Program(program) => Some(placer.program(program, ram.base, "firmware")?),

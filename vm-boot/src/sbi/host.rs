@@ -5,6 +5,15 @@ use vm_mem::GuestMemory;
 
 use super::HartSet;
 
+/// A counter that is a register of each hart (RISC-V Privileged, 3.1.10).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HardwareCounter {
+    /// `mcycle`.
+    Cycle,
+    /// `minstret`.
+    Instret,
+}
+
 /// Values of the machine's identification registers (RISC-V Privileged, 3.1.2 to 3.1.4).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct MachineIds {
@@ -55,6 +64,9 @@ pub trait SbiHost: Send + Sync {
     /// Clears the hart's pending supervisor timer interrupt and raises it when the time counter reaches
     /// `deadline_ticks` (at once if it has).
     fn set_timer(&self, hart: VcpuId, deadline_ticks: u64);
+
+    /// Gives a counter of the calling hart a value, or leaves it, and lets it count or not from then on.
+    fn set_counter(&self, counter: HardwareCounter, value: Option<u64>, runs: bool);
 
     /// Makes the supervisor software interrupt pending on each of `harts`.
     fn send_ipi(&self, harts: HartSet);

@@ -45,6 +45,7 @@ fn start(request: &Request<'_>) -> Result<Reply, SbiError> {
 
 fn stop(request: &Request<'_>) -> Result<Reply, SbiError> {
     if request.harts.stop(request.caller) {
+        request.pmu.reset_hart(request.caller);
         Ok(Reply::Leave(SbiOutcome::Stop))
     } else {
         Err(SbiError::Failed)
@@ -66,7 +67,7 @@ fn suspend(request: &Request<'_>) -> Result<Reply, SbiError> {
 }
 
 /// An entry for a hart, where S-mode may execute.
-fn entry(request: &Request<'_>, addr: u64, opaque: u64) -> Result<HartEntry, SbiError> {
+pub(super) fn entry(request: &Request<'_>, addr: u64, opaque: u64) -> Result<HartEntry, SbiError> {
     let pc = GuestPhysAddr(addr);
     if !addr.is_multiple_of(2) || !request.host.is_executable(pc) {
         return Err(SbiError::InvalidAddress);

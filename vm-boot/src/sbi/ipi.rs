@@ -1,5 +1,6 @@
 //! IPI: supervisor software interrupts for other harts (SBI, "IPI Extension").
 
+use super::pmu::Event;
 use super::{Reply, Request, SbiError};
 
 pub(super) const EID: u64 = 0x73_5049;
@@ -11,6 +12,7 @@ pub(super) fn handle(request: &Request<'_>) -> Result<Reply, SbiError> {
         SEND_IPI => {
             let harts = request.harts.named_by(request.arg(0), request.arg(1));
             let harts = harts.ok_or(SbiError::InvalidParam)?;
+            request.count(Event::IpiSent);
             request.host.send_ipi(request.harts.running(harts));
             Ok(Reply::Value(0))
         }

@@ -5,7 +5,7 @@
 //! of the calling hart; effects on the machine go through [`SbiHost`]. The hart states of the HSM extension
 //! are kept here ([`HartStates`]).
 //!
-//! Absent, with probe 0: SUSP, PMU, CPPC, STA, NACL, FWFT, SSE, DBTR, MPXY.
+//! Absent, with probe 0: CPPC, STA, NACL, FWFT, SSE, DBTR, MPXY.
 //!
 //! Specification: RISC-V SBI 2.0; error codes and texts compared with 3.0.
 
@@ -16,8 +16,10 @@ mod host;
 mod hsm;
 mod ipi;
 mod legacy;
+mod pmu;
 mod rfence;
 mod srst;
+mod susp;
 mod time;
 
 #[cfg(test)]
@@ -26,8 +28,10 @@ mod testing;
 use vm_core::VcpuId;
 
 pub use harts::{HartEntry, HartSet, HartState, HartStates, MAX_HARTS};
-pub use host::{FenceRange, MachineIds, RemoteFence, SbiHost};
+pub use host::{FenceRange, HardwareCounter, MachineIds, RemoteFence, SbiHost};
 pub use srst::{ResetAction, SystemReset};
+
+use pmu::Pmu;
 
 /// Registers a0 to a7 at an `ecall` (SBI, "Binary Encoding").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,8 +91,11 @@ enum SbiError {
     Failed = -1,
     NotSupported = -2,
     InvalidParam = -3,
+    Denied = -4,
     InvalidAddress = -5,
     AlreadyAvailable = -6,
+    AlreadyStarted = -7,
+    AlreadyStopped = -8,
 }
 
 impl SbiError {
@@ -106,6 +113,7 @@ enum Reply {
 /// A call with everything that its handler needs.
 struct Request<'a> {
     harts: &'a HartStates,
+    pmu: &'a Pmu,
     host: &'a dyn SbiHost,
     caller: VcpuId,
     call: SbiCall,
@@ -114,6 +122,11 @@ struct Request<'a> {
 impl Request<'_> {
     fn arg(&self, index: usize) -> u64 {
         self.call.args[index]
+    }
+
+    /// Counts something that the caller had the firmware do.
+    fn count(&self, event: pmu::Event) {
+        self.pmu.count(self.caller, event);
     }
 
     /// The hart of that id, when there is one.
@@ -125,7 +138,7 @@ impl Request<'_> {
 type Handler = fn(&Request<'_>) -> Result<Reply, SbiError>;
 
 /// The extensions with the calling convention of SBI 0.2 and later.
-const EXTENSIONS: [(u64, Handler); 7] = [
+const EXTENSIONS: [(u64, Handler); 9] = [
     (base::EID, base::handle),
     (time::EID, time::handle),
     (ipi::EID, ipi::handle),
@@ -133,6 +146,8 @@ const EXTENSIONS: [(u64, Handler); 7] = [
     (hsm::EID, hsm::handle),
     (srst::EID, srst::handle),
     (dbcn::EID, dbcn::handle),
+    (susp::EID, susp::handle),
+    (pmu::EID, pmu::handle),
 ];
 
 /// Whether calls to the extension are answered with anything but "not supported".
@@ -144,6 +159,7 @@ fn is_present(extension: u64) -> bool {
 #[derive(Debug)]
 pub struct Sbi {
     harts: HartStates,
+    pmu: Pmu,
 }
 
 impl Sbi {
@@ -154,7 +170,14 @@ impl Sbi {
     pub fn new(harts: u32, boot: VcpuId) -> Self {
         Self {
             harts: HartStates::new(harts, boot),
+            pmu: Pmu::new(harts),
         }
+    }
+
+    /// As after power-on. No hart may be running.
+    pub fn reset(&self) {
+        self.harts.reset();
+        self.pmu.reset();
     }
 
     /// The states of the harts.
@@ -166,6 +189,7 @@ impl Sbi {
     pub fn handle(&self, host: &dyn SbiHost, caller: VcpuId, call: SbiCall) -> SbiOutcome {
         let request = Request {
             harts: &self.harts,
+            pmu: &self.pmu,
             host,
             caller,
             call,

@@ -2,6 +2,7 @@
 
 use vm_core::{Asid, GuestVirtAddr};
 
+use super::pmu::Event;
 use super::{FenceRange, HartSet, RemoteFence, Reply, Request, SbiError};
 
 pub(super) const EID: u64 = 0x5246_4e43;
@@ -54,6 +55,11 @@ pub(super) fn translation(
 
 /// Sends the fence to those of `harts` that run; the others fence when they start.
 pub(super) fn send(request: &Request<'_>, fence: RemoteFence, harts: HartSet) {
+    request.count(match fence {
+        RemoteFence::Instructions => Event::FenceISent,
+        RemoteFence::Translation { asid: None, .. } => Event::SfenceVmaSent,
+        RemoteFence::Translation { asid: Some(_), .. } => Event::SfenceVmaAsidSent,
+    });
     let running = request.harts.running(harts);
     if !running.is_empty() {
         request.host.remote_fence(request.caller, fence, running);

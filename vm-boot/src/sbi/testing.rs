@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use vm_core::{GuestPhysAddr, GuestVirtAddr, VcpuId};
 use vm_mem::GuestMemory;
 
-use super::{HartEntry, HartSet, MachineIds, RemoteFence, Sbi, SbiCall, SbiHost, SbiOutcome};
+use super::{
+    HardwareCounter, HartEntry, HartSet, MachineIds, RemoteFence, Sbi, SbiCall, SbiHost, SbiOutcome,
+};
 
 pub(crate) const RAM_BASE: u64 = 0x8000_0000;
 pub(crate) const RAM_BYTES: u64 = 1 << 20;
@@ -15,12 +17,14 @@ pub(crate) const RAM_BYTES: u64 = 1 << 20;
 pub(crate) const FAILED: i64 = -1;
 pub(crate) const NOT_SUPPORTED: i64 = -2;
 pub(crate) const INVALID_PARAM: i64 = -3;
+pub(crate) const DENIED: i64 = -4;
 pub(crate) const INVALID_ADDRESS: i64 = -5;
 pub(crate) const ALREADY_AVAILABLE: i64 = -6;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Event {
     Timer(u32, u64),
+    Counter(HardwareCounter, Option<u64>, bool),
     Ipi(u64),
     Fence(u32, RemoteFence, u64),
     Wake(u32),
@@ -54,6 +58,9 @@ impl SbiHost for Machine {
     }
     fn set_timer(&self, hart: VcpuId, deadline_ticks: u64) {
         self.note(Event::Timer(hart.0, deadline_ticks));
+    }
+    fn set_counter(&self, counter: HardwareCounter, value: Option<u64>, runs: bool) {
+        self.note(Event::Counter(counter, value, runs));
     }
     fn send_ipi(&self, harts: HartSet) {
         self.pending_ipis.fetch_or(harts.0, Ordering::Relaxed);

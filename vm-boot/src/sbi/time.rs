@@ -1,5 +1,6 @@
 //! TIME: the supervisor timer (SBI, "Timer Extension").
 
+use super::pmu::Event;
 use super::{Reply, Request, SbiError};
 
 pub(super) const EID: u64 = 0x5449_4d45;
@@ -9,6 +10,7 @@ const SET_TIMER: u64 = 0;
 pub(super) fn handle(request: &Request<'_>) -> Result<Reply, SbiError> {
     match request.call.function {
         SET_TIMER => {
+            request.count(Event::SetTimer);
             request.host.set_timer(request.caller, request.arg(0));
             Ok(Reply::Value(0))
         }

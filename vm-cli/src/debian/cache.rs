@@ -39,17 +39,22 @@ const KERNEL: &str = "linux";
 const INITRD: &str = "initrd.gz";
 const STAMP: &str = "verified.toml";
 
+/// This program's folder below the user's cache folder (XDG Base Directory Specification).
+pub(super) fn base() -> anyhow::Result<PathBuf> {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = folder("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(folder("HOME")?).join(".cache")))
+        .context("there is no folder for the download: set HOME or XDG_CACHE_HOME")?;
+    Ok(base.join("vm-cli"))
+}
+
 impl Cache {
-    /// The folder below the user's cache folder (XDG Base Directory Specification).
+    /// The folder of a suite and an architecture.
     pub(super) fn locate(suite: &str, arch: GuestArch) -> anyhow::Result<Self> {
-        let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let base = folder("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| Some(PathBuf::from(folder("HOME")?).join(".cache")))
-            .context("there is no folder for the download: set HOME or XDG_CACHE_HOME")?;
         Ok(Self {
-            folder: base.join("vm-cli/debian").join(suite).join(arch.name()),
+            folder: base()?.join("debian").join(suite).join(arch.name()),
         })
     }
 

@@ -9,20 +9,71 @@ use super::release::Listed;
 /// Finds the newest installer package for an architecture: `debian-installer-NUMBER-netboot-ARCH`.
 pub(super) fn installer(index: impl BufRead, arch: &str) -> anyhow::Result<Listed> {
     let mut best: Option<(u32, Listed)> = None;
-    let mut paragraph = Paragraph::default();
-    for line in index.lines() {
-        let line = line.context("the package index is damaged")?;
-        if line.is_empty() {
-            std::mem::take(&mut paragraph).offer(arch, &mut best);
-        } else {
-            paragraph.line(&line);
+    each(index, |name, listed| {
+        let number = name.strip_prefix("debian-installer-").and_then(|rest| {
+            rest.strip_suffix(arch)?
+                .strip_suffix("-netboot-")?
+                .parse()
+                .ok()
+        });
+        if let Some(number) = number
+            && best.as_ref().is_none_or(|(other, _)| *other < number)
+        {
+            best = Some((number, listed));
         }
-    }
-    paragraph.offer(arch, &mut best);
+    })?;
     match best {
         Some((_, package)) => Ok(package),
         None => bail!("the suite has no installer for {arch}: choose another --suite"),
     }
+}
+
+/// Finds packages by their names.
+pub(super) fn named<const N: usize>(
+    index: impl BufRead,
+    names: &[&str; N],
+) -> anyhow::Result<[Listed; N]> {
+    let mut found: [Option<Listed>; N] = std::array::from_fn(|_| None);
+    each(index, |name, listed| {
+        if let Some(at) = names.iter().position(|wanted| *wanted == name) {
+            found[at] = Some(listed);
+        }
+    })?;
+    if let Some(missing) = found.iter().position(Option::is_none) {
+        bail!("the suite has no package {}", names[missing]);
+    }
+    Ok(found.map(|found| found.expect("invariant: none is missing")))
+}
+
+/// Goes through an index, package by package.
+fn each(index: impl BufRead, mut offer: impl FnMut(&str, Listed)) -> anyhow::Result<()> {
+    let mut paragraph = Paragraph::default();
+    let end = std::iter::once(Ok(String::new()));
+    for line in index.lines().chain(end) {
+        let line = line.context("the package index is damaged")?;
+        if !line.is_empty() {
+            paragraph.line(&line);
+            continue;
+        }
+        let Paragraph {
+            package,
+            filename,
+            size,
+            sha256,
+        } = std::mem::take(&mut paragraph);
+        if let Ok(bytes) = size.parse() {
+            let path = filename;
+            offer(
+                &package,
+                Listed {
+                    path,
+                    bytes,
+                    sha256,
+                },
+            );
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -46,31 +97,6 @@ impl Paragraph {
             _ => return,
         };
         value.clone_into(into);
-    }
-
-    fn offer(self, arch: &str, best: &mut Option<(u32, Listed)>) {
-        let number = self
-            .package
-            .strip_prefix("debian-installer-")
-            .and_then(|rest| {
-                rest.strip_suffix(arch)?
-                    .strip_suffix("-netboot-")?
-                    .parse()
-                    .ok()
-            });
-        let (Some(number), Ok(bytes)) = (number, self.size.parse()) else {
-            return;
-        };
-        if best.as_ref().is_none_or(|(other, _)| *other < number) {
-            *best = Some((
-                number,
-                Listed {
-                    path: self.filename,
-                    bytes,
-                    sha256: self.sha256,
-                },
-            ));
-        }
     }
 }
 
@@ -97,5 +123,14 @@ mod tests {
                 .to_string()
                 .contains("s390x")
         );
+    }
+
+    #[test]
+    fn named_packages_are_found_in_the_order_asked_for() {
+        let index = b"Package: b\nFilename: pool/b\nSize: 5\nSHA256: aa\n\nPackage: a\nFilename: pool/a\nSize: 6\nSHA256: bb\n";
+        let [a, b] = named(&index[..], &["a", "b"]).unwrap();
+        assert_eq!((a.path.as_str(), b.bytes), ("pool/a", 5));
+        let missing = named(&index[..], &["a", "c"]).unwrap_err().to_string();
+        assert!(missing.ends_with("no package c"), "{missing}");
     }
 }

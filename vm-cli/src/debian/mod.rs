@@ -7,6 +7,7 @@
 mod cache;
 mod deb;
 mod download;
+pub(crate) mod firmware;
 mod index;
 mod mirror;
 mod release;

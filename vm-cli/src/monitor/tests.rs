@@ -1,7 +1,8 @@
 use std::sync::Mutex;
 
 use vm_core::{
-    Figure, GuestArch, GuestVirtAddr, NoRegister, Statistic, StopCause, Unmapped, Watchpoint,
+    Figure, GuestArch, GuestPhysAddr, GuestVirtAddr, NoRam, NoRegister, Statistic, StopCause,
+    Unmapped, Watchpoint,
 };
 
 use super::*;
@@ -48,6 +49,13 @@ impl DebugTarget for Machine {
     fn write_memory(&self, _: VcpuId, addr: GuestVirtAddr, _: &[u8]) -> Result<(), Unmapped> {
         Err(Unmapped(addr))
     }
+    fn read_physical(&self, addr: GuestPhysAddr, _: &mut [u8]) -> Result<(), NoRam> {
+        Err(NoRam(addr))
+    }
+    fn write_physical(&self, addr: GuestPhysAddr, _: &[u8]) -> Result<(), NoRam> {
+        Err(NoRam(addr))
+    }
+    fn reset(&self) {}
     fn set_breakpoints(&self, _: &[GuestVirtAddr]) {}
     fn set_watchpoints(&self, _: &[Watchpoint]) {}
     fn is_idle(&self, vcpu: VcpuId) -> bool {

@@ -3,8 +3,8 @@ use crate::args::{Cli, Command};
 use clap::Parser as _;
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, NetConfig, PcRange, SerialConfig,
-    VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, FlashConfig, GdbConfig, NetConfig, PcRange,
+    SerialConfig, VirtioTransport,
 };
 
 fn args(words: &[&str]) -> MachineArgs {
@@ -12,6 +12,13 @@ fn args(words: &[&str]) -> MachineArgs {
     match Cli::try_parse_from(line).unwrap().command {
         Command::Run(run) => run.machine,
         other => panic!("{other:?}"),
+    }
+}
+
+fn gdb(address: &str, wait: bool) -> GdbConfig {
+    GdbConfig {
+        address: address.into(),
+        wait,
     }
 }
 
@@ -81,8 +88,18 @@ fn every_option_wins_over_the_file() {
         }),
         (&["--verify"], |c| c.verify = true),
         (&["--perf-map"], |c| c.perf_map = true),
-        (&["--gdb", "[::1]:9"], |c| c.gdb = Some("[::1]:9".into())),
-        (&["--gdb"], |c| c.gdb = Some("127.0.0.1:1234".into())),
+        (&["--gdb", "[::1]:9"], |c| {
+            c.gdb = Some(gdb("[::1]:9", true))
+        }),
+        (&["--gdb"], |c| c.gdb = Some(gdb("127.0.0.1:1234", true))),
+        (&["--gdb", "9,wait=off"], |c| c.gdb = Some(gdb("9", false))),
+        (&["--flash", "code=c,readonly", "--flash", "vars=v"], |c| {
+            c.flash = FlashConfig {
+                code: Some("c".into()),
+                vars: Some("v".into()),
+                readonly: true,
+            }
+        }),
         (&["--no-reboot"], |c| c.no_reboot = true),
         (&["-m", "96"], |c| c.memory = Some(ByteSize::mib(96))),
         (&["--append", "a", "--append", "b=1 c"], |c| {

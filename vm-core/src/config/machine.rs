@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::size::deserialize_ram;
 use super::{
-    Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, NetConfig, PcRange,
-    SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, FlashConfig, GdbConfig,
+    NetConfig, PcRange, SerialConfig, VirtioTransport,
 };
 use crate::GuestArch;
 
@@ -32,6 +32,8 @@ pub struct VmConfig {
     pub append: String,
     /// What runs before the kernel.
     pub bios: Bios,
+    /// Images of the flash banks.
+    pub flash: FlashConfig,
     /// Disks, in the order in which the guest finds them.
     #[serde(rename = "disk")]
     pub disks: Vec<DiskConfig>,
@@ -65,8 +67,8 @@ pub struct VmConfig {
     pub filter: Option<PcRange>,
     /// Whether translated code is listed for Linux's `perf`.
     pub perf_map: bool,
-    /// Where to wait for a debugger, as `ADDRESS:PORT`; the guest starts when it says so.
-    pub gdb: Option<String>,
+    /// Where debuggers connect, if they may.
+    pub gdb: Option<GdbConfig>,
     /// File that gets the test signature of a bare program when it ends.
     pub dump_signature: Option<PathBuf>,
     /// File that gets a record of every instruction executed. The guest is slower by orders of magnitude then.
@@ -84,6 +86,7 @@ impl Default for VmConfig {
             initrd: None,
             append: String::new(),
             bios: Bios::default(),
+            flash: FlashConfig::default(),
             disks: Vec::new(),
             nets: Vec::new(),
             serial: SerialConfig::Stdio,
@@ -153,6 +156,7 @@ impl VmConfig {
                 "a kernel command line needs a kernel: give one with --kernel",
             ));
         }
+        self.flash.check()?;
         self.disks.iter().try_for_each(DiskConfig::check)
     }
 
@@ -161,6 +165,8 @@ impl VmConfig {
         let files = [
             &mut self.kernel,
             &mut self.initrd,
+            &mut self.flash.code,
+            &mut self.flash.vars,
             &mut self.dump_signature,
             &mut self.trace,
         ];

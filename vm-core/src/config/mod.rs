@@ -6,6 +6,8 @@
 mod choice;
 mod disk;
 mod error;
+mod flash;
+mod gdb;
 mod machine;
 mod net;
 mod options;
@@ -15,6 +17,8 @@ mod size;
 pub use choice::{Accel, Bios, Dump, PcRange, VirtioTransport};
 pub use disk::{DiskConfig, DiskFormat, OnFull};
 pub use error::{ConfigError, nearest};
+pub use flash::FlashConfig;
+pub use gdb::GdbConfig;
 pub use machine::VmConfig;
 pub use net::{MacAddress, NetConfig, NetKind};
 pub use options::FromOsStr;

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use std::ffi::OsStr;
 
@@ -267,4 +269,33 @@ fn resolve_paths_moves_relative_ones_only() {
     assert_eq!(config.bios, Bios::File("/base/fw".into()));
     assert_eq!(config.disks[0].file.to_str(), Some("/base/d"));
     assert_eq!(config.serial, SerialConfig::File("/base/log".into()));
+}
+
+#[test]
+fn flash_forms_and_mistakes() {
+    let one: FlashConfig = "code=/c.fd,readonly,vars=v.fd".parse().unwrap();
+    let mut two: FlashConfig = "vars=old.fd".parse().unwrap();
+    two.merge(&"code=/c.fd,readonly".parse().unwrap());
+    two.merge(&"vars=v.fd".parse().unwrap());
+    assert_eq!(one, two);
+    assert_eq!(one.code.as_deref(), Some(Path::new("/c.fd")));
+    assert!(one.readonly);
+    assert!(message::<FlashConfig>("c.fd").contains("use code=FILE, readonly, vars=FILE"));
+    assert!(message::<FlashConfig>("cod=c.fd").contains("did you mean 'code=FILE'?"));
+    assert!(message::<FlashConfig>("").contains("code=FILE or vars=FILE"));
+    assert!(message::<FlashConfig>("vars=v,readonly").contains("code=FILE,readonly"));
+    assert!(message::<FlashConfig>("code=").contains("needs a value"));
+}
+
+#[test]
+fn gdb_waits_unless_told_not_to() {
+    let of = |text: &str| text.parse::<GdbConfig>().unwrap();
+    assert_eq!(of(""), GdbConfig::default());
+    assert!(of("[::1]:9").wait);
+    let off = of(":9,wait=off");
+    assert_eq!((off.address.as_str(), off.wait), (":9", false));
+    assert_eq!(of(&off.to_string()), off);
+    assert_eq!(of("wait=off").address, GdbConfig::default().address);
+    assert!(message::<GdbConfig>("9,wiat=off").contains("did you mean 'wait'?"));
+    assert!(message::<GdbConfig>("9,wait=maybe").contains("use on, off"));
 }

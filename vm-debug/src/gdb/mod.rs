@@ -1,5 +1,6 @@
 //! The GDB remote stub (GDB manual, appendix E): serves one debugger at a time over TCP.
 
+mod monitor;
 mod registers;
 mod riscv;
 mod session;
@@ -85,7 +86,7 @@ impl GdbServer {
         }
     }
 
-    /// What gdb's `kill` does, usually [ending the machine]. Without it, `kill` does what `detach` does.
+    /// What gdb's `kill` and `monitor quit` do, usually [ending the machine]. Without it, they do what `detach` does.
     ///
     /// [ending the machine]: vm_core::StopCause::Ended
     #[must_use]
@@ -126,7 +127,7 @@ impl GdbServer {
                     End::MachineEnded => return Ok(()),
                 },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if target.wait(0) == Some(StopCause::Ended) {
+                    if matches!(target.wait(0), Some(StopCause::Ended(_))) {
                         return Ok(());
                     }
                     std::thread::sleep(IDLE_POLL);

@@ -41,7 +41,7 @@ pub(super) fn run(target: &Arc<dyn DebugTarget>, stream: TcpStream) -> End {
     let deadline = Instant::now() + STOP_LIMIT;
     loop {
         match target.wait(RUNNING_POLL_MS) {
-            Some(StopCause::Ended) => return End::MachineEnded,
+            Some(StopCause::Ended(_)) => return End::MachineEnded,
             Some(_) => break,
             None if Instant::now() > deadline => return End::Detached,
             None => {}
@@ -76,10 +76,16 @@ fn converse(machine: &mut DebuggedMachine, wire: Wire) -> Result<End, Failed> {
     loop {
         state = match state {
             GdbStubStateMachine::Idle(mut idle) => match idle.borrow_conn().next_waiting() {
-                Input::Byte(byte) => idle.incoming_data(machine, byte)?,
+                Input::Byte(byte) => {
+                    let next = idle.incoming_data(machine, byte)?;
+                    if machine.quits {
+                        return Ok(End::Killed);
+                    }
+                    next
+                }
                 Input::Closed => return Ok(End::Detached),
                 Input::Nothing => {
-                    if machine.target().wait(0) == Some(StopCause::Ended) {
+                    if matches!(machine.target().wait(0), Some(StopCause::Ended(_))) {
                         return Ok(End::MachineEnded);
                     }
                     idle.into()

@@ -1,7 +1,6 @@
 //! A machine as the `gdbstub` crate sees it: packets become calls of [`DebugTarget`].
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::num::{NonZero, NonZeroUsize};
 use std::sync::Arc;
 
@@ -20,14 +19,15 @@ use gdbstub::target::ext::breakpoints::{
     Breakpoints, BreakpointsOps, HwBreakpoint, HwBreakpointOps, HwWatchpoint, HwWatchpointOps,
     SwBreakpoint, SwBreakpointOps, WatchKind as GdbWatchKind,
 };
-use gdbstub::target::ext::monitor_cmd::{ConsoleOutput, MonitorCmd, MonitorCmdOps};
+use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
 use gdbstub::target::ext::target_description_xml_override::{
     TargetDescriptionXmlOverride, TargetDescriptionXmlOverrideOps,
 };
 use gdbstub::target::ext::thread_extra_info::{ThreadExtraInfo, ThreadExtraInfoOps};
 use gdbstub::target::{Target, TargetError, TargetResult};
 use vm_core::{
-    DebugTarget, GuestVirtAddr, PAGE_BYTES, Resume, StopCause, VcpuId, WatchKind, Watchpoint,
+    DebugTarget, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, Resume, StopCause, VcpuId, WatchKind,
+    Watchpoint,
 };
 
 use super::registers::{Register, RegisterFile};
@@ -56,7 +56,11 @@ pub(super) struct DebuggedMachine {
     /// Whether virtual CPUs that the debugger has not mentioned stay where they are.
     locked: bool,
     /// The virtual CPU that the last stop was reported for.
-    current: VcpuId,
+    pub(super) current: VcpuId,
+    /// Whether addresses of memory are physical ones.
+    pub(super) physical: bool,
+    /// Whether the debugger wants the machine to end.
+    pub(super) quits: bool,
 }
 
 impl DebuggedMachine {
@@ -80,6 +84,8 @@ impl DebuggedMachine {
             actions,
             locked: false,
             current: VcpuId(0),
+            physical: false,
+            quits: false,
         }
     }
 
@@ -145,7 +151,7 @@ pub(super) fn stop_reason(machine: &mut DebuggedMachine, cause: StopCause) -> Re
         tid(vcpu)
     };
     match cause {
-        StopCause::Ended => Reason::Exited(0),
+        StopCause::Ended(status) => Reason::Exited(status),
         StopCause::Paused => Reason::SignalWithThread {
             tid: tid(machine.current),
             signal: Signal::SIGINT,
@@ -326,7 +332,14 @@ impl MultiThreadBase for DebuggedMachine {
             let addr = GuestVirtAddr(start.wrapping_add(done as u64));
             let piece = (PAGE_BYTES - addr.page_offset()).min((data.len() - done) as u64) as usize;
             let into = &mut data[done..done + piece];
-            if self.target.read_memory(vcpu, addr, into).is_err() {
+            let read = match self.physical {
+                true => self
+                    .target
+                    .read_physical(GuestPhysAddr(addr.raw()), into)
+                    .is_ok(),
+                false => self.target.read_memory(vcpu, addr, into).is_ok(),
+            };
+            if !read {
                 break;
             }
             done += piece;
@@ -339,9 +352,17 @@ impl MultiThreadBase for DebuggedMachine {
 
     fn write_addrs(&mut self, start: u64, data: &[u8], tid: Tid) -> TargetResult<(), Self> {
         let vcpu = self.asked(tid)?;
-        self.target
-            .write_memory(vcpu, GuestVirtAddr(start), data)
-            .map_err(|_| TargetError::Errno(EFAULT))
+        let written = match self.physical {
+            true => self
+                .target
+                .write_physical(GuestPhysAddr(start), data)
+                .is_ok(),
+            false => {
+                let addr = GuestVirtAddr(start);
+                self.target.write_memory(vcpu, addr, data).is_ok()
+            }
+        };
+        written.then_some(()).ok_or(TargetError::Errno(EFAULT))
     }
 
     fn list_active_threads(
@@ -560,34 +581,5 @@ impl HwWatchpoint for DebuggedMachine {
         kind: GdbWatchKind,
     ) -> TargetResult<bool, Self> {
         Ok(remove(&mut self.watched, &watchpoint(addr, len, kind)))
-    }
-}
-
-const MONITOR_HELP: &str = "stats  engine statistics of each CPU\nhelp   this list\n";
-
-impl MonitorCmd for DebuggedMachine {
-    fn handle_monitor_cmd(
-        &mut self,
-        cmd: &[u8],
-        mut out: ConsoleOutput<'_>,
-    ) -> Result<(), Infallible> {
-        let mut text = String::new();
-        match cmd.trim_ascii() {
-            b"stats" => {
-                for vcpu in (0..self.target.vcpus()).map(VcpuId) {
-                    for (name, value) in self.target.statistics(vcpu) {
-                        writeln!(text, "CPU {} {name}: {value}", vcpu.0)
-                            .expect("invariant: writing to a string succeeds");
-                    }
-                }
-            }
-            b"" | b"help" => text.push_str(MONITOR_HELP),
-            other => {
-                let name = String::from_utf8_lossy(other);
-                text = format!("no command '{name}'; there are:\n{MONITOR_HELP}");
-            }
-        }
-        out.write_raw(text.as_bytes());
-        Ok(())
     }
 }

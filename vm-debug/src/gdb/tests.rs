@@ -8,7 +8,10 @@ use std::sync::{Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use vm_core::{Figure, GuestVirtAddr, NoRegister, Resume, Statistic, Unmapped, VcpuId, Watchpoint};
+use vm_core::{
+    Figure, GuestPhysAddr, GuestVirtAddr, NoRam, NoRegister, Resume, Statistic, Unmapped, VcpuId,
+    Watchpoint,
+};
 
 use super::*;
 
@@ -124,7 +127,7 @@ impl DebugTarget for Scripted {
             .wait_timeout_while(inner, timeout, running)
             .unwrap();
         if inner.ended {
-            return Some(StopCause::Ended);
+            return Some(StopCause::Ended(0));
         }
         inner.stop
     }
@@ -170,6 +173,20 @@ impl DebugTarget for Scripted {
             self.with(|inner| inner.ram[(at - RAM.start) as usize] = *byte);
         }
         Ok(())
+    }
+    /// RAM is where it is, and at the same place behind the first GiB.
+    fn read_physical(&self, addr: GuestPhysAddr, into: &mut [u8]) -> Result<(), NoRam> {
+        let virt = GuestVirtAddr(addr.raw().wrapping_sub(1 << 30));
+        let read = self.read_memory(VcpuId(0), virt, into);
+        read.map_err(|_| NoRam(addr))
+    }
+    fn write_physical(&self, addr: GuestPhysAddr, from: &[u8]) -> Result<(), NoRam> {
+        let virt = GuestVirtAddr(addr.raw().wrapping_sub(1 << 30));
+        let written = self.write_memory(VcpuId(0), virt, from);
+        written.map_err(|_| NoRam(addr))
+    }
+    fn reset(&self) {
+        self.with(|inner| inner.registers[0].insert("pc".to_owned(), 0x2000));
     }
     fn set_breakpoints(&self, at: &[GuestVirtAddr]) {
         self.with(|inner| inner.breakpoints = at.to_vec());
@@ -586,8 +603,8 @@ fn end_of_the_machine_ends_session_and_server() {
     let mut client = bench.connect();
     bench
         .machine
-        .with(|inner| inner.next_stop = Some(StopCause::Ended));
-    assert_eq!(client.ask("vCont;c"), "W00");
+        .with(|inner| inner.next_stop = Some(StopCause::Ended(4)));
+    assert_eq!(client.ask("vCont;c"), "W04");
     bench.join();
 }
 
@@ -601,22 +618,63 @@ fn end_of_the_stopped_machine_closes_the_connection() {
     bench.join();
 }
 
+fn hex(text: &str) -> String {
+    text.bytes().map(|b| format!("{b:02x}")).collect()
+}
+
+/// What a monitor command prints, in hexadecimal, and how it ends.
+fn monitor(client: &mut Client, command: &str) -> (String, String) {
+    client.send(&format!("qRcmd,{}", hex(command)));
+    let mut text = String::new();
+    loop {
+        let reply = client.receive();
+        match reply.strip_prefix('O') {
+            Some("K") | None => return (text, reply),
+            Some(more) => text.push_str(more),
+        }
+    }
+}
+
+#[test]
+fn monitor_reset_and_registers_reach_the_machine() {
+    let bench = Bench::start(false);
+    let mut client = bench.connect();
+    let (registers, _) = monitor(&mut client, "regs");
+    assert!(registers.contains(&hex("pc 0000000000001000")));
+    assert!(registers.contains(&hex("satp 8000000000000000")));
+    monitor(&mut client, "reset");
+    let (registers, _) = monitor(&mut client, "regs");
+    assert!(registers.contains(&hex("pc 0000000000002000")));
+    assert_eq!(client.ask("?"), "T05thread:01;");
+}
+
+#[test]
+fn monitor_phys_chooses_what_addresses_mean() {
+    let bench = Bench::start(false);
+    let mut client = bench.connect();
+    assert_eq!(client.ask("m1001,2"), "0102");
+    monitor(&mut client, "phys on");
+    assert_eq!(client.ask("m40001001,2"), "0102");
+    assert_eq!(client.ask("m1001,2"), "E0e");
+    assert_eq!(client.ask("M40001001,1:7f"), "OK");
+    monitor(&mut client, "phys off");
+    assert_eq!(client.ask("m1001,2"), "7f02");
+}
+
+#[test]
+fn monitor_quit_ends_the_machine() {
+    let mut bench = Bench::start(true);
+    let mut client = bench.connect();
+    client.send(&format!("qRcmd,{}", hex("quit")));
+    bench.join();
+    assert!(bench.killed.load(Ordering::SeqCst));
+}
+
 #[test]
 fn monitor_commands_answer_in_text() {
     let bench = Bench::start(false);
     let mut client = bench.connect();
-    let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
-    let mut ask = |command: &str| {
-        client.send(&format!("qRcmd,{}", hex(command)));
-        let mut text = String::new();
-        loop {
-            let reply = client.receive();
-            match reply.strip_prefix('O') {
-                Some("K") | None => return (text, reply),
-                Some(more) => text.push_str(more),
-            }
-        }
-    };
+    let mut ask = |command: &str| monitor(&mut client, command);
     assert_eq!(
         ask("stats"),
         (

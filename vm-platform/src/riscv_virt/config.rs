@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use vm_boot::BootError;
 use vm_boot::riscv::BootRequest;
+use vm_boot::{BootError, BootFile};
 use vm_core::{ExecTrace, GuestVirtAddr, VcpuId};
 use vm_device::BusError;
 use vm_device::block::BlockBackend;
 use vm_device::chardev::CharSink;
-use vm_device::firmware::flash::FlashError;
+use vm_device::firmware::flash::{FlashAccess, FlashError};
 use vm_device::firmware::fw_cfg::FwCfgError;
 use vm_device::firmware::rom::RomError;
 use vm_device::host_room::HostRoom;
@@ -39,6 +39,32 @@ pub struct Nic {
     pub mac: [u8; 6],
 }
 
+/// What a flash bank holds after power-on.
+pub struct FlashBank {
+    /// Its first bytes; the rest is erased.
+    pub image: Vec<u8>,
+    /// What the guest may do to it.
+    pub access: FlashAccess,
+}
+
+impl Default for FlashBank {
+    /// Erased; the guest may program it until the machine ends.
+    fn default() -> Self {
+        Self {
+            image: Vec::new(),
+            access: FlashAccess::Volatile,
+        }
+    }
+}
+
+/// A kernel that firmware can fetch from the machine by fw_cfg and start as it starts EFI programs.
+pub struct OfferedKernel {
+    /// The kernel's file as it is.
+    pub kernel: BootFile,
+    /// Its initial RAM disk.
+    pub initrd: Option<BootFile>,
+}
+
 /// How virtio devices are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum VirtioTransport {
@@ -59,12 +85,14 @@ pub struct MachineConfig {
     pub isa: IsaConfig,
     /// What to boot; `reset_address` and `boot_hart` are set by the machine.
     pub boot: BootRequest,
+    /// A kernel that firmware in flash fetches and starts by itself.
+    pub offered: Option<OfferedKernel>,
     /// Whether the machine answers SBI calls itself.
     pub builtin_sbi: bool,
     /// Kernel command line.
     pub bootargs: String,
-    /// Images of the two flash banks; empty for erased.
-    pub flash: [Vec<u8>; 2],
+    /// What the two flash banks hold.
+    pub flash: [FlashBank; 2],
     /// Where the serial port's output goes.
     pub serial: Arc<dyn CharSink>,
     /// Disks in the order of their slots.
@@ -122,6 +150,23 @@ pub enum Outcome {
     },
     /// The machine was stopped from outside.
     Stopped,
+}
+
+impl Outcome {
+    /// The exit status that stands for it, to be given to whoever started the machine (`docs/exit-codes.md`).
+    pub fn status(self) -> u8 {
+        const FAILED: u8 = 32;
+        match self {
+            Self::PoweredOff | Self::Stopped => 0,
+            Self::Reset => 3,
+            Self::Panicked => 4,
+            Self::Wedged { .. } => 5,
+            Self::Failed(code) => match u8::try_from(code) {
+                Ok(code @ 1..=95) => FAILED + code,
+                _ => FAILED,
+            },
+        }
+    }
 }
 
 /// Why a machine could not be built.

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use vm_boot::sbi::HartState;
 use vm_core::{
-    DebugTarget, GuestArch, GuestVirtAddr, NoRegister, Resume, Statistic, StopCause, Unmapped,
-    VcpuId, Watchpoint,
+    DebugTarget, GuestArch, GuestPhysAddr, GuestVirtAddr, NoRam, NoRegister, Resume, Statistic,
+    StopCause, Unmapped, VcpuId, Watchpoint,
 };
 use vm_engine::Vcpu;
 use vm_frontend::Guest as _;
 use vm_frontend::riscv::sys::{Riscv, csr};
 
+use super::config::Outcome;
 use super::control::{Event, Order, Shared};
 
 /// Everything a debugger may do to a machine.
@@ -123,15 +124,19 @@ impl DebugTarget for Debugger {
         let mut control = self.shared.lock();
         loop {
             if self.shared.all_parked(&control) && control.order != Order::Run {
-                if control.event.is_some_and(is_end) {
-                    return Some(StopCause::Ended);
+                if let Some(Event::End(outcome)) = control.event {
+                    return Some(StopCause::Ended(outcome.status()));
                 }
                 if let Some(cause) = control.stop {
                     return Some(cause);
                 }
             }
             if control.order == Order::Quit {
-                return Some(StopCause::Ended);
+                let outcome = match control.event {
+                    Some(Event::End(outcome)) => outcome,
+                    _ => Outcome::Stopped,
+                };
+                return Some(StopCause::Ended(outcome.status()));
             }
             let left = deadline.checked_duration_since(Instant::now())?;
             control = self.shared.wait_timeout(control, left);
@@ -193,6 +198,29 @@ impl DebugTarget for Debugger {
         self.vcpu(vcpu)
             .debug_write(addr, from)
             .map_err(|_| Unmapped(addr))
+    }
+
+    fn read_physical(&self, addr: GuestPhysAddr, into: &mut [u8]) -> Result<(), NoRam> {
+        let memory = self.shared.engine.memory();
+        memory.read(addr, into).map_err(|_| NoRam(addr))
+    }
+
+    fn write_physical(&self, addr: GuestPhysAddr, from: &[u8]) -> Result<(), NoRam> {
+        let memory = self.shared.engine.memory();
+        memory.write(addr, from).map_err(|_| NoRam(addr))
+    }
+
+    fn reset(&self) {
+        let before = self.shared.lock().generation;
+        self.shared.raise(Event::Reset);
+        let mut control = self.shared.lock();
+        // An end stands for the reset where the machine was told not to reboot.
+        while control.generation == before
+            && control.event == Some(Event::Reset)
+            && control.order != Order::Quit
+        {
+            control = self.shared.wait(control);
+        }
     }
 
     fn set_breakpoints(&self, at: &[GuestVirtAddr]) {

@@ -5,8 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use vm_core::{IrqLine, NoIrq};
 use vm_device::BusDevice;
-use vm_device::firmware::flash::{Flash, FlashAccess};
+use vm_device::firmware::flash::Flash;
 use vm_device::firmware::fw_cfg::FwCfg;
+use vm_device::firmware::fw_cfg::spec::{
+    KEY_CMDLINE_DATA, KEY_CMDLINE_SIZE, KEY_INITRD_DATA, KEY_INITRD_SIZE, KEY_KERNEL_DATA,
+    KEY_KERNEL_SIZE, KEY_NB_CPUS,
+};
 use vm_device::firmware::rom::Rom;
 use vm_device::intc::clint::{Clint, HartLines};
 use vm_device::pci::Space;
@@ -16,7 +20,7 @@ use vm_device::timer::goldfish::GoldfishRtc;
 use vm_device::virtio::{EmptySlot, VirtioMmio};
 use vm_engine::VcpuShared;
 
-use super::config::{MachineError, Outcome};
+use super::config::{FlashBank, MachineError, OfferedKernel, Outcome};
 use super::control::Event;
 use super::fdt::node::{self, Node};
 use super::layout::{self, Region};
@@ -84,22 +88,43 @@ fn rom(row: &Row, wiring: &mut Wiring<'_>) -> Made {
 
 fn fw_cfg(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let fw_cfg = FwCfg::new(wiring.parts.memory.clone());
-    fw_cfg.add_u16(FW_CFG_CPUS, wiring.parts.lines.len() as u16);
+    fw_cfg.add_u16(KEY_NB_CPUS, wiring.parts.lines.len() as u16);
+    for (key, bytes) in wiring.parts.offered.drain(..) {
+        fw_cfg.add_bytes(key, bytes);
+    }
     Ok(Arc::new(fw_cfg))
 }
 
-/// fw_cfg key of the number of CPUs (QEMU fw_cfg specification).
-const FW_CFG_CPUS: u16 = 5;
+/// The fw_cfg items from which firmware takes a kernel.
+pub(super) fn kernel_items(
+    offered: &OfferedKernel,
+    bootargs: &str,
+) -> Result<Vec<(u16, Vec<u8>)>, MachineError> {
+    let mut command_line = bootargs.as_bytes().to_vec();
+    command_line.push(0);
+    let mut items = vec![
+        (KEY_KERNEL_SIZE, KEY_KERNEL_DATA, offered.kernel.bytes()?),
+        (KEY_CMDLINE_SIZE, KEY_CMDLINE_DATA, command_line),
+    ];
+    if let Some(initrd) = &offered.initrd {
+        items.push((KEY_INITRD_SIZE, KEY_INITRD_DATA, initrd.bytes()?));
+    }
+    let of = |(size, data, bytes): (u16, u16, Vec<u8>)| {
+        let length = (bytes.len() as u32).to_le_bytes().to_vec();
+        [(size, length), (data, bytes)]
+    };
+    Ok(items.into_iter().flat_map(of).collect())
+}
 
 fn flash(row: &Row, wiring: &mut Wiring<'_>) -> Made {
-    let [first, second] = &wiring.parts.flash;
-    let image = if row.region == layout::FLASH0 {
+    let [first, second] = &mut wiring.parts.flash;
+    let bank = if row.region == layout::FLASH0 {
         first
     } else {
         second
     };
-    let flash = Flash::virt(row.region.base, image, FlashAccess::Volatile)?;
-    Ok(Arc::new(flash))
+    let FlashBank { image, access } = std::mem::take(bank);
+    Ok(Arc::new(Flash::virt(row.region.base, &image, access)?))
 }
 
 fn clint(_: &Row, wiring: &mut Wiring<'_>) -> Made {

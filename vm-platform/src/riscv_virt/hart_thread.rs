@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vm_boot::sbi::{
-    FenceRange, HartEntry, HartSet, MachineIds, RemoteFence, ResetAction, SbiCall, SbiHost,
-    SbiOutcome, Wake,
+    FenceRange, HardwareCounter, HartEntry, HartSet, MachineIds, RemoteFence, ResetAction, SbiCall,
+    SbiHost, SbiOutcome, Wake,
 };
 use vm_core::{GuestVirtAddr, PAGE_BYTES, Resume, StopCause, VcpuId, VmExit};
 use vm_engine::{Remote, Vcpu, VcpuShared};
 use vm_frontend::riscv::state::HartState;
-use vm_frontend::riscv::sys::Riscv;
+use vm_frontend::riscv::sys::{Riscv, csr};
 use vm_frontend::{FlushScope, Guest as _};
 use vm_mem::GuestMemory;
 
@@ -17,6 +17,10 @@ use super::config::Outcome;
 use super::control::{Event, Order, Shared};
 use super::wiring::line;
 
+/// Numbers of the counters' registers (RISC-V Privileged, 2.2).
+const MCYCLE: u16 = 0xb00;
+const MINSTRET: u16 = 0xb02;
+const MCOUNTINHIBIT: u16 = 0x320;
 /// Pages beyond which a fence of a range becomes a fence of everything.
 const MOST_PAGES_FENCED: u64 = 64;
 
@@ -318,6 +322,24 @@ impl SbiHost for Host<'_> {
     fn set_timer(&self, _hart: VcpuId, deadline_ticks: u64) {
         self.vcpu()
             .set_timer(line::SUPERVISOR_TIMER, Some(deadline_ticks));
+    }
+
+    fn set_counter(&self, counter: HardwareCounter, value: Option<u64>, runs: bool) {
+        let (register, inhibit) = match counter {
+            HardwareCounter::Cycle => (MCYCLE, 1 << 0),
+            HardwareCounter::Instret => (MINSTRET, 1 << 2),
+        };
+        self.vcpu().with_env(|state, config, env| {
+            let inhibited = state.mcountinhibit;
+            let inhibited = match runs {
+                true => inhibited & !inhibit,
+                false => inhibited | inhibit,
+            };
+            csr::poke(state, config, env, MCOUNTINHIBIT, inhibited);
+            if let Some(value) = value {
+                csr::poke(state, config, env, register, value);
+            }
+        });
     }
 
     fn send_ipi(&self, harts: HartSet) {

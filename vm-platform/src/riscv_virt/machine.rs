@@ -22,10 +22,12 @@ use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};
 
 pub use super::config::{
-    Disk, MachineConfig, MachineError, Nic, Outcome, TranslateOptions, VirtioTransport,
+    Disk, FlashBank, MachineConfig, MachineError, Nic, OfferedKernel, Outcome, TranslateOptions,
+    VirtioTransport,
 };
 use super::control::{Control, Event, Order, Shared};
 use super::debug::Debugger;
+use super::devices;
 use super::fdt::{self, FdtConfig, MmuType};
 use super::hart_thread::{HartThread, power_on};
 use super::layout::{self, Region};
@@ -79,6 +81,10 @@ impl Machine {
         });
         let mut seed = [0; 32];
         vm_osal::random_bytes(&mut seed);
+        let offered = config
+            .offered
+            .map(|kernel| devices::kernel_items(&kernel, &config.bootargs))
+            .transpose()?;
         let device_tree = fdt::build(&FdtConfig {
             cpus: config.cpus,
             ram_bytes: config.ram_bytes,
@@ -141,6 +147,7 @@ impl Machine {
             shared: Arc::downgrade(&shared),
             reset_vector: shared.plan.reset_vector().into(),
             flash: config.flash,
+            offered: offered.unwrap_or_default(),
             serial: panic_watch,
             console: config.console,
             disks: config.disks,
@@ -319,7 +326,7 @@ impl Machine {
     fn reset(&self) -> Result<(), MachineError> {
         self.bus.reset();
         if let Some(sbi) = &self.shared.sbi {
-            sbi.harts().reset();
+            sbi.reset();
         }
         self.shared.engine.memory().clear()?;
         self.load()?;
@@ -333,6 +340,9 @@ impl Machine {
         if control.event == Some(Event::Reset) {
             control.event = None;
         }
+        drop(control);
+        // A debugger waits for the reset that it asked for.
+        self.shared.notify();
         Ok(())
     }
 }

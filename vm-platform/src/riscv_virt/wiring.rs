@@ -18,7 +18,7 @@ use vm_engine::VcpuShared;
 use vm_mem::GuestMemory;
 use vm_osal::TimerThread;
 
-use super::config::{Disk, MachineError, Nic, VirtioTransport};
+use super::config::{Disk, FlashBank, MachineError, Nic, VirtioTransport};
 use super::control::Shared;
 use super::{devices, layout};
 
@@ -44,7 +44,9 @@ pub(super) struct Parts<'a> {
     pub(super) shared: Weak<Shared>,
     /// What the boot ROM holds.
     pub(super) reset_vector: Vec<u8>,
-    pub(super) flash: [Vec<u8>; 2],
+    pub(super) flash: [FlashBank; 2],
+    /// fw_cfg items for firmware that starts a kernel.
+    pub(super) offered: Vec<(u16, Vec<u8>)>,
     pub(super) serial: Arc<dyn CharSink>,
     pub(super) console: Option<Arc<dyn CharSink>>,
     pub(super) disks: Vec<Disk>,

@@ -109,8 +109,10 @@ impl Cache {
         let Ok(stamp) = toml::from_str::<PartStamp>(&text) else {
             return false;
         };
+        let paths = stamp.file.iter().map(|file| file.path.as_str());
         stamp.recipe == recipe_of(part)
             && stamp.packages == packages
+            && paths.eq(part.outputs.iter().copied())
             && stamp.file.iter().all(|file| {
                 fs::metadata(self.file(&file.path)).is_ok_and(|data| data.len() == file.bytes)
             })
@@ -245,6 +247,11 @@ mod tests {
             !cache.part_is_current(&part(&[&["1"]]), &["a_2.deb".to_owned()]),
             "version"
         );
+        let more = Part {
+            outputs: &["x/out", "x/new"],
+            ..part(&[&["1"]])
+        };
+        assert!(!cache.part_is_current(&more, &packages), "new output");
         fs::write(cache.file("x/out"), b"short").unwrap();
         assert!(
             !cache.part_is_current(&part(&[&["1"]]), &packages),

@@ -72,6 +72,12 @@ const FIRMWARE: Bundle = Bundle {
     packages: &["opensbi", "u-boot-qemu"],
     closure: false,
 };
+const EDK2: Bundle = Bundle {
+    name: "riscv64-edk2",
+    root: Root::Riscv64,
+    packages: &["qemu-efi-riscv64"],
+    closure: false,
+};
 const INSTALLER: Bundle = Bundle {
     name: "riscv64-installer",
     root: Root::Riscv64,
@@ -217,8 +223,18 @@ pub(crate) const PARTS: &[Part] = &[
             "riscv64/fw_dynamic.bin",
             "riscv64/fw_jump.bin",
             "riscv64/u-boot.bin",
+            "riscv64/u-boot-machine.bin",
         ],
         assemble: firmware,
+    },
+    Part {
+        name: "riscv64-edk2",
+        about: "EDK2's UEFI firmware for flash",
+        bundles: &[&EDK2],
+        on_request: false,
+        recipe: &[],
+        outputs: &["riscv64/RISCV_VIRT_CODE.fd", "riscv64/RISCV_VIRT_VARS.fd"],
+        assemble: edk2,
     },
     Part {
         name: "riscv64-installer",
@@ -280,10 +296,22 @@ fn firmware(cache: &Cache) -> Result<(), Error> {
         let from = root.join("riscv64-linux-gnu/opensbi/generic").join(name);
         copy(&from, &cache.file(&format!("riscv64/{name}")))?;
     }
-    copy(
-        &root.join("u-boot/qemu-riscv64_smode/u-boot.bin"),
-        &cache.file("riscv64/u-boot.bin"),
-    )
+    for (target, name) in [
+        ("qemu-riscv64_smode", "u-boot.bin"),
+        ("qemu-riscv64", "u-boot-machine.bin"),
+    ] {
+        let from = root.join("u-boot").join(target).join("u-boot.bin");
+        copy(&from, &cache.file(&format!("riscv64/{name}")))?;
+    }
+    Ok(())
+}
+
+fn edk2(cache: &Cache) -> Result<(), Error> {
+    let root = cache.unpacked(EDK2.name).join("usr/share/qemu-efi-riscv64");
+    for name in ["RISCV_VIRT_CODE.fd", "RISCV_VIRT_VARS.fd"] {
+        copy(&root.join(name), &cache.file(&format!("riscv64/{name}")))?;
+    }
+    Ok(())
 }
 
 fn installer(cache: &Cache) -> Result<(), Error> {

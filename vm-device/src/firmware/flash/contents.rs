@@ -39,7 +39,9 @@ impl Contents {
             store,
         };
         for (sector, part) in image.chunks(sector_bytes as usize).enumerate() {
-            contents.fill(sector as u64, part)?;
+            if part.iter().any(|&cell| cell != 0xff) {
+                contents.fill(sector as u64, part)?;
+            }
         }
         Ok(contents)
     }
