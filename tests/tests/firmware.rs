@@ -77,8 +77,8 @@ fn firmware_that_would_start_nothing_says_what_is_missing() {
             ..Launch::riscv64_firmware(&cache, "riscv64/fw_dynamic.bin")
         };
         let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+        let before = guest.wait_for_message(words, limit(60));
+        assert_eq!(before.lines().count(), 1, "one line, not {before}");
         assert_eq!(guest.exit_code(limit(60)), exit_code::HOST_ERROR, "{words}");
-        let said = guest.messages();
-        assert!(said.contains(words) && said.lines().count() == 1, "{said}");
     }
 }

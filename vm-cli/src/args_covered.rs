@@ -123,6 +123,11 @@ const COVERED: &[(&str, &str, &str)] = &[
         ENGINE,
         "code_cache_that_cannot_be_had_is_announced",
     ),
+    (
+        "run --code-cache auto",
+        "vm-core/src/config/tests.rs",
+        "code_cache_of_its_own_choice_follows_the_hosts_memory",
+    ),
     ("run --disk", DISK, "fsync_then_kill_keeps_the_file"),
     ("run --disk file", DISK, "fsync_then_kill_keeps_the_file"),
     (

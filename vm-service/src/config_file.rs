@@ -234,7 +234,7 @@ hostname = "g"
                 "{text:?}: {error}"
             );
             assert_eq!(error.lines().count(), 1, "{error}");
-            for inside in ["struct", "u32", "variant", "field", "sequence", "map,"] {
+            for inside in ["struct", "u32", "variant", "field", "sequence", " map,"] {
                 assert!(!error.contains(inside), "{text:?}: {error}");
             }
         }
