@@ -320,7 +320,7 @@ mod tests {
     use crate::sbi::testing::{self, INVALID_PARAM, NOT_SUPPORTED, Rig};
 
     const TIME: u64 = 0x5449_4d45;
-    const ALL: u64 = (1 << COUNTERS) - 1 & !(1 << 1);
+    const ALL: u64 = ((1 << COUNTERS) - 1) & !(1 << 1);
     const ALREADY_STARTED: i64 = -7;
     const ALREADY_STOPPED: i64 = -8;
 
