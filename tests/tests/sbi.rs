@@ -39,7 +39,8 @@ fn pmu_counts_instructions_and_calls_for_perf_events() {
     let said = guest.run_ok("counters", limit(60));
     let instructions = figure(&said, "instructions=");
     assert!((2_000_000..4_000_000).contains(&instructions), "{said}");
-    assert!((20..1000).contains(&figure(&said, "timers=")), "{said}");
+    // Some are made while the program sleeps, and are not its own.
+    assert!((2..1000).contains(&figure(&said, "timers=")), "{said}");
 }
 
 #[test]
