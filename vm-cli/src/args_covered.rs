@@ -469,9 +469,10 @@ fn offered(program: &clap::Command, path: &str, into: &mut BTreeSet<String>) {
             .iter()
             .filter(|_| argument.get_action().takes_values())
         {
-            let words = value.split(|c: char| !c.is_ascii_lowercase());
+            let words = value.split(|c: char| !c.is_ascii_lowercase() && c != '-');
             into.extend(
                 words
+                    .map(|word| word.trim_matches('-'))
                     .filter(|word| !word.is_empty())
                     .map(|word| format!("{name} {word}")),
             );
