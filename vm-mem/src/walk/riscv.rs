@@ -217,5 +217,4 @@ fn leaf_of(walk: &SvWalk<'_>, entry: &Entry, addr: GuestVirtAddr) -> Result<Leaf
 }
 
 #[cfg(test)]
-#[path = "riscv_tests.rs"]
 mod tests;

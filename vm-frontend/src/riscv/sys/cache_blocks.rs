@@ -69,5 +69,4 @@ fn as_store(exception: Exception) -> Exception {
 }
 
 #[cfg(test)]
-#[path = "cache_blocks_tests.rs"]
 mod tests;

@@ -111,5 +111,4 @@ impl Guest for Riscv {
 }
 
 #[cfg(test)]
-#[path = "hart_tests.rs"]
 mod tests;

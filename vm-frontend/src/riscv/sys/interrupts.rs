@@ -57,5 +57,4 @@ pub(super) fn wakes(state: &HartState, lines: u64) -> bool {
 }
 
 #[cfg(test)]
-#[path = "interrupts_tests.rs"]
 mod tests;

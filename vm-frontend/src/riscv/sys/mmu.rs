@@ -243,5 +243,4 @@ pub(super) const fn misaligned(addr: GuestVirtAddr, access: Access) -> Exception
 }
 
 #[cfg(test)]
-#[path = "mmu_tests.rs"]
 mod tests;

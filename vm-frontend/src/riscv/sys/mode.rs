@@ -74,5 +74,4 @@ pub const fn dynamic_rounding_is_illegal(mode: Mode) -> bool {
 }
 
 #[cfg(test)]
-#[path = "mode_tests.rs"]
 mod tests;

@@ -66,5 +66,4 @@ pub(super) fn sfence_inval(hart: &mut Hart<'_>, args: [u64; 3]) -> Result<u64, E
 }
 
 #[cfg(test)]
-#[path = "ordering_tests.rs"]
 mod tests;

@@ -183,5 +183,4 @@ fn resolve(state: &mut HartState) {
 }
 
 #[cfg(test)]
-#[path = "pmp_tests.rs"]
 mod tests;

@@ -119,5 +119,4 @@ fn enter_supervisor(state: &mut HartState, config: &IsaConfig) {
 }
 
 #[cfg(test)]
-#[path = "reset_tests.rs"]
 mod tests;

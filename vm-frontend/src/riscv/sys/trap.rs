@@ -134,5 +134,4 @@ fn leave(hart: &mut Hart<'_>, to: u64, pc: u64) {
 }
 
 #[cfg(test)]
-#[path = "trap_tests.rs"]
 mod tests;

@@ -146,7 +146,9 @@ impl Program {
                 random_encodings(24).filter_map(|word| Some((word, decoder.decode(word)?)));
             decoded
                 .filter(|(_, insn)| {
-                    allowed(insn.op) && usable(insn.op) && !matches!(insn.rd, 30 | 31)
+                    // QEMU 10.0 has what stands behind an `amocas` to x0 in its block find another value in x0.
+                    let misjudged = insn.rd == 0 && insn.op.name().starts_with("amocas");
+                    allowed(insn.op) && usable(insn.op) && !misjudged && !matches!(insn.rd, 30 | 31)
                 })
                 .collect()
         };
