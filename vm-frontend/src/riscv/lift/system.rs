@@ -8,6 +8,7 @@ use super::Flow;
 use super::context::Context;
 use crate::riscv::decode::{Insn, Op};
 use crate::riscv::state::csr_slot;
+use crate::riscv::sys::csr::Change;
 use crate::riscv::sys::fields::cause;
 use crate::riscv::sys::{self, CsrOp, csr, csr_request, mode};
 
@@ -102,8 +103,14 @@ pub(super) fn lift(c: &mut Context, rule: Rule, insn: &Insn) -> Flow {
             let (code, value) = (ExceptionCode(cause::BREAKPOINT), here.into());
             return Flow::End(Terminator::Exception { code, value });
         }
-        Csr(op) => return csr_instruction(c, insn, op, c.x(insn.rs1)),
-        CsrImmediate(op) => return csr_instruction(c, insn, op, Operand::Imm(insn.rs1.into())),
+        Csr(op) => return csr_instruction(c, insn, op, c.x(insn.rs1), Change::Any),
+        CsrImmediate(op) => {
+            let change = match op {
+                CsrOp::Clear => Change::ClearsLow,
+                CsrOp::Set | CsrOp::Write => Change::Any,
+            };
+            return csr_instruction(c, insn, op, Operand::Imm(insn.rs1.into()), change);
+        }
         Checked(helper) => c.b.call(helper, None, [bits]),
         Exit(helper) => {
             c.b.call(helper, None, []);
@@ -144,9 +151,17 @@ fn fence(c: &mut Context, insn: &Insn) {
     }
 }
 
-/// `csrrw` with rd = x0 does not read; `csrrs` and `csrrc` with rs1 = x0 or a zero immediate do not write.
-fn csr_instruction(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand) -> Flow {
+/// `csrrw` with rd = x0 does not read; `csrrs` and `csrrc` with rs1 = x0 or a zero immediate do not write, others change
+/// the register as `change` says.
+fn csr_instruction(
+    c: &mut Context,
+    insn: &Insn,
+    op: CsrOp,
+    source: Operand,
+    change: Change,
+) -> Flow {
     let writes = op == CsrOp::Write || insn.rs1 != 0;
+    let change = if writes { change } else { Change::None };
     let reads = op != CsrOp::Write || insn.rd != 0;
     if let Some(word) = csr::word(insn.csr(), mode::privilege(c.mode)) {
         plain_csr(c, insn, op, source, word);
@@ -156,7 +171,7 @@ fn csr_instruction(c: &mut Context, insn: &Insn, op: CsrOp, source: Operand) -> 
     let operands = [Operand::Imm(request as i64), source, c.bits_operand()];
     let dst = c.x_dst(insn.rd);
     c.b.call(sys::HELPER_CSR, dst, operands);
-    if csr::stays_in_block(insn.csr(), writes) {
+    if csr::stays_in_block(insn.csr(), change) {
         Flow::Next
     } else {
         Flow::End(Terminator::Exit { offset: c.next() })

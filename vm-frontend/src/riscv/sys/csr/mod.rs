@@ -118,6 +118,9 @@ enum InBlock {
     Ends,
     /// It has the helper read it; a write ends the block.
     Reads,
+    /// The same; but clearing bits 0 to 4, all that an immediate reaches, only closes interrupts, after which the block
+    /// may go on.
+    ReadsAndCloses,
     /// It reads and writes this word of the state, at so many bytes, which only software and traps change.
     Word(usize),
     /// The same; the word holds the address of an instruction.
@@ -129,7 +132,7 @@ impl InBlock {
     const fn word(self) -> Option<usize> {
         match self {
             Self::Word(offset) | Self::Address(offset) => Some(offset),
-            Self::Ends | Self::Reads => None,
+            Self::Ends | Self::Reads | Self::ReadsAndCloses => None,
         }
     }
 }
@@ -177,12 +180,24 @@ pub(in crate::riscv) fn word(number: u16, privilege: u64) -> Option<Word> {
     })
 }
 
+/// How an instruction that names a register changes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::riscv) enum Change {
+    /// Not at all.
+    None,
+    /// It clears some of bits 0 to 4.
+    ClearsLow,
+    /// In any way.
+    Any,
+}
+
 /// Whether a block may go on after an instruction that names the register: it leaves everything that blocks depend on
 /// as it was, and gives the same result wherever in a block it stands.
-pub(in crate::riscv) fn stays_in_block(number: u16, writes: bool) -> bool {
+pub(in crate::riscv) fn stays_in_block(number: u16, change: Change) -> bool {
     row(number).is_some_and(|row| match row.block {
         InBlock::Ends => false,
-        InBlock::Reads => !writes,
+        InBlock::Reads => change == Change::None,
+        InBlock::ReadsAndCloses => change != Change::Any,
         InBlock::Word(_) | InBlock::Address(_) => true,
     })
 }

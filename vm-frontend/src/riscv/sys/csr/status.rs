@@ -90,7 +90,11 @@ fn write_status(hart: &mut Hart<'_>, value: u64, shown: u64) {
             asid: None,
         });
     }
-    hart.env.state_changed();
+    // Where interrupts are only closed, nothing is to be done that was not before.
+    let opened_or_else = (old ^ new) & !(old & mstatus::SIE.mask());
+    if opened_or_else != 0 {
+        hart.env.state_changed();
+    }
 }
 
 const FFLAGS: Field = Field::new(0, 5);

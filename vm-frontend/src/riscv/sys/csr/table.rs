@@ -11,7 +11,7 @@ use crate::riscv::state::HartState;
 use crate::riscv::sys::Hart;
 
 use Gate::{Counter, Environment, Float, PmpAddr, PmpCfg, StateEnable, TimerCompare, Translation};
-use InBlock::{Address, Reads, Word};
+use InBlock::{Address, Reads, ReadsAndCloses, Word};
 
 fn zero(_: &View<'_>, _: u16) -> u64 {
     0
@@ -60,7 +60,7 @@ rows! {
     0x002 "frm": Float, status::read_frm, status::write_frm, Reads;
     0x003 "fcsr": Float, status::read_fcsr, status::write_fcsr, Reads;
 
-    0x100 "sstatus": Gate::None, status::read_sstatus, status::write_sstatus, Reads;
+    0x100 "sstatus": Gate::None, status::read_sstatus, status::write_sstatus, ReadsAndCloses;
     0x104 "sie": Gate::None, interrupts::read_sie, interrupts::write_sie;
     0x105 "stvec": Gate::None, field!(stvec), trap_records::write_stvec;
     0x106 "scounteren": Gate::None, field!(scounteren), counters::write_scounteren;

@@ -584,12 +584,33 @@ fn peek_and_poke_ignore_privilege() {
 
 #[test]
 fn csr_stays_in_block_registers_change_nothing_else() {
-    for number in (0..0x1000).filter(|&number| stays_in_block(number, true)) {
+    for number in (0..0x1000).filter(|&number| stays_in_block(number, Change::Any)) {
         let mut m = Machine::new("max");
         m.state.mstatus |= mstatus::FS.mask();
         m.write(number, u64::MAX);
         assert_eq!(m.env.state_changes, 0, "{number:#x}");
         assert!(m.env.flushes.is_empty() && m.env.timers.is_empty());
+    }
+}
+
+#[test]
+fn csr_stays_in_block_where_it_closes_interrupts() {
+    const SSTATUS: u16 = 0x100;
+    let low = |number| stays_in_block(number, Change::ClearsLow);
+    assert!(low(SSTATUS) && !stays_in_block(SSTATUS, Change::Any));
+    let closes = |&number: &u16| low(number) && !stays_in_block(number, Change::Any);
+    for number in (0..0x1000).filter(closes) {
+        let mut m = Machine::new("max");
+        m.state.mstatus |= mstatus::FS.mask() | mstatus::SIE.mask();
+        let clear = csr_request(number, CsrOp::Clear, true, true);
+        assert!(m.call(HELPER_CSR, [clear, 0x1f, INSN]).is_ok());
+        assert!(!mstatus::SIE.is_set(m.state.mstatus));
+        assert_eq!(m.env.state_changes, 0, "{number:#x}");
+        assert!(m.env.flushes.is_empty() && m.env.timers.is_empty());
+        // Opening them is to be noticed at once.
+        let set = csr_request(number, CsrOp::Set, true, true);
+        assert!(m.call(HELPER_CSR, [set, mstatus::SIE.mask(), INSN]).is_ok());
+        assert_eq!(m.env.state_changes, 1, "{number:#x}");
     }
 }
 
