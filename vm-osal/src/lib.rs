@@ -1,7 +1,7 @@
 //! Services of the host operating system.
 //!
-//! What it is: memory files, page advice, [`file`]s with holes and locks, one timer thread ([`TimerThread`]), the monotonic [`HostClock`],
-//! the user's [`terminal`].
+//! What it is: memory files, page advice, [`file`]s with holes and locks, one timer thread ([`TimerThread`]), the
+//! monotonic [`HostClock`], the user's [`terminal`], the host's [`net`]work.
 //! Everything that calls the operating system on behalf of another crate belongs here, one file per host under
 //! `sys/`.
 //!
@@ -17,6 +17,7 @@ pub mod file;
 #[path = "sys/linux.rs"]
 mod sys;
 
+pub mod net;
 pub mod terminal;
 mod timer;
 
