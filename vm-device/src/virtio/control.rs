@@ -173,8 +173,10 @@ impl DeviceControl {
         // A driver never clears single bits (2.1.1).
         registers.status |= set;
         if set & status::FEATURES_OK != 0 {
-            let accepted = registers.driver_features;
-            if accepted & !self.offered() != 0 || accepted & feature::VERSION_1 == 0 {
+            // DEVIATION: a driver that does not take VERSION_1 speaks the legacy interface, which VIRTIO 1.3, 7.4 leaves to
+            // transitional devices. QEMU goes on, and teaching kernels that write the low half of the features only
+            // depend on it; devices whose formats differ ask `Activation::features`.
+            if registers.driver_features & !self.offered() != 0 {
                 registers.status &= !status::FEATURES_OK;
             }
         }

@@ -331,6 +331,8 @@ pub(crate) struct Rig<R> {
     pub(crate) registers: R,
     pub(crate) rings: Vec<Ring>,
     pub(crate) features: u64,
+    /// Features that the driver does not take although it must.
+    pub(crate) refused: u64,
 }
 
 impl Rig<Arc<VirtioMmio>> {
@@ -348,6 +350,7 @@ impl Rig<Arc<VirtioMmio>> {
             registers,
             rings: Vec::new(),
             features: 0,
+            refused: 0,
         }
     }
 }
@@ -379,6 +382,7 @@ impl<R: Registers> Rig<R> {
         self.registers
             .set_status(status::ACKNOWLEDGE | status::DRIVER);
         self.features = self.registers.device_features() & wanted | feature::VERSION_1;
+        self.features &= !self.refused;
         self.registers.set_driver_features(self.features);
         let bits = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK;
         self.registers.set_status(bits);

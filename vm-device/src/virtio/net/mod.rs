@@ -89,6 +89,7 @@ impl Shared {
         if features & feature::GUEST_CSUM != 0 && self.backend.delivers_checked_frames() {
             header[header::FLAGS] = header::CHECKSUM_VALID;
         }
+        let header = &header[..spec::header_bytes(features)];
         let delivered = self
             .receive
             .deliver(|queue, chain| receive_frame(queue, chain, (header, frame), mergeable));
@@ -100,12 +101,12 @@ impl Shared {
 fn receive_frame(
     queue: &mut VirtQueue,
     chain: &mut Chain,
-    (header, frame): ([u8; HEADER_BYTES], &[u8]),
+    (header, frame): (&[u8], &[u8]),
     mergeable: bool,
 ) -> Result<Option<()>, RingError> {
     let mut chains: Vec<Chain> = Vec::new();
     let mut room = 0;
-    let wanted = (HEADER_BYTES + frame.len()) as u64;
+    let wanted = (header.len() + frame.len()) as u64;
     while room < wanted {
         let full = if mergeable {
             chains.len() == usize::from(QUEUE_SIZE)
@@ -123,15 +124,17 @@ fn receive_frame(
         }
         let here = chain.writer(queue.memory()).left();
         // The header must not be split; a buffer without room for it breaks 5.1.6.3.1.
-        if here < HEADER_BYTES as u64 {
+        if here < header.len() as u64 {
             return Err(RingError::MalformedRequest(chain.head));
         }
         room += here;
         chains.push(std::mem::take(chain));
     }
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + frame.len());
-    bytes.extend_from_slice(&header);
-    bytes[header::BUFFERS..].copy_from_slice(&(chains.len() as u16).to_le_bytes());
+    let mut bytes = Vec::with_capacity(header.len() + frame.len());
+    bytes.extend_from_slice(header);
+    if let Some(buffers) = bytes.get_mut(header::BUFFERS..HEADER_BYTES) {
+        buffers.copy_from_slice(&(chains.len() as u16).to_le_bytes());
+    }
     bytes.extend_from_slice(frame);
     let mut rest = &bytes[..];
     let mut used = Vec::with_capacity(chains.len());
@@ -185,6 +188,7 @@ impl VirtioDevice for VirtioNet {
             transmit: activation.queues[TRANSMIT].take(),
             chain: Chain::new(),
             frame: vec![0; FRAME_BYTES],
+            header_bytes: spec::header_bytes(features),
         })
     }
 
@@ -211,6 +215,8 @@ struct Worker {
     transmit: Option<VirtQueue>,
     chain: Chain,
     frame: Vec<u8>,
+    /// Bytes of the header before each frame.
+    header_bytes: usize,
 }
 
 impl QueueWorker for Worker {
@@ -223,20 +229,23 @@ impl QueueWorker for Worker {
             transmit,
             chain,
             frame,
+            header_bytes,
         } = self;
+        let header_bytes = *header_bytes;
         let Some(transmit) = transmit else {
             return Ok(());
         };
         transmit.drain(chain, |chain, memory| {
             let mut reader = chain.reader(memory);
-            if reader.left() < HEADER_BYTES as u64 {
+            if reader.left() < header_bytes as u64 {
                 return Err(RingError::MalformedRequest(chain.head));
             }
             // Frames that are too long, not in RAM or under a header that does not fit them are lost.
-            let bytes = reader.left() - HEADER_BYTES as u64;
+            let bytes = reader.left() - header_bytes as u64;
+            let mut header = [0; HEADER_BYTES];
             let valid = (FRAME_MIN_BYTES as u64..=FRAME_BYTES as u64).contains(&bytes);
             if valid
-                && let Ok(Some(header)) = reader.read_array::<HEADER_BYTES>()
+                && reader.read(&mut header[..header_bytes]).is_ok()
                 && let Ok(bytes) = reader.read(frame)
                 && shared.link_up.load(Ordering::SeqCst)
                 && offload::complete(&header, &mut frame[..bytes])

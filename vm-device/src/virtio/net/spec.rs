@@ -2,6 +2,8 @@
 
 use virtio_bindings::virtio_net as net;
 
+use super::super::spec::feature as core;
+
 /// Feature bits (5.1.3).
 pub mod feature {
     use super::net;
@@ -38,6 +40,17 @@ pub const TRANSMIT: usize = 1;
 
 /// Bytes of the header before each frame (5.1.6).
 pub const HEADER_BYTES: usize = 12;
+
+/// Bytes of the header that a driver with these features uses.
+///
+/// DEVIATION: without VERSION_1 the number of buffers is there with MRG_RXBUF only, as for a transitional device (VIRTIO
+/// 1.3, 5.1.6.1). QEMU's card does the same.
+pub fn header_bytes(features: u64) -> usize {
+    match features & (core::VERSION_1 | feature::MRG_RXBUF) {
+        0 => header::BUFFERS,
+        _ => HEADER_BYTES,
+    }
+}
 
 /// Offsets of the header's fields, 16 bits but for the first two, and what those may hold. Those in between are the
 /// lengths of headers and of segments.

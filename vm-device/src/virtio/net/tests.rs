@@ -6,7 +6,7 @@ use vm_core::AccessWidth;
 use super::*;
 use crate::virtio::VirtioMmio;
 use crate::virtio::driver::*;
-use crate::virtio::spec::{isr, status};
+use crate::virtio::spec::{feature as spec_of_all, isr, status};
 
 const ADDRESS: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
@@ -75,6 +75,24 @@ fn transmit_passes_the_frame_without_its_header() {
     rig.roundtrip(1, &[readable(BUFFERS, 12), readable(0x10, 60)]);
     assert_eq!(wire.sent.lock().len(), 2);
     assert_eq!(rig.registers.status() & status::NEEDS_RESET, 0);
+}
+
+#[test]
+fn driver_without_version_1_has_a_shorter_header() {
+    let (wire, _card, mut rig) = rig();
+    rig.refused = spec_of_all::VERSION_1;
+    for (features, header_bytes) in [(!feature::MRG_RXBUF, 10), (u64::MAX, 12)] {
+        rig.start(features);
+        rig.put(BUFFERS, &[0; HEADER_BYTES]);
+        rig.put(BUFFERS + header_bytes, &frame(60));
+        rig.roundtrip(1, &[readable(BUFFERS, header_bytes as u32 + 60)]);
+        assert_eq!(wire.sent.lock().pop().unwrap(), frame(60));
+        rig.rings[0].add(&[writable(BUFFERS, 1526)]);
+        assert!(wire.deliver(&frame(61)));
+        let (_, written) = rig.rings[0].wait_used();
+        assert_eq!(u64::from(written), header_bytes + 61);
+        assert_eq!(rig.get(BUFFERS + header_bytes, 61), frame(61));
+    }
 }
 
 #[test]

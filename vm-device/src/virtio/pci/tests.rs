@@ -192,6 +192,7 @@ fn rig_of(device: Arc<dyn VirtioDevice>) -> Rig<Found> {
         registers,
         rings: Vec::new(),
         features: 0,
+        refused: 0,
     }
 }
 
