@@ -50,6 +50,37 @@ fn machine_options_reach_the_guest() {
 }
 
 #[test]
+fn slots_are_by_kind_and_pinned_where_asked() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let disk = |name: &str, more: &str| {
+        let path = dir.path().join(name);
+        let image = File::create(&path).expect("a writable temporary directory");
+        image.set_len(1 << 20).expect("sparse files");
+        format!("file={},format=raw{more}", path.display())
+    };
+    let launch = Launch::riscv64_linux(&cache)
+        .with_option("--disk", disk("one.img", ""))
+        .with_option("--disk", disk("two.img", ",slot=9"))
+        .with_option("--disk", disk("three.img", ""))
+        .with_option("--net", "user")
+        .with_option("--net", "user,slot=20");
+    let mut guest = Guest::boot_to_shell(&launch, &cache);
+    let mut slot = |of: &str| {
+        let path = guest.run_ok(&format!("readlink -f /sys/class/{of}/device"), limit(60));
+        let function = path.split("/0000:00:").nth(1).unwrap_or_default();
+        function.split('/').next().unwrap_or_default().to_owned()
+    };
+    // The card is where it is with one disk, and without any.
+    assert_eq!(slot("net/eth0"), "02.0");
+    assert_eq!(slot("net/eth1"), "14.0");
+    let disks = ["vda", "vdb", "vdc"].map(|disk| slot(&format!("block/{disk}")));
+    assert_eq!(disks, ["01.0", "09.0", "10.0"]);
+}
+
+#[test]
 fn entropy_device_is_there_by_default() {
     let Some(cache) = guests_or_skip(LINUX) else {
         return;

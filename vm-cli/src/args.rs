@@ -292,12 +292,13 @@ pub(crate) struct MachineArgs {
     ///
     /// FILE is a raw image or a block device of this host; --disk FILE alone is enough. A file that looks like anything
     /// but a raw image is refused unless format=raw says that its bytes are meant. readonly refuses the guest's writes;
-    /// snapshot=on lets it write and throws that away at the end; serial is the serial number that the guest sees. When
+    /// snapshot=on lets it write and throws that away at the end; serial is the serial number that the guest sees; slot
+    /// pins the disk's PCI slot. When
     /// this host's disk is full, on-full=pause (default) lets the guest's writes wait for room, and on-full=report
     /// fails them. A comma within a path is written twice.
     #[arg(
         long,
-        value_name = "[file=]FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report]",
+        value_name = "[file=]FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report][,slot=NUMBER]",
         value_parser = values::with_file::<DiskConfig>(),
         value_hint = ValueHint::FilePath,
         help_heading = "Devices"
@@ -307,13 +308,17 @@ pub(crate) struct MachineArgs {
     /// Add a network card behind a NAT (may be repeated)
     ///
     /// The guest gets 10.0.2.15 by DHCP, reaches the outside world, and this host at 10.0.2.2. hostfwd leads a port
-    /// of this host to the guest: tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT, as hostfwd=tcp::2222-:22; pcap records
-    /// every frame; mac sets the card's address; hostname is what DHCP names the guest; loss loses
-    /// that many frames of a hundred each way, the same ones in every run.
+    /// of this host to the guest: tcp|udp:[HOSTADDR]:PORT[-PORT]-[GUESTADDR]:PORT, as hostfwd=tcp::2222-:22; without
+    /// HOSTADDR only this host reaches it (127.0.0.1). net is the guest's network, mtu the largest packet in bytes,
+    /// dns a name server in place of the host's (may be repeated), ipv6 whether the guest has IPv6 too (where this host
+    /// has it, unless it is on or off). restrict=on keeps the guest from everything but the forwards and what
+    /// allow=HOST:PORT names (may be repeated; alone it means restrict=on). slot pins the card's PCI slot; pcap records
+    /// every frame; mac sets the card's address; hostname is what DHCP names the guest; loss loses that many frames of
+    /// a hundred each way, the same ones in every run. none is no card at all.
     #[arg(
         long,
-        value_name = "user[,hostfwd=...][,pcap=FILE][,mac=ADDR][,hostname=NAME][,loss=PERCENT]",
-        value_parser = values::file_or::<NetConfig>(["user"]),
+        value_name = "none|user[,hostfwd=...][,net=NETWORK][,mtu=BYTES][,dns=ADDR][,ipv6=on|off][,restrict=on|off][,allow=HOST:PORT][,slot=NUMBER][,pcap=FILE][,mac=ADDR][,hostname=NAME][,loss=PERCENT]",
+        value_parser = values::file_or::<NetConfig>(["user", "none"]),
         hide_possible_values = true,
         help_heading = "Devices"
     )]

@@ -176,6 +176,11 @@ const COVERED: &[(&str, &str, &str)] = &[
         "machine_options_reach_the_guest",
     ),
     (
+        "run --disk slot",
+        OPTIONS,
+        "slots_are_by_kind_and_pinned_where_asked",
+    ),
+    (
         "run --net",
         NETWORK,
         "nat_guest_has_an_address_and_moves_data_both_ways",
@@ -206,6 +211,36 @@ const COVERED: &[(&str, &str, &str)] = &[
         FAULTS,
         "lossy_network_loses_frames_and_no_data",
     ),
+    (
+        "run --net none",
+        "vm-service/src/assemble/tests.rs",
+        "assembly_net_none_is_no_card",
+    ),
+    ("run --net net", NETWORK, "network_options_reach_the_guest"),
+    ("run --net mtu", NETWORK, "network_options_reach_the_guest"),
+    ("run --net dns", NETWORK, "network_options_reach_the_guest"),
+    ("run --net ipv", NETWORK, "network_options_reach_the_guest"),
+    (
+        "run --net restrict",
+        NETWORK,
+        "restricted_guest_reaches_what_is_allowed_and_nothing_else",
+    ),
+    (
+        "run --net allow",
+        NETWORK,
+        "restricted_guest_reaches_what_is_allowed_and_nothing_else",
+    ),
+    (
+        "run --net slot",
+        OPTIONS,
+        "slots_are_by_kind_and_pinned_where_asked",
+    ),
+    (
+        "run --net on",
+        NETWORK,
+        "restricted_guest_reaches_what_is_allowed_and_nothing_else",
+    ),
+    ("run --net off", NETWORK, "network_options_reach_the_guest"),
     ("run --serial", SERIAL, "serial_file_has_the_whole_console"),
     (
         "run --serial stdio",

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use vm_boot::image::Program;
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
 use vm_boot::{BootFile, Extent, Role};
-use vm_core::config::{Bios, DiskConfig, DiskFormat, NetConfig, VirtioTransport, VmConfig};
+use vm_core::config::{
+    Bios, DiskConfig, DiskFormat, NetConfig, NetKind, VirtioTransport, VmConfig,
+};
 use vm_core::{ExecTrace, GuestArch, GuestPhysAddr, Notices};
 use vm_device::block::{BlockBackend, Content, DiskAccess, Overlay, RawDisk};
 use vm_device::host_room::HostRoom;
-use vm_device::net::nat::{Nat, NatConfig, NatError};
+use vm_device::net::nat::{self, Forward, Nat, NatConfig, NatError};
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_platform::riscv_virt::layout;
 use vm_platform::riscv_virt::machine::{
@@ -69,6 +71,7 @@ impl Assembly {
         console: Option<&SerialLine>,
         start_paused: bool,
         trace: Option<Arc<dyn ExecTrace>>,
+        notices: &Notices,
     ) -> Result<Self, VmError> {
         let Inputs { boot, disks } = inputs;
         let Boot {
@@ -77,15 +80,16 @@ impl Assembly {
             signature,
         } = boot;
         let isa: IsaConfig = config.cpu.parse()?;
-        let nats: Vec<_> = config.nets.iter().map(nat).collect::<Result<_, _>>()?;
-        let nics = config
-            .nets
+        let nat = |net: &&NetConfig| nat(net, notices);
+        let nats: Vec<_> = cards(config).iter().map(nat).collect::<Result<_, _>>()?;
+        let nics = cards(config)
             .iter()
             .zip(&nats)
             .enumerate()
             .map(|(number, (net, nat))| Nic {
                 backend: nat.clone(),
                 mac: net.mac.map_or_else(|| numbered_mac(number), |mac| mac.0),
+                slot: net.slot,
             })
             .collect();
         let machine = MachineConfig {
@@ -130,8 +134,8 @@ pub(crate) fn check(config: &VmConfig) -> Result<(), VmError> {
     if !(1..=MOST_CPUS).contains(&config.cpus) {
         return Err(MachineError::Cpus(config.cpus).into());
     }
-    for net in &config.nets {
-        nat_config(net)?;
+    for net in cards(config) {
+        nat_config(net, &Notices::default())?;
     }
     Ok(())
 }
@@ -219,22 +223,46 @@ fn disk(config: &DiskConfig, notices: &Notices) -> Result<Disk, VmError> {
         backend,
         serial: config.serial.clone(),
         room: HostRoom::new(file, config.on_full, notices.clone()),
+        slot: config.slot,
     })
 }
 
-fn nat_config(config: &NetConfig) -> Result<NatConfig, NatError> {
-    let forwards = config.hostfwd.iter().map(|text| text.parse());
+/// The network cards that there are.
+fn cards(config: &VmConfig) -> Vec<&NetConfig> {
+    let is_card = |net: &&NetConfig| net.kind != NetKind::None;
+    config.nets.iter().filter(is_card).collect()
+}
+
+fn nat_config(config: &NetConfig, notices: &Notices) -> Result<NatConfig, NatError> {
+    let usual = NatConfig::default();
+    let mut forwards = Vec::new();
+    for text in &config.hostfwd {
+        forwards.extend(Forward::parse(text)?);
+    }
+    let allow = config.allow.iter().map(|text| text.parse());
+    let resolvers = config.dns.iter().map(|text| nat::parse_resolver(text));
+    let resolvers: Vec<_> = resolvers.collect::<Result<_, _>>()?;
     Ok(NatConfig {
+        network: match config.net.as_str() {
+            "" => usual.network,
+            text => text.parse()?,
+        },
+        ipv6: config.ipv6,
+        mtu: config.mtu.unwrap_or(usual.mtu),
+        resolvers: (!resolvers.is_empty()).then_some(resolvers),
+        restrict: config.is_restricted(),
+        allow: allow.collect::<Result<_, _>>()?,
         hostname: config.hostname.clone(),
-        forwards: forwards.collect::<Result<_, _>>()?,
+        forwards,
         pcap: config.pcap.clone(),
         loss_percent: config.loss,
-        ..NatConfig::default()
+        notices: notices.clone(),
+        ..usual
     })
 }
 
-fn nat(config: &NetConfig) -> Result<Arc<Nat>, VmError> {
-    Ok(Nat::start(nat_config(config)?)?)
+fn nat(config: &NetConfig, notices: &Notices) -> Result<Arc<Nat>, VmError> {
+    Ok(Nat::start(nat_config(config, notices)?)?)
 }
 
 /// The address of a card that was given none.

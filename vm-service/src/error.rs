@@ -71,16 +71,19 @@ pub enum VmError {
 impl VmError {
     /// Whether the description of the machine is wrong in itself, whatever the host has.
     pub fn is_usage(&self) -> bool {
+        if let Self::Net(error) = self {
+            return error.is_usage();
+        }
         matches!(
             self,
             Self::Config(_)
                 | Self::Cpu(_)
                 | Self::NoMachine(_)
-                | Self::Machine(MachineError::Cpus(_) | MachineError::TooManyDevices { .. })
-                | Self::Net(
-                    NatError::ForwardSyntax { .. }
-                        | NatError::Hostname { .. }
-                        | NatError::Loss { .. }
+                | Self::Machine(
+                    MachineError::Cpus(_)
+                        | MachineError::TooManyDevices { .. }
+                        | MachineError::PinnedMmio
+                        | MachineError::Pci(_)
                 )
                 | Self::Boot(BootError::NothingToBoot)
         )

@@ -105,6 +105,7 @@ impl Vm {
             console.as_ref(),
             builder.start_paused,
             builder.trace.clone(),
+            &builder.notices,
         )?;
         let machine = Machine::new(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, config.arch, || {

@@ -75,7 +75,7 @@ impl fmt::Display for OnFull {
     }
 }
 
-/// A disk: `[file=]PATH[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report]`.
+/// A disk: `[file=]PATH[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report][,slot=NUMBER]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -99,12 +99,15 @@ pub struct DiskConfig {
     /// What happens when the host has no room for what the guest writes.
     #[serde(default)]
     pub on_full: OnFull,
+    /// PCI slot, 1 to 31; `None`: the one that disks have.
+    #[serde(default)]
+    pub slot: Option<u8>,
 }
 
 /// Most bytes of a serial number (VIRTIO 1.3, 5.2.6, VIRTIO_BLK_T_GET_ID).
 const SERIAL_BYTES: usize = 20;
-const KEYS: [&str; 6] = [
-    "file", "format", "readonly", "snapshot", "serial", "on-full",
+const KEYS: [&str; 7] = [
+    "file", "format", "readonly", "snapshot", "serial", "on-full", "slot",
 ];
 
 impl DiskConfig {
@@ -117,6 +120,7 @@ impl DiskConfig {
             snapshot: false,
             serial: String::new(),
             on_full: OnFull::default(),
+            slot: None,
         }
     }
 
@@ -148,6 +152,7 @@ impl FromOsStr for DiskConfig {
                 "snapshot" => disk.snapshot = options::switch("snapshot", value.as_deref())?,
                 "serial" => disk.serial = options::text("serial", value)?,
                 "on-full" => disk.on_full = options::text("on-full", value)?.parse()?,
+                "slot" => disk.slot = Some(options::slot(value)?),
                 // A path alone is what most people try first.
                 _ if number == 0 && value.is_none() => disk.file = key.into(),
                 _ => return Err(options::unknown("disk option", &key, &KEYS)),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::size::deserialize_ram;
 use super::{
     Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, FlashConfig, GdbConfig,
-    NetConfig, PcRange, SerialConfig, VirtioTransport,
+    NetConfig, NetKind, PcRange, SerialConfig, VirtioTransport,
 };
 use crate::GuestArch;
 
@@ -157,6 +157,11 @@ impl VmConfig {
             ));
         }
         self.flash.check()?;
+        if self.nets.len() > 1 && self.nets.iter().any(|net| net.kind == NetKind::None) {
+            return Err(ConfigError::Missing(
+                "`none` says that there is no network card, but there is another one: leave one of them out",
+            ));
+        }
         self.disks.iter().try_for_each(DiskConfig::check)
     }
 

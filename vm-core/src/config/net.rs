@@ -1,6 +1,6 @@
 //! Network cards.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -54,6 +54,8 @@ pub enum NetKind {
     /// The built-in NAT.
     #[default]
     User,
+    /// Nothing: there is no card at all, not even where one is given by default.
+    None,
 }
 
 impl FromStr for NetKind {
@@ -62,7 +64,8 @@ impl FromStr for NetKind {
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         match text {
             "user" => Ok(Self::User),
-            other => Err(ConfigError::unknown("network", other, &["user"])),
+            "none" => Ok(Self::None),
+            other => Err(ConfigError::unknown("network", other, &["user", "none"])),
         }
     }
 }
@@ -71,18 +74,36 @@ impl fmt::Display for NetKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::User => "user",
+            Self::None => "none",
         })
     }
 }
 
-/// A network card on the built-in NAT:
-/// `user[,hostfwd=tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT]...[,pcap=FILE][,mac=ADDRESS][,hostname=NAME][,loss=PERCENT]`.
+/// A network card on the built-in NAT: `user[,KEY=VALUE]...`, or `none`. The keys are the fields below.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table, begun by [[net]]")]
 pub struct NetConfig {
     /// What the card is plugged into.
     #[serde(default)]
     pub kind: NetKind,
+    /// The guest's IPv4 network, `ADDRESS/PREFIX`; empty: 10.0.2.0/24.
+    #[serde(default)]
+    pub net: String,
+    /// Whether the guest has IPv6; `None`: where the host has a way to the IPv6 Internet.
+    #[serde(default)]
+    pub ipv6: Option<bool>,
+    /// Largest packet in bytes; `None`: 1500.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// Name servers to ask, `ADDRESS` or `ADDRESS:PORT`; none: the host's.
+    #[serde(default)]
+    pub dns: Vec<String>,
+    /// Whether the guest reaches only what `allow` names; `None`: when that names something.
+    #[serde(default)]
+    pub restrict: Option<bool>,
+    /// What a restricted guest reaches all the same, `HOST:PORT`.
+    #[serde(default)]
+    pub allow: Vec<String>,
     /// Host ports that lead to the guest, in the form of the option.
     #[serde(default)]
     pub hostfwd: Vec<String>,
@@ -98,13 +119,24 @@ pub struct NetConfig {
     /// Frames of a hundred that the network loses in each direction, for tests.
     #[serde(default)]
     pub loss: u8,
+    /// PCI slot, 1 to 31; `None`: the one that cards have.
+    #[serde(default)]
+    pub slot: Option<u8>,
 }
 
-const KEYS: [&str; 6] = ["user", "hostfwd", "pcap", "mac", "hostname", "loss"];
+const KEYS: [&str; 12] = [
+    "net", "ipv6", "mtu", "dns", "restrict", "allow", "hostfwd", "pcap", "mac", "hostname", "loss",
+    "slot",
+];
 
-fn percent(text: &str) -> Result<u8, ConfigError> {
+fn number<T: FromStr>(
+    key: &'static str,
+    value: Option<OsString>,
+    expected: &str,
+) -> Result<T, ConfigError> {
+    let text = options::text(key, value)?;
     text.parse()
-        .map_err(|_| ConfigError::malformed("loss", text, "is no percentage: write 0 to 50"))
+        .map_err(|_| ConfigError::malformed(key, &text, expected.to_owned()))
 }
 
 impl NetConfig {
@@ -112,29 +144,71 @@ impl NetConfig {
     pub fn user() -> Self {
         Self::default()
     }
+
+    /// No card.
+    pub fn none() -> Self {
+        Self {
+            kind: NetKind::None,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the guest reaches only what is named.
+    pub fn is_restricted(&self) -> bool {
+        self.restrict.unwrap_or(!self.allow.is_empty())
+    }
+
+    fn set(&mut self, key: &OsStr, value: Option<OsString>) -> Result<(), ConfigError> {
+        let switch =
+            |what, value: Option<OsString>| options::switch(what, value.as_deref()).map(Some);
+        match key.to_str().unwrap_or_default() {
+            "net" => self.net = options::text("net", value)?,
+            "ipv6" => self.ipv6 = switch("ipv6", value)?,
+            "mtu" => {
+                self.mtu = Some(number(
+                    "mtu",
+                    value,
+                    "is no number of bytes: write 576 to 65520",
+                )?);
+            }
+            "dns" => self.dns.push(options::text("dns", value)?),
+            "restrict" => self.restrict = switch("restrict", value)?,
+            "allow" => self.allow.push(options::text("allow", value)?),
+            "hostfwd" => self.hostfwd.push(options::text("hostfwd", value)?),
+            "pcap" => self.pcap = Some(options::value("pcap", value)?.into()),
+            "mac" => self.mac = Some(options::text("mac", value)?.parse()?),
+            "hostname" => self.hostname = options::text("hostname", value)?,
+            "loss" => self.loss = number("loss", value, "is no percentage: write 0 to 50")?,
+            "slot" => self.slot = Some(options::slot(value)?),
+            _ => return Err(options::unknown("network option", key, &KEYS)),
+        }
+        Ok(())
+    }
 }
 
 impl FromOsStr for NetConfig {
     fn from_os_str(text: &OsStr) -> Result<Self, ConfigError> {
-        let mut net = Self::user();
         let mut items = options::items(text).into_iter();
-        match items.next() {
-            Some((kind, _)) => net.kind = kind.to_string_lossy().parse()?,
+        let mut net = match items.next() {
+            Some((kind, _)) => Self {
+                kind: kind.to_string_lossy().parse()?,
+                ..Self::user()
+            },
             None => {
                 return Err(ConfigError::Missing(
                     "no network is named: write --net user",
                 ));
             }
-        }
+        };
         for (key, value) in items {
-            match key.to_str().unwrap_or_default() {
-                "hostfwd" => net.hostfwd.push(options::text("hostfwd", value)?),
-                "pcap" => net.pcap = Some(options::value("pcap", value)?.into()),
-                "mac" => net.mac = Some(options::text("mac", value)?.parse()?),
-                "hostname" => net.hostname = options::text("hostname", value)?,
-                "loss" => net.loss = percent(&options::text("loss", value)?)?,
-                _ => return Err(options::unknown("network option", &key, &KEYS)),
+            if net.kind == NetKind::None {
+                return Err(ConfigError::malformed(
+                    "network",
+                    &text.to_string_lossy(),
+                    "has options, but none is no card: write none alone",
+                ));
             }
+            net.set(&key, value)?;
         }
         Ok(net)
     }

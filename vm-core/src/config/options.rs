@@ -86,3 +86,16 @@ pub(super) fn text(key: &'static str, value: Option<OsString>) -> Result<String,
 pub(super) fn unknown(what: &'static str, key: &OsStr, known: &[&str]) -> ConfigError {
     ConfigError::unknown(what, &key.to_string_lossy(), known)
 }
+
+/// The value of `slot`: a slot of the PCI bus.
+pub(super) fn slot(value: Option<OsString>) -> Result<u8, ConfigError> {
+    let text = self::text("slot", value)?;
+    match text.parse() {
+        Ok(slot @ 1..=31) => Ok(slot),
+        _ => Err(ConfigError::malformed(
+            "slot",
+            &text,
+            "is no slot of the PCI bus: write 1 to 31",
+        )),
+    }
+}

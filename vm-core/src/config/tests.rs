@@ -164,14 +164,27 @@ fn disk_mistakes_name_the_nearest_word() {
 #[test]
 fn net_every_option_arrives() {
     let net: NetConfig =
-        "user,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53,pcap=f.pcap,mac=52:54:00:00:00:01,hostname=g,loss=5"
+        "user,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53,pcap=f.pcap,mac=52:54:00:00:00:01,hostname=g,loss=5,\
+         net=192.168.7.0/24,ipv6=off,mtu=9000,dns=192.0.2.1,dns=[::1]:5353,allow=a:80,allow=b:443,slot=9"
             .parse()
             .unwrap();
     assert_eq!(net.hostfwd, ["tcp::2222-:22", "udp::53-:53"]);
-    assert_eq!(net.pcap.unwrap().to_str(), Some("f.pcap"));
+    assert_eq!(net.pcap.as_ref().unwrap().to_str(), Some("f.pcap"));
     assert_eq!(net.mac, Some(MacAddress([0x52, 0x54, 0, 0, 0, 1])));
     assert_eq!(net.hostname, "g");
     assert_eq!(net.loss, 5);
+    assert_eq!(net.net, "192.168.7.0/24");
+    assert_eq!(
+        (net.ipv6, net.mtu, net.slot),
+        (Some(false), Some(9000), Some(9))
+    );
+    assert_eq!(net.dns, ["192.0.2.1", "[::1]:5353"]);
+    assert_eq!(net.allow, ["a:80", "b:443"]);
+    assert!(net.restrict.is_none() && net.is_restricted());
+    let restricted = |text: &str| text.parse::<NetConfig>().unwrap().is_restricted();
+    assert!(restricted("user,restrict") && restricted("user,restrict=on"));
+    assert!(!restricted("user") && !restricted("user,restrict=off"));
+    assert_eq!("none".parse::<NetConfig>().unwrap(), NetConfig::none());
 }
 
 #[test]
@@ -182,6 +195,10 @@ fn net_mistakes_say_what_to_write() {
     assert!(message::<NetConfig>("user,mac=52:54").contains("six bytes"));
     assert!(message::<NetConfig>("").contains("--net user"));
     assert!(message::<NetConfig>("user,loss=few").contains("0 to 50"));
+    assert!(message::<NetConfig>("user,mtu=big").contains("576 to 65520"));
+    assert!(message::<NetConfig>("user,slot=32").contains("1 to 31"));
+    assert!(message::<NetConfig>("user,restrict=maybe").contains("use on, off"));
+    assert!(message::<NetConfig>("none,mtu=9000").contains("none alone"));
 }
 
 #[test]

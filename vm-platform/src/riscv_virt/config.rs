@@ -29,6 +29,8 @@ pub struct Disk {
     pub serial: String,
     /// What becomes of writes when the host has no room for them.
     pub room: HostRoom,
+    /// PCI slot, 1 to 31; `None`: one of those that disks have.
+    pub slot: Option<u8>,
 }
 
 /// A network card of the machine.
@@ -37,6 +39,8 @@ pub struct Nic {
     pub backend: Arc<dyn NetBackend>,
     /// Hardware address.
     pub mac: [u8; 6],
+    /// PCI slot, 1 to 31; `None`: one of those that cards have.
+    pub slot: Option<u8>,
 }
 
 /// What a flash bank holds after power-on.
@@ -68,7 +72,7 @@ pub struct OfferedKernel {
 /// How virtio devices are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum VirtioTransport {
-    /// As PCI Express functions, from slot 1 on.
+    /// As PCI Express functions; each kind has slots of its own.
     #[default]
     Pci,
     /// Behind the machine's eight memory-mapped register slots.
@@ -183,6 +187,11 @@ pub enum MachineError {
         /// Slots.
         room: usize,
     },
+    /// A PCI slot for a device that is on no PCI bus.
+    #[error(
+        "slot= names a slot of the PCI bus, which --virtio mmio does not use: leave one of them out"
+    )]
+    PinnedMmio,
     /// PCI slots.
     #[error(transparent)]
     Pci(#[from] SlotTaken),

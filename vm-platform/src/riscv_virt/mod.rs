@@ -10,5 +10,6 @@ mod htif;
 pub mod layout;
 pub mod machine;
 mod panic_watch;
+mod slots;
 mod statistics;
 mod wiring;

@@ -20,6 +20,7 @@ use vm_osal::TimerThread;
 
 use super::config::{Disk, FlashBank, MachineError, Nic, VirtioTransport};
 use super::control::Shared;
+use super::slots::{self, Kind};
 use super::{devices, layout};
 
 /// Interrupt lines of a hart, numbered as in `mip` (RISC-V Privileged, 3.1.9).
@@ -66,6 +67,9 @@ pub(super) struct Ports {
 /// A virtio device and what its thread is called.
 type NamedDevice = (&'static str, Arc<dyn VirtioDevice>);
 
+/// A virtio device with its kind and the slot that it is pinned to.
+type PinnedDevice = (Kind, Option<u8>, Arc<dyn VirtioDevice>);
+
 /// What the rows of `devices.rs` are made from.
 pub(super) struct Wiring<'a> {
     pub(super) parts: Parts<'a>,
@@ -92,13 +96,16 @@ pub(super) fn place_devices(mut parts: Parts<'_>) -> Result<Ports, MachineError>
     let pci = PciRoot::new(PCI_PINS.map(|pin| plic.source(layout::IRQ_PCIE_INTA + pin)));
     let console = parts.console.take().map(VirtioConsole::new);
     let (devices, balloon) = virtio_devices(&mut parts, console.clone())?;
-    let (on_pci, on_mmio) = match parts.virtio {
-        VirtioTransport::Pci => (devices, Vec::new()),
-        VirtioTransport::Mmio => (Vec::new(), devices),
-    };
-    for (slot, (name, device)) in (1..).zip(on_pci) {
-        let function = VirtioPci::new(name, device, parts.memory.clone(), pci.intx(slot));
-        pci.insert(slot, function)?;
+    let mut on_mmio = Vec::new();
+    match parts.virtio {
+        VirtioTransport::Pci => plug(&pci, parts.memory, devices)?,
+        VirtioTransport::Mmio if devices.iter().any(|(_, pin, _)| pin.is_some()) => {
+            return Err(MachineError::PinnedMmio);
+        }
+        VirtioTransport::Mmio => {
+            let named = |(kind, _, device): PinnedDevice| (kind.name(), device);
+            on_mmio.extend(devices.into_iter().map(named));
+        }
     }
     let (bus, ram_bytes) = (parts.bus, parts.ram_bytes);
     let mut wiring = Wiring {
@@ -122,26 +129,40 @@ pub(super) fn place_devices(mut parts: Parts<'_>) -> Result<Ports, MachineError>
     })
 }
 
-/// The virtio devices in the order of their slots, and the balloon among them.
+/// Puts virtio devices into their slots of the PCI bus.
+fn plug(
+    pci: &PciRoot,
+    memory: &GuestMemory,
+    devices: Vec<PinnedDevice>,
+) -> Result<(), MachineError> {
+    let wanted: Vec<_> = devices.iter().map(|(kind, pin, _)| (*kind, *pin)).collect();
+    for (slot, (kind, _, device)) in slots::assign(&wanted)?.into_iter().zip(devices) {
+        let function = VirtioPci::new(kind.name(), device, memory.clone(), pci.intx(slot));
+        pci.insert(slot, function)?;
+    }
+    Ok(())
+}
+
+/// The virtio devices, and the balloon among them.
 fn virtio_devices(
     parts: &mut Parts<'_>,
     console: Option<Arc<VirtioConsole>>,
-) -> Result<(Vec<NamedDevice>, Option<Arc<VirtioBalloon>>), MachineError> {
-    let mut devices: Vec<NamedDevice> = Vec::new();
+) -> Result<(Vec<PinnedDevice>, Option<Arc<VirtioBalloon>>), MachineError> {
+    let mut devices: Vec<PinnedDevice> = Vec::new();
     for disk in parts.disks.drain(..) {
-        devices.push((
-            "virtio-blk",
-            VirtioBlock::new(disk.backend, &disk.serial, disk.room),
-        ));
+        let device = VirtioBlock::new(disk.backend, &disk.serial, disk.room);
+        devices.push((Kind::Disk, disk.slot, device));
     }
     for nic in parts.nics.drain(..) {
-        devices.push(("virtio-net", VirtioNet::new(nic.backend, nic.mac)));
+        let device = VirtioNet::new(nic.backend, nic.mac);
+        devices.push((Kind::Net, nic.slot, device));
     }
     if let Some(port) = console {
-        devices.push(("virtio-console", port));
+        devices.push((Kind::Console, None, port));
     }
     if parts.rng {
-        devices.push(("virtio-rng", VirtioEntropy::new(Arc::new(HostEntropy))));
+        let device = VirtioEntropy::new(Arc::new(HostEntropy));
+        devices.push((Kind::Entropy, None, device));
     }
     let room = match parts.virtio {
         VirtioTransport::Pci => PCI_SLOTS,
@@ -152,7 +173,7 @@ fn virtio_devices(
         .unwrap_or(devices.len() < room)
         .then(|| VirtioBalloon::new(parts.memory.clone()));
     if let Some(balloon) = &balloon {
-        devices.push(("virtio-balloon", balloon.clone()));
+        devices.push((Kind::Balloon, None, balloon.clone()));
     }
     if devices.len() > room {
         return Err(MachineError::TooManyDevices {

@@ -4,7 +4,15 @@ use vm_core::config::{ByteSize, MacAddress};
 fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
     let null = SerialLine::open(&vm_core::config::SerialConfig::Null)?;
     let inputs = Inputs::open(config, &Notices::default())?;
-    Assembly::of(config, inputs, &null, None, false, None)
+    Assembly::of(
+        config,
+        inputs,
+        &null,
+        None,
+        false,
+        None,
+        &Notices::default(),
+    )
 }
 
 /// A program of one instruction that `--bios none` takes.
@@ -100,7 +108,16 @@ fn assembly_hostfwd_and_hostname_reach_the_network() {
     };
     let Assembly { nats, .. } = assembly(&config).unwrap();
     let port = nats[0].forwarded()[0].port();
-    assert_eq!(nat_config(&config.nets[0]).unwrap().hostname, "named");
+    let reached = |net| nat_config(net, &Notices::default()).unwrap();
+    assert_eq!(reached(&config.nets[0]).hostname, "named");
+    let all: NetConfig = "user,net=192.168.7.0/24,ipv6=off,mtu=9000,dns=127.0.0.1:5353,allow=a:80"
+        .parse()
+        .unwrap();
+    let all = reached(&all);
+    assert_eq!(all.network.to_string(), "192.168.7.0/24");
+    assert_eq!((all.ipv6, all.mtu), (Some(false), 9000));
+    assert_eq!(all.resolvers, Some(vec!["127.0.0.1:5353".parse().unwrap()]));
+    assert!(all.restrict && all.allow.len() == 1);
     assert!(pcap.exists());
     let taken = VmConfig {
         nets: vec![NetConfig {
@@ -111,6 +128,23 @@ fn assembly_hostfwd_and_hostname_reach_the_network() {
     };
     let error = assembly(&taken).err().unwrap().to_string();
     assert!(error.contains("is in use"), "{error}");
+}
+
+#[test]
+fn assembly_net_none_is_no_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = VmConfig {
+        nets: vec![NetConfig::none()],
+        ..bare_program(&dir)
+    };
+    let Assembly { machine, nats, .. } = assembly(&config).unwrap();
+    assert!(machine.nics.is_empty() && nats.is_empty());
+    let both = VmConfig {
+        nets: vec![NetConfig::none(), NetConfig::user()],
+        ..config
+    };
+    let error = check(&both).unwrap_err().to_string();
+    assert!(error.contains("leave one of them out"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: the house rules that neither rustc nor clippy checks. One file a rule.
 
 mod docs;
+mod host_calls;
 mod layering;
 mod length;
 mod manifests;
@@ -186,6 +187,7 @@ const RULES: &[Rule] = &[
     unsafe_policy::check,
     manifests::check,
     docs::check,
+    host_calls::check,
     length::check,
     names::check,
     places::check,

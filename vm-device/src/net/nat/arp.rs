@@ -1,27 +1,27 @@
 //! Address resolution (RFC 826): answers for the virtual hosts and remembers the guest's addresses.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetProtocol};
 
 use super::cable::Cable;
-use super::config::Plan;
+use super::plan::Plan;
 
 /// Addresses of the guest that are remembered; a guest may bridge others onto its cable.
 const NEIGHBOURS_MAX: usize = 256;
 
-/// Hardware addresses of the guest's side of the cable.
+/// Hardware addresses of the guest's side of the cable, for both families.
 #[derive(Default)]
 pub(super) struct Neighbours {
-    known: HashMap<Ipv4Addr, EthernetAddress>,
+    known: HashMap<IpAddr, EthernetAddress>,
     /// The last pair seen, which is nearly always the next one too.
-    last: Option<(Ipv4Addr, EthernetAddress)>,
+    last: Option<(IpAddr, EthernetAddress)>,
 }
 
 impl Neighbours {
     /// Notes who has an address; true when that is news.
-    pub(super) fn learn(&mut self, address: Ipv4Addr, mac: EthernetAddress) -> bool {
+    pub(super) fn learn(&mut self, address: IpAddr, mac: EthernetAddress) -> bool {
         if self.last == Some((address, mac)) || !mac.is_unicast() {
             return false;
         }
@@ -33,11 +33,11 @@ impl Neighbours {
     }
 
     /// The address seen last.
-    pub(super) fn newest(&self) -> Option<Ipv4Addr> {
+    pub(super) fn newest(&self) -> Option<IpAddr> {
         self.last.map(|(address, _)| address)
     }
 
-    pub(super) fn find(&self, address: Ipv4Addr) -> Option<EthernetAddress> {
+    pub(super) fn find(&self, address: IpAddr) -> Option<EthernetAddress> {
         match self.last {
             Some((last, mac)) if last == address => Some(mac),
             _ => self.known.get(&address).copied(),
@@ -47,7 +47,14 @@ impl Neighbours {
 
 impl Cable {
     /// Asks who has `address`. The packet that wanted to know is lost; its sender repeats it.
-    pub(super) fn ask(&mut self, address: Ipv4Addr) {
+    pub(super) fn ask(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.ask_v4(address),
+            IpAddr::V6(address) => self.solicit(address),
+        }
+    }
+
+    fn ask_v4(&mut self, address: Ipv4Addr) {
         let request = ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Request,
             source_hardware_addr: self.mac,
@@ -80,8 +87,8 @@ pub(super) fn input(cable: &mut Cable, plan: &Plan, bytes: &[u8]) -> bool {
     else {
         return false;
     };
-    let news = plan.is_guest(sender) && cable.neighbours.learn(sender, mac);
-    if operation == ArpOperation::Request && plan.is_virtual(target) && mac.is_unicast() {
+    let news = plan.is_guest(sender) && cable.neighbours.learn(sender.into(), mac);
+    if operation == ArpOperation::Request && plan.is_virtual(target.into()) && mac.is_unicast() {
         let reply = ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Reply,
             source_hardware_addr: cable.mac,
@@ -101,7 +108,8 @@ mod tests {
     #[test]
     fn neighbours_learn_reports_only_news() {
         let mut neighbours = Neighbours::default();
-        let (a, b) = (Ipv4Addr::new(10, 0, 2, 15), Ipv4Addr::new(10, 0, 2, 16));
+        let address = |last| IpAddr::from(Ipv4Addr::new(10, 0, 2, last));
+        let (a, b) = (address(15), address(16));
         let (one, two) = (
             EthernetAddress([2, 0, 0, 0, 0, 1]),
             EthernetAddress([2, 0, 0, 0, 0, 2]),
@@ -119,7 +127,10 @@ mod tests {
     fn neighbours_flood_stays_bounded() {
         let mut neighbours = Neighbours::default();
         for i in 0..10_000u32 {
-            neighbours.learn(Ipv4Addr::from(0x0a00_0000 + i), EthernetAddress([2; 6]));
+            neighbours.learn(
+                Ipv4Addr::from(0x0a00_0000 + i).into(),
+                EthernetAddress([2; 6]),
+            );
         }
         assert!(neighbours.known.len() <= NEIGHBOURS_MAX);
     }

@@ -2,26 +2,47 @@
 //! keeps the capture.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use smoltcp::wire::{
     ETHERNET_HEADER_LEN, EthernetAddress, EthernetFrame, EthernetProtocol, IPV4_HEADER_LEN,
-    IpProtocol, Ipv4Packet,
+    IPV6_HEADER_LEN, IpProtocol, Ipv4Packet, Ipv6FragmentHeader, Ipv6Packet,
 };
 
 use super::arp::Neighbours;
-use super::config::Plan;
 use super::loss::Loss;
+use super::plan::Plan;
 use crate::net::FrameSink;
 use crate::net::pcap::PcapWriter;
 
 /// Frames kept for a card that has no room; senders that can wait ask [`Cable::ready`] instead.
 const WAITING_FRAMES: usize = 256;
-/// Largest IPv4 payload there is, in bytes.
+/// Largest payload of a packet, in bytes: what IPv4 can carry.
 pub(super) const PAYLOAD_MAX: usize = 65_535 - IPV4_HEADER_LEN;
-const TTL: u8 = 64;
+/// The fragment header of IPv6 (RFC 8200, 4.5).
+const FRAGMENT_HEADER_BYTES: usize = 8;
+/// Routers that a packet from here may pass.
+const HOPS: u8 = 64;
+/// For neighbour discovery: proof that no router was passed (RFC 4861, 4).
+pub(super) const HOPS_NEIGHBOUR: u8 = 255;
+
+/// Size of the header of packets between addresses of this family.
+pub(super) const fn header_bytes(address: IpAddr) -> usize {
+    match address {
+        IpAddr::V4(_) => IPV4_HEADER_LEN,
+        IpAddr::V6(_) => IPV6_HEADER_LEN,
+    }
+}
+
+/// A part of a payload: where it begins, its length, and whether more follow it.
+#[derive(Clone, Copy)]
+struct Piece {
+    offset: usize,
+    bytes: usize,
+    more: bool,
+}
 
 pub(super) struct Cable {
     pub(super) mac: EthernetAddress,
@@ -38,7 +59,7 @@ pub(super) struct Cable {
     /// Which frames to the guest never arrive.
     loss: Loss,
     /// Identification of the next packet (RFC 6864).
-    ident: u16,
+    ident: u32,
 }
 
 impl Cable {
@@ -48,7 +69,13 @@ impl Cable {
             address: plan.gateway,
             mtu: usize::from(plan.mtu),
             neighbours: Neighbours::default(),
-            scratch: vec![0; ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + PAYLOAD_MAX],
+            scratch: vec![
+                0;
+                ETHERNET_HEADER_LEN
+                    + IPV6_HEADER_LEN
+                    + FRAGMENT_HEADER_BYTES
+                    + PAYLOAD_MAX
+            ],
             card: None,
             waiting: VecDeque::new(),
             pcap,
@@ -101,12 +128,14 @@ impl Cable {
         self.finish(to, kind, 0, total);
     }
 
-    /// Sends an IPv4 packet to a neighbour, with `bytes` (at most [`PAYLOAD_MAX`]) of payload that `fill` writes whole;
-    /// in fragments when it is larger than the MTU. Without a known hardware address it asks for one instead.
-    pub(super) fn ipv4(
+    /// Sends a packet to a neighbour, with `bytes` (at most [`PAYLOAD_MAX`]) of payload that `fill` writes whole; in
+    /// fragments when it is larger than the MTU. Without a known hardware address it asks for one instead.
+    ///
+    /// Both addresses must be of one family; otherwise nothing is sent.
+    pub(super) fn ip(
         &mut self,
-        to: Ipv4Addr,
-        from: Ipv4Addr,
+        to: IpAddr,
+        from: IpAddr,
         protocol: IpProtocol,
         bytes: usize,
         fill: impl FnOnce(&mut [u8]),
@@ -114,10 +143,18 @@ impl Cable {
         let Some(mac) = self.neighbours.find(to) else {
             return self.ask(to);
         };
-        self.ipv4_to(mac, to, from, protocol, bytes, fill);
+        match (to, from) {
+            (IpAddr::V4(to), IpAddr::V4(from)) => {
+                self.ipv4_to(mac, to, from, protocol, bytes, fill)
+            }
+            (IpAddr::V6(to), IpAddr::V6(from)) => {
+                self.ipv6_to(mac, (to, from), HOPS, protocol, bytes, fill)
+            }
+            _ => {}
+        }
     }
 
-    /// As [`Self::ipv4`], to a known hardware address.
+    /// As [`Self::ip`] with IPv4, to a known hardware address.
     pub(super) fn ipv4_to(
         &mut self,
         mac: EthernetAddress,
@@ -128,22 +165,13 @@ impl Cable {
         fill: impl FnOnce(&mut [u8]),
     ) {
         const HEADERS: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
-        let bytes = bytes.min(PAYLOAD_MAX);
-        fill(&mut self.scratch[HEADERS..HEADERS + bytes]);
-        let ident = self.ident;
-        self.ident = self.ident.wrapping_add(1);
-        // Fragments are sent last to first: each header overwrites the end of the piece before it, and is put back.
+        let ident = self.next_ident() as u16;
+        let whole = bytes.min(PAYLOAD_MAX) + IPV4_HEADER_LEN <= self.mtu;
         let step = (self.mtu - IPV4_HEADER_LEN) & !7;
-        let whole = bytes + IPV4_HEADER_LEN <= self.mtu;
-        let last = if whole { 0 } else { (bytes - 1) / step };
-        for piece in (0..=last).rev() {
-            let offset = piece * step;
-            let end = if piece == last { bytes } else { offset + step };
-            let mut kept = [0; HEADERS];
-            kept.copy_from_slice(&self.scratch[offset..offset + HEADERS]);
-            let total = IPV4_HEADER_LEN + end - offset;
-            let start = offset + ETHERNET_HEADER_LEN;
-            let mut packet = Ipv4Packet::new_unchecked(&mut self.scratch[start..start + total]);
+        self.pieces::<HEADERS>(bytes, whole, step, fill, |cable, piece| {
+            let total = HEADERS - ETHERNET_HEADER_LEN + piece.bytes;
+            let start = piece.offset + ETHERNET_HEADER_LEN;
+            let mut packet = Ipv4Packet::new_unchecked(&mut cable.scratch[start..start + total]);
             packet.set_version(4);
             packet.set_header_len(IPV4_HEADER_LEN as u8);
             packet.set_dscp(0);
@@ -152,18 +180,103 @@ impl Cable {
             packet.set_ident(ident);
             packet.clear_flags();
             packet.set_dont_frag(whole);
-            packet.set_more_frags(piece != last);
-            packet.set_frag_offset(offset as u16);
-            packet.set_hop_limit(TTL);
+            packet.set_more_frags(piece.more);
+            packet.set_frag_offset(piece.offset as u16);
+            packet.set_hop_limit(HOPS);
             packet.set_next_header(protocol);
             packet.set_src_addr(from);
             packet.set_dst_addr(to);
             packet.fill_checksum();
-            self.finish(
+            let bytes = ETHERNET_HEADER_LEN + total;
+            cable.finish(mac, EthernetProtocol::Ipv4, piece.offset, bytes);
+        });
+    }
+
+    /// As [`Self::ip`] with IPv6, to a known hardware address, from the second address to the first.
+    pub(super) fn ipv6_to(
+        &mut self,
+        mac: EthernetAddress,
+        (to, from): (Ipv6Addr, Ipv6Addr),
+        hops: u8,
+        protocol: IpProtocol,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        const HEADERS: usize = ETHERNET_HEADER_LEN + IPV6_HEADER_LEN;
+        const FRAGMENT_HEADERS: usize = HEADERS + FRAGMENT_HEADER_BYTES;
+        let header = |packet: &mut [u8], next: IpProtocol| {
+            let length = packet.len() - IPV6_HEADER_LEN;
+            let mut packet = Ipv6Packet::new_unchecked(packet);
+            packet.set_version(6);
+            packet.set_traffic_class(0);
+            packet.set_flow_label(0);
+            packet.set_payload_len(length as u16);
+            packet.set_next_header(next);
+            packet.set_hop_limit(hops);
+            packet.set_src_addr(from);
+            packet.set_dst_addr(to);
+        };
+        if bytes + IPV6_HEADER_LEN <= self.mtu {
+            return self.pieces::<HEADERS>(bytes, true, bytes, fill, |cable, piece| {
+                let end = HEADERS + piece.bytes;
+                header(&mut cable.scratch[ETHERNET_HEADER_LEN..end], protocol);
+                cable.finish(mac, EthernetProtocol::Ipv6, 0, end);
+            });
+        }
+        let ident = self.next_ident();
+        let step = (self.mtu - IPV6_HEADER_LEN - FRAGMENT_HEADER_BYTES) & !7;
+        self.pieces::<FRAGMENT_HEADERS>(bytes, false, step, fill, |cable, piece| {
+            let start = piece.offset + ETHERNET_HEADER_LEN;
+            let end = piece.offset + FRAGMENT_HEADERS + piece.bytes;
+            header(&mut cable.scratch[start..end], IpProtocol::Ipv6Frag);
+            // The header's own first two bytes: what follows, and nothing.
+            let extension = &mut cable.scratch[start + IPV6_HEADER_LEN..end];
+            extension[..2].copy_from_slice(&[protocol.into(), 0]);
+            let mut fragment = Ipv6FragmentHeader::new_unchecked(&mut extension[2..]);
+            fragment.clear_reserved();
+            fragment.set_frag_offset((piece.offset / 8) as u16);
+            fragment.set_more_frags(piece.more);
+            fragment.set_ident(ident);
+            cable.finish(
                 mac,
-                EthernetProtocol::Ipv4,
-                offset,
-                ETHERNET_HEADER_LEN + total,
+                EthernetProtocol::Ipv6,
+                piece.offset,
+                end - piece.offset,
+            );
+        });
+    }
+
+    fn next_ident(&mut self) -> u32 {
+        self.ident = self.ident.wrapping_add(1);
+        self.ident
+    }
+
+    /// Has `fill` write the payload and `send` each piece of `step` bytes of it, with room for `HEADERS` bytes before.
+    fn pieces<const HEADERS: usize>(
+        &mut self,
+        bytes: usize,
+        whole: bool,
+        step: usize,
+        fill: impl FnOnce(&mut [u8]),
+        send: impl Fn(&mut Self, Piece),
+    ) {
+        let bytes = bytes.min(PAYLOAD_MAX);
+        fill(&mut self.scratch[HEADERS..HEADERS + bytes]);
+        // Fragments are sent last to first: each header overwrites the end of the piece before it, and is put back.
+        let last = if whole { 0 } else { (bytes - 1) / step };
+        for piece in (0..=last).rev() {
+            let offset = piece * step;
+            let end = if piece == last { bytes } else { offset + step };
+            let mut kept = [0; HEADERS];
+            kept.copy_from_slice(&self.scratch[offset..offset + HEADERS]);
+            let more = piece != last;
+            send(
+                self,
+                Piece {
+                    offset,
+                    bytes: end - offset,
+                    more,
+                },
             );
             if piece != 0 {
                 self.scratch[offset..offset + HEADERS].copy_from_slice(&kept);

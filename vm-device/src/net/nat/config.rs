@@ -1,24 +1,21 @@
 //! What the user can choose about the built-in network, and what can go wrong while it starts.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use smoltcp::wire::EthernetAddress;
+use vm_core::Notices;
 
+use super::allow::Allow;
+use super::dns::PORT as DNS_PORT;
 use super::forward::Forward;
 use super::loss::PERCENT_MAX;
 
-/// Host numbers within the guest network, as guests of other virtual machines know them.
-const GATEWAY_NUMBER: u32 = 2;
-const DNS_NUMBER: u32 = 3;
-const GUEST_NUMBER: u32 = 15;
-
 /// The smallest MTU that every IPv4 host must take (RFC 791, 3.2).
-const MTU_MIN: u16 = 576;
+pub(super) const MTU_MIN: u16 = 576;
 /// The largest packet for which a frame still fits what [`NetBackend`](crate::net::NetBackend) carries.
-const MTU_MAX: u16 = 65_520;
+pub(super) const MTU_MAX: u16 = 65_520;
 
 /// An IPv4 network: its first address and how many leading bits it has. Text form `10.0.2.0/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +58,12 @@ impl Ipv4Network {
         u32::from(address) & u32::from(self.mask()) == u32::from(self.address)
     }
 
-    fn host(self, number: u32) -> Ipv4Addr {
+    /// The first address, which no host has.
+    pub(super) fn first(self) -> Ipv4Addr {
+        self.address
+    }
+
+    pub(super) fn host(self, number: u32) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.address) + number)
     }
 }
@@ -85,6 +87,23 @@ impl FromStr for Ipv4Network {
     }
 }
 
+/// A name server, `ADDRESS` or `ADDRESS:PORT` (an IPv6 address with a port in brackets). Its port is 53 unless given.
+///
+/// # Errors
+/// [`NatError::Resolver`] when it is no address.
+pub fn parse_resolver(text: &str) -> Result<SocketAddr, NatError> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.unwrap_or(text).parse::<IpAddr>();
+    address
+        .map(|address| SocketAddr::new(address, DNS_PORT))
+        .or_else(|_| text.parse())
+        .map_err(|_| NatError::Resolver {
+            text: text.to_owned(),
+        })
+}
+
 /// Everything that can be chosen about the network behind one card. `default()` is 10.0.2.0/24 without forwards.
 #[derive(Clone, Debug)]
 pub struct NatConfig {
@@ -100,15 +119,24 @@ pub struct NatConfig {
     pub forwards: Vec<Forward>,
     /// File that records every frame in both directions.
     pub pcap: Option<PathBuf>,
-    /// Lets the guest reach nothing but DHCP and the gateway's echo; forwards still work.
+    /// Lets the guest reach nothing but DHCP, the gateway's echo and what `allow` names; forwards still work.
     pub restrict: bool,
-    /// Largest IPv4 packet in bytes on the virtual cable, 576 to 65,520.
+    /// What a restricted guest may reach all the same.
+    pub allow: Vec<Allow>,
+    /// Whether the guest gets IPv6 as well; `None`: where the host has a way to the IPv6 Internet.
+    pub ipv6: Option<bool>,
+    /// Largest packet in bytes on the virtual cable, 576 to 65,520. There is no IPv6 below 1,280 bytes.
     pub mtu: u16,
     /// Frames of a hundred, 0 to 50, that the cable loses in each direction, for tests; which ones is the same in every
     /// run.
     pub loss_percent: u8,
-    /// Name servers to ask; `None`: those of the host (`/etc/resolv.conf`), empty: only the host's own look-up.
+    /// Name servers to ask, and nobody else; `None`: those of the host (`/etc/resolv.conf`) and then its own look-up;
+    /// empty: only the host's own look-up.
     pub resolvers: Option<Vec<SocketAddr>>,
+    /// Files that the process may have open, which bounds the connections; `None`: as the host says (`ulimit -n`).
+    pub open_files_max: Option<u64>,
+    /// Who is told of limits that are reached and services that the host does not allow.
+    pub notices: Notices,
 }
 
 impl Default for NatConfig {
@@ -124,9 +152,13 @@ impl Default for NatConfig {
             forwards: Vec::new(),
             pcap: None,
             restrict: false,
+            allow: Vec::new(),
+            ipv6: None,
             mtu: 1500,
             loss_percent: 0,
             resolvers: None,
+            open_files_max: None,
+            notices: Notices::default(),
         }
     }
 }
@@ -148,9 +180,40 @@ pub enum NatError {
     )]
     GuestAddress {
         /// What was given.
-        guest: Ipv4Addr,
+        guest: IpAddr,
         /// Where it should lie.
-        network: Ipv4Network,
+        network: String,
+    },
+    /// A list of what a guest may reach that may reach everything.
+    #[error(
+        "allow says what a restricted guest may reach, but restrict is off: leave restrict=off out"
+    )]
+    AllowUnrestricted,
+    /// A part of the list of what the guest may reach is not of the expected form.
+    #[error(
+        "`{text}`: {reason}; give HOST:PORT, as deb.example.org:443, 192.0.2.0/24:80-90 or [2001:db8::1]:22"
+    )]
+    AllowSyntax {
+        /// What was given.
+        text: String,
+        /// Which part is wrong.
+        reason: &'static str,
+    },
+    /// A name server is not given by its address.
+    #[error(
+        "`{text}` is no address of a name server: write it as 192.0.2.53, 127.0.0.1:5353 or 2001:db8::53"
+    )]
+    Resolver {
+        /// What was given.
+        text: String,
+    },
+    /// IPv6 is wanted on a cable that is too narrow for it.
+    #[error(
+        "IPv6 needs an MTU of 1280 bytes at least, not {mtu}: choose a larger one, or ipv6=off"
+    )]
+    MtuIpv6 {
+        /// What was given.
+        mtu: u16,
     },
     /// The hardware address is a group address.
     #[error("a gateway's hardware address must be unicast (first byte even) and not zero")]
@@ -177,7 +240,7 @@ pub enum NatError {
     },
     /// A port forward is not of the expected form.
     #[error(
-        "`{text}`: {reason}; give tcp|udp:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, as tcp::2222-:22"
+        "`{text}`: {reason}; give tcp|udp:[HOSTADDR]:PORT[-PORT]-[GUESTADDR]:PORT, as tcp::2222-:22"
     )]
     ForwardSyntax {
         /// What was given.
@@ -212,111 +275,13 @@ pub enum NatError {
     Host(#[from] std::io::Error),
 }
 
-/// Who is who on the virtual network: the checked form of [`NatConfig`].
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) network: Ipv4Network,
-    pub(super) gateway: Ipv4Addr,
-    pub(super) dns: Ipv4Addr,
-    pub(super) guest: Ipv4Addr,
-    pub(super) mac: EthernetAddress,
-    pub(super) hostname: String,
-    pub(super) mtu: u16,
-    pub(super) loss_percent: u8,
-    pub(super) restrict: bool,
-}
-
-/// Where a packet of the guest goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// The gateway, which stands for the host.
-    Gateway,
-    /// The name server.
-    Dns,
-    /// A host of the outside world.
-    Outside(Ipv4Addr),
-    /// Every host of the cable.
-    Broadcast,
-    /// Nobody: an absent neighbour, loopback, multicast and reserved addresses.
-    Nowhere,
-}
-
-impl Plan {
-    pub(super) fn new(config: &NatConfig) -> Result<Self, NatError> {
-        let network = config.network;
-        let plan = Self {
-            network,
-            gateway: network.host(GATEWAY_NUMBER),
-            dns: network.host(DNS_NUMBER),
-            guest: config.guest.unwrap_or_else(|| network.host(GUEST_NUMBER)),
-            mac: EthernetAddress(config.mac),
-            hostname: config.hostname.clone(),
-            mtu: config.mtu,
-            loss_percent: config.loss_percent,
-            restrict: config.restrict,
-        };
-        if !plan.is_guest(plan.guest) {
-            return Err(NatError::GuestAddress {
-                guest: plan.guest,
-                network,
-            });
-        }
-        if !plan.mac.is_unicast() || config.mac == [0; 6] {
-            return Err(NatError::Mac);
-        }
-        if !(MTU_MIN..=MTU_MAX).contains(&config.mtu) {
-            return Err(NatError::Mtu { mtu: config.mtu });
-        }
-        if plan.loss_percent > PERCENT_MAX {
-            return Err(NatError::Loss {
-                percent: plan.loss_percent,
-            });
-        }
-        let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-        if plan.hostname.len() > 63 || !plan.hostname.chars().all(letter) {
-            return Err(NatError::Hostname {
-                name: plan.hostname,
-            });
-        }
-        Ok(plan)
-    }
-
-    /// Whether a guest may use `address` as its own.
-    pub(super) fn is_guest(&self, address: Ipv4Addr) -> bool {
-        self.network.contains(address)
-            && !self.is_virtual(address)
-            && address != self.network.address
-            && address != self.network.broadcast()
-    }
-
-    /// Whether `address` is one that this side answers for.
-    pub(super) fn is_virtual(&self, address: Ipv4Addr) -> bool {
-        address == self.gateway || address == self.dns
-    }
-
-    /// Where a packet to `address` goes. Loopback and group addresses never leave.
-    pub(super) fn route(&self, address: Ipv4Addr) -> Route {
-        let first = address.octets()[0];
-        if address == self.gateway {
-            Route::Gateway
-        } else if address == self.dns {
-            Route::Dns
-        } else if address == self.network.broadcast() || address == Ipv4Addr::BROADCAST {
-            Route::Broadcast
-        } else if self.network.contains(address) || matches!(first, 0 | 127 | 224..) {
-            Route::Nowhere
-        } else {
-            Route::Outside(address)
-        }
-    }
-
-    /// The address by which the guest knows a peer on the host's side.
-    pub(super) fn seen_by_guest(&self, peer: Ipv4Addr) -> Ipv4Addr {
-        if peer.is_loopback() || peer.is_unspecified() || self.network.contains(peer) {
-            self.gateway
-        } else {
-            peer
-        }
+impl NatError {
+    /// Whether the description of the network is wrong in itself, whatever the host has.
+    pub fn is_usage(&self) -> bool {
+        !matches!(
+            self,
+            Self::PortInUse { .. } | Self::Listen { .. } | Self::Capture { .. } | Self::Host(_)
+        )
     }
 }
 
@@ -348,47 +313,16 @@ mod tests {
     }
 
     #[test]
-    fn plan_default_has_the_customary_addresses() {
-        let plan = Plan::new(&NatConfig::default()).unwrap();
-        assert_eq!(plan.gateway, Ipv4Addr::new(10, 0, 2, 2));
-        assert_eq!(plan.dns, Ipv4Addr::new(10, 0, 2, 3));
-        assert_eq!(plan.guest, Ipv4Addr::new(10, 0, 2, 15));
-    }
-
-    #[test]
-    fn plan_impossible_choices_are_errors() {
-        type Change = fn(&mut NatConfig);
-        let changes: [Change; 6] = [
-            |c| c.guest = Some(Ipv4Addr::new(10, 0, 2, 2)),
-            |c| c.guest = Some(Ipv4Addr::new(10, 0, 3, 15)),
-            |c| c.guest = Some(Ipv4Addr::new(10, 0, 2, 255)),
-            |c| c.mac = [1, 0, 0, 0, 0, 0],
-            |c| c.mtu = 100,
-            |c| c.hostname = "two words".into(),
-        ];
-        for change in changes {
-            let mut config = NatConfig::default();
-            change(&mut config);
-            assert!(Plan::new(&config).is_err(), "{config:?}");
-        }
-    }
-
-    #[test]
-    fn route_separates_virtual_outside_and_forbidden_addresses() {
-        let plan = Plan::new(&NatConfig::default()).unwrap();
-        let outside = Ipv4Addr::new(192, 0, 2, 7);
-        assert_eq!(plan.route(plan.gateway), Route::Gateway);
-        assert_eq!(plan.route(plan.dns), Route::Dns);
-        assert_eq!(plan.route(outside), Route::Outside(outside));
-        assert_eq!(plan.route(Ipv4Addr::new(10, 0, 2, 255)), Route::Broadcast);
-        for nowhere in [
-            [127, 0, 0, 1],
-            [0, 0, 0, 0],
-            [224, 0, 0, 251],
-            [240, 1, 2, 3],
-            [10, 0, 2, 99],
+    fn resolver_text_may_have_a_port() {
+        for (text, address) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("127.0.0.1:5353", "127.0.0.1:5353"),
+            ("2001:db8::53", "[2001:db8::53]:53"),
+            ("[2001:db8::53]", "[2001:db8::53]:53"),
+            ("[::1]:5353", "[::1]:5353"),
         ] {
-            assert_eq!(plan.route(Ipv4Addr::from(nowhere)), Route::Nowhere);
+            assert_eq!(parse_resolver(text).unwrap(), address.parse().unwrap());
         }
+        assert!(parse_resolver("dns.example").is_err());
     }
 }

@@ -8,7 +8,7 @@ use smoltcp::wire::{
 };
 
 use super::cable::Cable;
-use super::config::Plan;
+use super::plan::Plan;
 
 pub(super) const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;

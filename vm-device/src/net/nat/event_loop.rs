@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use vm_osal::net::{Waker, Wakeups};
 
 use super::gateway::Gateway;
-use super::poll_set::{PollSet, Token};
-use super::wake::{Waker, Wakeups};
+use super::token::{Token, Waits};
 use crate::net::FrameSink;
 
 /// Frames of the guest that wait at most, in bytes; further ones are lost as on a real wire.
@@ -119,7 +119,7 @@ pub(super) fn run(mut gateway: Gateway, mailbox: &Mailbox, mut wakeups: Wakeups)
         if !busy {
             gateway.cable.flush_capture();
         }
-        let mut set = PollSet::default();
+        let mut set = Waits::default();
         set.read(Token::Wake, &wakeups);
         gateway.watch(&mut set);
         if !gateway.cable.ready() {
@@ -127,10 +127,10 @@ pub(super) fn run(mut gateway: Gateway, mailbox: &Mailbox, mut wakeups: Wakeups)
         }
         let ready = set.wait(Instant::now(), busy);
         let now = Instant::now();
-        for (token, flags) in ready {
+        for (token, ready) in ready {
             match token {
                 Token::Wake => wakeups.clear(),
-                token => gateway.ready(token, flags, now),
+                token => gateway.ready(token, ready, now),
             }
         }
     }

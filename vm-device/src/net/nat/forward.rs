@@ -1,11 +1,14 @@
 //! Port forwards: host ports that lead to a port of the guest.
 
 use std::fmt;
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
-use std::str::FromStr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 
-use super::config::{NatError, Plan};
+use vm_osal::net::Datagrams;
+
+use super::config::NatError;
+use super::plan::Plan;
 
 /// The protocol of a [`Forward`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,18 +19,32 @@ pub enum Protocol {
     Udp,
 }
 
-/// A host port that leads to a guest port. Text form `tcp|udp:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT`.
+/// A host port that leads to a guest port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// What is forwarded.
     pub protocol: Protocol,
     /// Where the host listens. Without an address: 127.0.0.1, so that nobody else reaches the guest.
     /// Port 0 lets the host choose ([`Nat::forwarded`](super::Nat::forwarded) tells the choice).
-    pub host: SocketAddrV4,
+    pub host: SocketAddr,
     /// The guest's address; `None`: the one that DHCP hands out first.
-    pub guest: Option<Ipv4Addr>,
+    pub guest: Option<IpAddr>,
     /// The guest's port.
     pub guest_port: u16,
+}
+
+impl Forward {
+    /// Reads `tcp|udp:[HOSTADDR]:PORT[-PORT]-[GUESTADDR]:PORT[-PORT]`: one forward for each port of the range. The
+    /// guest's range may be given by its first port alone. `localhost` is 127.0.0.1; IPv6 addresses are in brackets.
+    ///
+    /// # Errors
+    /// [`NatError::ForwardSyntax`] names the wrong part.
+    pub fn parse(text: &str) -> Result<Vec<Self>, NatError> {
+        parse(text).map_err(|reason| NatError::ForwardSyntax {
+            text: text.to_owned(),
+            reason,
+        })
+    }
 }
 
 impl fmt::Display for Forward {
@@ -37,79 +54,96 @@ impl fmt::Display for Forward {
             Protocol::Udp => "udp",
         };
         write!(f, "{protocol}:{}-", self.host)?;
-        if let Some(guest) = self.guest {
-            write!(f, "{guest}")?;
+        match self.guest {
+            Some(guest) => write!(f, "{}", SocketAddr::new(guest, self.guest_port)),
+            None => write!(f, ":{}", self.guest_port),
         }
-        write!(f, ":{}", self.guest_port)
     }
 }
 
-impl FromStr for Forward {
-    type Err = NatError;
-
-    fn from_str(text: &str) -> Result<Self, NatError> {
-        parse(text).map_err(|reason| NatError::ForwardSyntax {
-            text: text.to_owned(),
-            reason,
-        })
-    }
-}
-
-fn parse(text: &str) -> Result<Forward, &'static str> {
+fn parse(text: &str) -> Result<Vec<Forward>, &'static str> {
     let (protocol, rest) = text.split_once(':').ok_or("a `:` is missing")?;
     let protocol = match protocol {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
         _ => return Err("the protocol is neither tcp nor udp"),
     };
-    let (host, guest) = rest
-        .split_once('-')
-        .ok_or("the `-` between host and guest is missing")?;
-    let (host_address, host_port) = host.split_once(':').ok_or("the host part has no `:`")?;
-    let (guest_address, guest_port) = guest.split_once(':').ok_or("the guest part has no `:`")?;
-    let address = |text: &str, reason| match text {
-        "" => Ok(None),
-        text => text.parse::<Ipv4Addr>().map(Some).map_err(|_| reason),
+    // An address in brackets may hold every sign but the closing one.
+    let host_end = match rest.starts_with('[') {
+        true => rest.find(']').map(|end| end + 1),
+        false => rest.find(':'),
     };
-    let host_address = address(host_address, "the host address is no IPv4 address")?;
-    let host_port = host_port
-        .parse()
-        .map_err(|_| "the host port is no number up to 65535")?;
-    let guest_port = guest_port
-        .parse()
-        .map_err(|_| "the guest port is no number up to 65535")?;
-    if guest_port == 0 {
-        return Err("the guest port is 0");
+    let (host_address, rest) = rest.split_at(host_end.ok_or("the host part has no `:`")?);
+    let rest = rest.strip_prefix(':').ok_or("the host part has no `:`")?;
+    let host_address = match host_address {
+        "" | "localhost" => Ipv4Addr::LOCALHOST.into(),
+        text => address(text).ok_or("the host address is neither an address nor localhost")?,
+    };
+    let (rest, guest_ports) = rest.rsplit_once(':').ok_or("the guest part has no `:`")?;
+    let (host_ports, guest_address) = rest
+        .rsplit_once('-')
+        .ok_or("the `-` between host and guest is missing")?;
+    let guest = match guest_address {
+        "" => None,
+        text => Some(address(text).ok_or("the guest address is no address")?),
+    };
+    let host_ports = match host_ports {
+        "0" => 0..=0,
+        text => ports(text).map_err(|_| "the host port is no number up to 65535, nor a range")?,
+    };
+    let wrong = "the guest port is no number from 1 to 65535, nor a range of as many as the host's";
+    let guest_ports = match ports(guest_ports).map_err(|_| wrong)? {
+        only if only.len() == 1 => {
+            *only.start()..=only.start().saturating_add(host_ports.len() as u16 - 1)
+        }
+        range => range,
+    };
+    if guest_ports.len() != host_ports.len() {
+        return Err(wrong);
     }
-    Ok(Forward {
+    let forward = |(host, guest_port)| Forward {
         protocol,
-        host: SocketAddrV4::new(host_address.unwrap_or(Ipv4Addr::LOCALHOST), host_port),
-        guest: address(guest_address, "the guest address is no IPv4 address")?,
+        host: SocketAddr::new(host_address, host),
+        guest,
         guest_port,
-    })
+    };
+    Ok(host_ports.zip(guest_ports).map(forward).collect())
+}
+
+/// An address; IPv6 in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    match text.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok().map(IpAddr::V4),
+    }
+}
+
+/// A port or a range of them, `80` or `80-90`.
+pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, &'static str> {
+    let wrong = "the port is no number from 1 to 65535, nor a range as 80-90";
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
+        _ => Err(wrong),
+    }
 }
 
 /// The host's sockets of all forwards, open.
 #[derive(Default)]
 pub(super) struct Listeners {
-    pub(super) tcp: Vec<(TcpListener, SocketAddrV4)>,
-    pub(super) udp: Vec<(UdpSocket, SocketAddrV4)>,
+    pub(super) tcp: Vec<(TcpListener, SocketAddr)>,
+    pub(super) udp: Vec<(Datagrams, SocketAddr)>,
     /// Where each forward listens, in the order of the configuration.
-    pub(super) bound: Vec<SocketAddrV4>,
+    pub(super) bound: Vec<SocketAddr>,
 }
 
 impl Listeners {
     pub(super) fn open(forwards: &[Forward], plan: &Plan) -> Result<Self, NatError> {
         let mut listeners = Self::default();
         for forward in forwards {
-            let guest_address = forward.guest.unwrap_or(plan.guest);
-            if !plan.is_guest(guest_address) {
-                return Err(NatError::GuestAddress {
-                    guest: guest_address,
-                    network: plan.network,
-                });
-            }
-            let guest = SocketAddrV4::new(guest_address, forward.guest_port);
+            let guest = forward.guest.unwrap_or(plan.guest.into());
+            plan.check_guest(guest)?;
+            let guest = SocketAddr::new(guest, forward.guest_port);
             let bound = listeners
                 .add(forward, guest)
                 .map_err(|source| match source.kind() {
@@ -124,26 +158,21 @@ impl Listeners {
         Ok(listeners)
     }
 
-    fn add(&mut self, forward: &Forward, guest: SocketAddrV4) -> std::io::Result<SocketAddrV4> {
-        let bound = match forward.protocol {
+    fn add(&mut self, forward: &Forward, guest: SocketAddr) -> io::Result<SocketAddr> {
+        match forward.protocol {
             Protocol::Tcp => {
                 let listener = TcpListener::bind(forward.host)?;
                 listener.set_nonblocking(true)?;
                 let bound = listener.local_addr()?;
                 self.tcp.push((listener, guest));
-                bound
+                Ok(bound)
             }
             Protocol::Udp => {
-                let socket = UdpSocket::bind(forward.host)?;
-                socket.set_nonblocking(true)?;
+                let socket = Datagrams::bind(forward.host)?;
                 let bound = socket.local_addr()?;
                 self.udp.push((socket, guest));
-                bound
+                Ok(bound)
             }
-        };
-        match bound {
-            std::net::SocketAddr::V4(bound) => Ok(bound),
-            std::net::SocketAddr::V6(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -153,17 +182,42 @@ mod tests {
     use super::*;
     use crate::net::nat::NatConfig;
 
+    fn one(text: &str) -> Forward {
+        let mut forwards = Forward::parse(text).unwrap();
+        assert_eq!(forwards.len(), 1, "{text}");
+        forwards.remove(0)
+    }
+
     #[test]
     fn forward_short_form_listens_on_loopback() {
-        let forward: Forward = "tcp::2222-:22".parse().unwrap();
-        assert_eq!(forward.host, "127.0.0.1:2222".parse().unwrap());
-        assert_eq!((forward.guest, forward.guest_port), (None, 22));
+        for text in ["tcp::2222-:22", "tcp:localhost:2222-:22"] {
+            let forward = one(text);
+            assert_eq!(forward.host, "127.0.0.1:2222".parse().unwrap());
+            assert_eq!((forward.guest, forward.guest_port), (None, 22));
+        }
     }
 
     #[test]
     fn forward_full_form_round_trips() {
-        let text = "udp:0.0.0.0:5353-10.0.2.20:53";
-        assert_eq!(text.parse::<Forward>().unwrap().to_string(), text);
+        for text in [
+            "udp:0.0.0.0:5353-10.0.2.20:53",
+            "tcp:[::1]:8080-:80",
+            "tcp:[::]:0-[fec0::15]:80",
+        ] {
+            assert_eq!(one(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn forward_ranges_lead_port_by_port() {
+        for text in ["tcp::8000-8002-:9000-9002", "tcp::8000-8002-:9000"] {
+            let ports: Vec<_> = Forward::parse(text)
+                .unwrap()
+                .iter()
+                .map(|forward| (forward.host.port(), forward.guest_port))
+                .collect();
+            assert_eq!(ports, [(8000, 9000), (8001, 9001), (8002, 9002)]);
+        }
     }
 
     #[test]
@@ -171,16 +225,21 @@ mod tests {
         for (text, part) in [
             ("tcp", "`:`"),
             ("sctp::1-:1", "neither"),
-            ("tcp::1", "`-`"),
-            ("tcp:1-:1", "host part"),
+            ("tcp::1", "guest part"),
+            ("tcp::1:1", "`-`"),
+            ("tcp:1-:1", "host address"),
+            ("tcp:[::1-:1", "host part"),
             ("tcp::1-1", "guest part"),
             ("tcp::70000-:1", "host port"),
+            ("tcp::9-8-:1", "host port"),
             ("tcp::1-:x", "guest port"),
             ("tcp::1-:0", "guest port"),
-            ("tcp:localhost:1-:1", "host address"),
+            ("tcp::1-3-:1-2", "guest port"),
+            ("tcp::1-3-:65534", "guest port"),
+            ("tcp:hosts:1-:1", "host address"),
             ("tcp::1-guest:1", "guest address"),
         ] {
-            let message = text.parse::<Forward>().unwrap_err().to_string();
+            let message = Forward::parse(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");
         }
     }
@@ -189,7 +248,7 @@ mod tests {
     fn listeners_taken_port_is_reported_as_in_use() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
-        let forward: Forward = format!("tcp::{port}-:22").parse().unwrap();
+        let forward = one(&format!("tcp::{port}-:22"));
         let plan = Plan::new(&NatConfig::default()).unwrap();
         let error = Listeners::open(&[forward], &plan).err().unwrap();
         assert!(matches!(error, NatError::PortInUse { .. }));

@@ -1,6 +1,6 @@
-//! Puts the guest's fragmented packets together (RFC 791, 3.2; RFC 815), within a small bound.
+//! Puts the guest's fragmented packets together (RFC 791, 3.2; RFC 8200, 4.5; RFC 815), within a small bound.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet};
@@ -12,12 +12,41 @@ const PACKETS_MAX: usize = 16;
 /// How long the pieces of a packet are kept (RFC 1122, 3.3.2 suggests 60 s; a virtual cable has no slow paths).
 const LIFETIME: Duration = Duration::from_secs(15);
 
+/// Which packet a fragment is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Key {
-    from: Ipv4Addr,
-    to: Ipv4Addr,
-    protocol: IpProtocol,
-    ident: u16,
+pub(super) struct Key {
+    pub(super) from: IpAddr,
+    pub(super) to: IpAddr,
+    pub(super) protocol: IpProtocol,
+    pub(super) ident: u32,
+}
+
+/// A fragment.
+#[derive(Clone, Copy)]
+pub(super) struct Fragment<'a> {
+    pub(super) key: Key,
+    /// Where it begins within the payload, in bytes.
+    pub(super) start: usize,
+    /// Whether it is not the last one.
+    pub(super) more: bool,
+    pub(super) data: &'a [u8],
+}
+
+impl<'a> Fragment<'a> {
+    /// That of an IPv4 packet.
+    pub(super) fn of(packet: &Ipv4Packet<&'a [u8]>) -> Self {
+        Self {
+            key: Key {
+                from: packet.src_addr().into(),
+                to: packet.dst_addr().into(),
+                protocol: packet.next_header(),
+                ident: packet.ident().into(),
+            },
+            start: packet.frag_offset().into(),
+            more: packet.more_frags(),
+            data: packet.payload(),
+        }
+    }
 }
 
 struct Partial {
@@ -37,23 +66,20 @@ pub(super) struct Reassembly {
 
 impl Reassembly {
     /// Takes a fragment; gives the whole payload when it was the missing piece.
-    pub(super) fn input(&mut self, packet: &Ipv4Packet<&[u8]>, now: Instant) -> Option<Vec<u8>> {
-        let payload = packet.payload();
-        let start = usize::from(packet.frag_offset());
-        let end = start + payload.len();
+    pub(super) fn input(&mut self, fragment: Fragment<'_>, now: Instant) -> Option<Vec<u8>> {
+        let Fragment {
+            key,
+            start,
+            more,
+            data,
+        } = fragment;
         // Only the last piece may have a length that is no multiple of eight.
-        if payload.is_empty()
-            || end > PAYLOAD_MAX
-            || (packet.more_frags() && !payload.len().is_multiple_of(8))
+        if data.is_empty()
+            || start + data.len() > PAYLOAD_MAX
+            || (more && !data.len().is_multiple_of(8))
         {
             return None;
         }
-        let key = Key {
-            from: packet.src_addr(),
-            to: packet.dst_addr(),
-            protocol: packet.next_header(),
-            ident: packet.ident(),
-        };
         self.partial
             .retain(|partial| now.saturating_duration_since(partial.since) < LIFETIME);
         let index = match self.partial.iter().position(|partial| partial.key == key) {
@@ -73,7 +99,7 @@ impl Reassembly {
             }
         };
         let partial = &mut self.partial[index];
-        partial.put(start, payload, !packet.more_frags());
+        partial.put(start, data, !more);
         partial
             .complete()
             .then(|| self.partial.swap_remove(index).data)
@@ -131,7 +157,8 @@ mod tests {
     }
 
     fn put(reassembly: &mut Reassembly, bytes: &[u8], now: Instant) -> Option<Vec<u8>> {
-        reassembly.input(&Ipv4Packet::new_checked(bytes).unwrap(), now)
+        let packet = Ipv4Packet::new_checked(bytes).unwrap();
+        reassembly.input(Fragment::of(&packet), now)
     }
 
     proptest! {

@@ -1,17 +1,21 @@
-//! ICMP (RFC 792): echo answered here for the virtual hosts and through the host for others; errors to the guest.
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo answered here for the virtual hosts and through the host for others;
+//! errors to the guest.
 
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
-use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, IpProtocol};
+use smoltcp::wire::{
+    IPV4_HEADER_LEN, IPV6_HEADER_LEN, Icmpv4Packet, Icmpv6Packet, IpProtocol, Ipv4Packet,
+    Ipv6Packet,
+};
+use vm_osal::net::{Cause, EchoNews, EchoSocket, Family, Trouble};
 
-use super::cable::Cable;
-use super::config::{Plan, Route};
-use super::poll_set::{PollSet, Token};
+use super::cable::{Cable, header_bytes};
+use super::limits::Shortages;
+use super::plan::{Plan, Route};
+use super::token::{Token, Waits};
 
 /// Header of an echo message: type, code, checksum, identifier, sequence number.
 const ECHO_HEADER_BYTES: usize = 8;
@@ -21,58 +25,162 @@ const ECHO_IDLE: Duration = Duration::from_secs(30);
 const QUOTE_BYTES: usize = 548;
 /// Replies read in a row before others have their turn.
 const REPLIES_A_TURN: usize = 32;
+/// Hops of a packet that is quoted; nobody looks at them.
+const QUOTED_HOPS: u8 = 1;
 
-/// Why a packet of the guest came to nothing: (type, code).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    NetworkUnreachable,
-    HostUnreachable,
-    PortUnreachable,
-    TimeExceeded,
+/// Types of the echo messages of a family.
+struct EchoTypes {
+    request: u8,
+    reply: u8,
 }
 
-impl Trouble {
-    const fn wire(self) -> (u8, u8) {
-        match self {
-            Self::NetworkUnreachable => (3, 0),
-            Self::HostUnreachable => (3, 1),
-            Self::PortUnreachable => (3, 3),
-            Self::TimeExceeded => (11, 0),
-        }
+const fn echo_types(family: Family) -> EchoTypes {
+    match family {
+        Family::V4 => EchoTypes {
+            request: 8,
+            reply: 0,
+        },
+        Family::V6 => EchoTypes {
+            request: 128,
+            reply: 129,
+        },
     }
 }
 
-/// Tells the guest about a packet of its own, given with its IPv4 header.
-pub(super) fn report(cable: &mut Cable, from: Ipv4Addr, trouble: Trouble, packet: &[u8]) {
-    let Some(source) = packet.get(12..16) else {
+/// Type and code of an error, and the second word of its header.
+const fn wire(cause: Cause, family: Family) -> (u8, u8, u32) {
+    match (family, cause) {
+        (Family::V4, Cause::NetworkUnreachable) => (3, 0, 0),
+        (Family::V4, Cause::HostUnreachable) => (3, 1, 0),
+        (Family::V4, Cause::PortUnreachable) => (3, 3, 0),
+        (Family::V4, Cause::Prohibited) => (3, 13, 0),
+        (Family::V4, Cause::HopsExceeded) => (11, 0, 0),
+        (Family::V4, Cause::TooBig { mtu }) => (3, 4, mtu & 0xffff),
+        (Family::V6, Cause::NetworkUnreachable) => (1, 0, 0),
+        (Family::V6, Cause::HostUnreachable) => (1, 3, 0),
+        (Family::V6, Cause::PortUnreachable) => (1, 4, 0),
+        (Family::V6, Cause::Prohibited) => (1, 1, 0),
+        (Family::V6, Cause::HopsExceeded) => (3, 0, 0),
+        (Family::V6, Cause::TooBig { mtu }) => (2, 0, mtu),
+    }
+}
+
+/// Sends a message of `bytes` bytes that `fill` writes, all but its checksum.
+pub(super) fn send(
+    cable: &mut Cable,
+    from: IpAddr,
+    to: IpAddr,
+    bytes: usize,
+    fill: impl FnOnce(&mut [u8]),
+) {
+    let protocol = match to {
+        IpAddr::V4(_) => IpProtocol::Icmp,
+        IpAddr::V6(_) => IpProtocol::Icmpv6,
+    };
+    cable.ip(to, from, protocol, bytes, |payload| {
+        fill(payload);
+        fill_checksum(payload, from, to);
+    });
+}
+
+/// Fills the checksum of a message between these addresses in; that of ICMPv6 covers them (RFC 4443, 2.3).
+pub(super) fn fill_checksum(message: &mut [u8], from: IpAddr, to: IpAddr) {
+    match (from, to) {
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            Icmpv6Packet::new_unchecked(message).fill_checksum(&from, &to);
+        }
+        _ => Icmpv4Packet::new_unchecked(message).fill_checksum(),
+    }
+}
+
+/// Tells the guest about a packet of its own, given with its IP header.
+pub(super) fn report(cable: &mut Cable, from: IpAddr, cause: Cause, packet: &[u8]) {
+    let Some(to) = source(packet).filter(|to| to.is_ipv4() == from.is_ipv4()) else {
         return;
     };
-    let to = Ipv4Addr::new(source[0], source[1], source[2], source[3]);
     let quote = &packet[..packet.len().min(QUOTE_BYTES)];
-    let (kind, code) = trouble.wire();
-    cable.ipv4(
-        to,
-        from,
-        IpProtocol::Icmp,
-        ECHO_HEADER_BYTES + quote.len(),
-        |payload| {
-            payload[..ECHO_HEADER_BYTES].copy_from_slice(&[kind, code, 0, 0, 0, 0, 0, 0]);
-            payload[ECHO_HEADER_BYTES..].copy_from_slice(quote);
-            Icmpv4Packet::new_unchecked(payload).fill_checksum();
-        },
-    );
+    let (kind, code, word) = wire(cause, Family::of(from));
+    let bytes = ECHO_HEADER_BYTES + quote.len();
+    send(cable, from, to, bytes, |payload| {
+        payload[..4].copy_from_slice(&[kind, code, 0, 0]);
+        payload[4..ECHO_HEADER_BYTES].copy_from_slice(&word.to_be_bytes());
+        payload[ECHO_HEADER_BYTES..].copy_from_slice(quote);
+    });
+}
+
+/// Who sent a packet.
+fn source(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(Ipv4Packet::new_checked(packet).ok()?.src_addr().into()),
+        6 if packet.len() >= IPV6_HEADER_LEN => {
+            Some(Ipv6Packet::new_unchecked(packet).src_addr().into())
+        }
+        _ => None,
+    }
+}
+
+/// The beginning of a packet of the guest, to be quoted in an error: an IP header and `head`, the first bytes of the
+/// `bytes` behind it.
+pub(super) fn quote(
+    (from, to): (IpAddr, IpAddr),
+    protocol: IpProtocol,
+    bytes: usize,
+    head: &[u8],
+) -> Vec<u8> {
+    let mut packet = vec![0; header_bytes(from)];
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let mut header = Ipv4Packet::new_unchecked(&mut packet);
+            header.set_version(4);
+            header.set_header_len(IPV4_HEADER_LEN as u8);
+            header.set_total_len((IPV4_HEADER_LEN + bytes) as u16);
+            header.set_hop_limit(QUOTED_HOPS);
+            header.set_next_header(protocol);
+            header.set_src_addr(from);
+            header.set_dst_addr(to);
+            header.fill_checksum();
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let mut header = Ipv6Packet::new_unchecked(&mut packet);
+            header.set_version(6);
+            header.set_payload_len(bytes as u16);
+            header.set_hop_limit(QUOTED_HOPS);
+            header.set_next_header(protocol);
+            header.set_src_addr(from);
+            header.set_dst_addr(to);
+        }
+        _ => {}
+    }
+    packet.extend_from_slice(head);
+    packet
 }
 
 /// Which guest program a reply belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct EchoKey {
-    guest: Ipv4Addr,
+    guest: IpAddr,
     ident: u16,
 }
 
 struct EchoFlow {
-    socket: OwnedFd,
+    socket: EchoSocket,
     used: Instant,
+}
+
+/// An echo request of the guest.
+#[derive(Clone, Copy)]
+pub(super) struct Echo<'a> {
+    pub(super) from: IpAddr,
+    pub(super) to: IpAddr,
+    /// Routers that it may still pass.
+    pub(super) hops: u8,
+    /// The whole message.
+    pub(super) message: &'a [u8],
+}
+
+/// Whether an intact ICMP message of this family asks for an echo.
+pub(super) fn is_echo_request(family: Family, message: &[u8]) -> bool {
+    message.len() >= ECHO_HEADER_BYTES && message[..2] == [echo_types(family).request, 0]
 }
 
 /// Echo requests under way to the outside.
@@ -82,37 +190,32 @@ pub(super) struct Icmp {
 }
 
 impl Icmp {
-    /// Takes an ICMP message of the guest.
+    /// Takes an echo request of the guest. `outside` tells whether it may leave.
     pub(super) fn input(
         &mut self,
         cable: &mut Cable,
+        shortages: &mut Shortages,
         plan: &Plan,
-        (from, to): (Ipv4Addr, Ipv4Addr),
-        bytes: &[u8],
+        echo: Echo<'_>,
+        outside: bool,
         now: Instant,
     ) {
-        let Ok(packet) = Icmpv4Packet::new_checked(bytes) else {
-            return;
-        };
-        let echo = packet.msg_type() == Icmpv4Message::EchoRequest && packet.msg_code() == 0;
-        if !echo || bytes.len() < ECHO_HEADER_BYTES || !packet.verify_checksum() {
-            return;
-        }
-        match plan.route(to) {
-            Route::Gateway | Route::Dns => reply(cable, (to, from), packet.echo_ident(), bytes),
-            Route::Outside(address) if !plan.restrict => {
-                let key = EchoKey {
-                    guest: from,
-                    ident: packet.echo_ident(),
-                };
-                self.send(key, address, bytes, now);
+        match plan.route(echo.to) {
+            Route::Gateway | Route::Dns => {
+                let ident = ident_of(echo.message);
+                reply(cable, (echo.to, echo.from), ident, echo.message);
             }
+            Route::Outside(_) if outside => self.send(shortages, echo, now),
             _ => {}
         }
     }
 
-    /// A host that forbids unprivileged echo sockets (`net.ipv4.ping_group_range`) leaves the guest without answer.
-    fn send(&mut self, key: EchoKey, to: Ipv4Addr, bytes: &[u8], now: Instant) {
+    /// A host that allows no echo sockets leaves the guest without answer, and its user with a word why.
+    fn send(&mut self, shortages: &mut Shortages, echo: Echo<'_>, now: Instant) {
+        let key = EchoKey {
+            guest: echo.from,
+            ident: ident_of(echo.message),
+        };
         if !self.flows.contains_key(&key) {
             if self.flows.len() >= ECHO_FLOWS_MAX {
                 let oldest = self.flows.iter().min_by_key(|(_, flow)| flow.used);
@@ -120,55 +223,44 @@ impl Icmp {
                     self.flows.remove(&oldest);
                 }
             }
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let socket = rustix::net::socket_with(
-                AddressFamily::INET,
-                SocketType::DGRAM,
-                flags,
-                Some(ipproto::ICMP),
-            );
-            let Ok(socket) = socket else {
-                return;
-            };
-            self.flows.insert(key, EchoFlow { socket, used: now });
+            match EchoSocket::open(Family::of(echo.to)) {
+                Ok(socket) => {
+                    self.flows.insert(key, EchoFlow { socket, used: now });
+                }
+                Err(error) => {
+                    if error.kind() == ErrorKind::PermissionDenied {
+                        shortages.echo();
+                    }
+                    return;
+                }
+            }
         }
         if let Some(flow) = self.flows.get_mut(&key) {
             flow.used = now;
-            // The host puts its own identifier in; a failure is a lost packet.
-            let _ = rustix::net::sendto(
-                &flow.socket,
-                bytes,
-                SendFlags::empty(),
-                &SocketAddrV4::new(to, 0),
-            );
+            // A failure is a lost packet.
+            let _ = flow.socket.send(echo.message, echo.to, echo.hops);
         }
     }
 
-    pub(super) fn watch<'a>(&'a self, set: &mut PollSet<'a>) {
+    pub(super) fn watch<'a>(&'a self, set: &mut Waits<'a>) {
         for (key, flow) in &self.flows {
             set.read(Token::Icmp(*key), &flow.socket);
             set.at(flow.used + ECHO_IDLE);
         }
     }
 
-    /// Passes replies on to the guest, with the guest's identifier.
-    pub(super) fn ready(&mut self, cable: &mut Cable, key: EchoKey) {
+    /// Passes replies and troubles on to the guest, with the guest's identifier.
+    pub(super) fn ready(&mut self, cable: &mut Cable, plan: &Plan, key: EchoKey) {
         let Some(flow) = self.flows.get(&key) else {
             return;
         };
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 65_536];
         for _ in 0..REPLIES_A_TURN {
-            let received = rustix::net::recvfrom(&flow.socket, &mut buffer, RecvFlags::empty());
-            let Ok(((bytes, _), _, Some(source))) = received else {
-                return;
-            };
-            let Ok(source) = SocketAddrV4::try_from(source) else {
-                return;
-            };
-            let answered = Icmpv4Packet::new_checked(&*bytes)
-                .is_ok_and(|packet| packet.msg_type() == Icmpv4Message::EchoReply);
-            if answered && bytes.len() >= ECHO_HEADER_BYTES {
-                reply(cable, (*source.ip(), key.guest), key.ident, bytes);
+            match flow.socket.receive() {
+                Some(EchoNews::Reply(message, from)) => {
+                    reply(cable, (from, key.guest), key.ident, &message);
+                }
+                Some(EchoNews::Trouble(trouble)) => pass_on(cable, plan, key, trouble),
+                None => return,
             }
         }
     }
@@ -179,24 +271,48 @@ impl Icmp {
     }
 }
 
+fn ident_of(echo: &[u8]) -> u16 {
+    u16::from_be_bytes([echo[4], echo[5]])
+}
+
+/// Passes the trouble of an echo request on, which is quoted as the guest sent it.
+fn pass_on(cable: &mut Cable, plan: &Plan, key: EchoKey, mut trouble: Trouble) {
+    if trouble.data.len() < ECHO_HEADER_BYTES {
+        return;
+    }
+    let family = Family::of(key.guest);
+    let reporter = trouble.reporter.map_or_else(
+        || plan.gateway_of(family),
+        |reporter| plan.seen_by_guest(reporter, family),
+    );
+    let protocol = match family {
+        Family::V4 => IpProtocol::Icmp,
+        Family::V6 => IpProtocol::Icmpv6,
+    };
+    let ends = (key.guest, trouble.to.ip());
+    trouble.data[4..6].copy_from_slice(&key.ident.to_be_bytes());
+    fill_checksum(&mut trouble.data, ends.0, ends.1);
+    let quote = quote(ends, protocol, trouble.data.len(), &trouble.data);
+    report(cable, reporter, trouble.cause, &quote);
+}
+
 /// Sends an echo reply with the sequence number and data of `echo`.
-fn reply(cable: &mut Cable, (from, to): (Ipv4Addr, Ipv4Addr), ident: u16, echo: &[u8]) {
-    cable.ipv4(to, from, IpProtocol::Icmp, echo.len(), |payload| {
+fn reply(cable: &mut Cable, (from, to): (IpAddr, IpAddr), ident: u16, echo: &[u8]) {
+    let kind = echo_types(Family::of(to)).reply;
+    send(cable, from, to, echo.len(), |payload| {
         payload.copy_from_slice(echo);
-        let mut packet = Icmpv4Packet::new_unchecked(payload);
-        packet.set_msg_type(Icmpv4Message::EchoReply);
-        packet.set_msg_code(0);
-        packet.set_echo_ident(ident);
-        packet.fill_checksum();
+        payload[..2].copy_from_slice(&[kind, 0]);
+        payload[4..6].copy_from_slice(&ident.to_be_bytes());
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
 
     use parking_lot::Mutex;
-    use smoltcp::wire::{ETHERNET_HEADER_LEN, EthernetAddress, Ipv4Packet};
+    use smoltcp::wire::{ETHERNET_HEADER_LEN, EthernetAddress, Icmpv4Message};
 
     use super::*;
     use crate::net::FrameSink;
@@ -217,11 +333,18 @@ mod tests {
         let card = Arc::new(Card::default());
         let mut cable = Cable::new(&plan, None);
         cable.plug(card.clone());
-        cable.neighbours.learn(plan.guest, EthernetAddress([2; 6]));
+        cable
+            .neighbours
+            .learn(plan.guest.into(), EthernetAddress([2; 6]));
         // As the host's socket delivers it, with an identifier of its own.
         let echo = [0, 0, 0xde, 0xad, 0x11, 0x22, 0, 7, b'x', b'y'];
         let outside = Ipv4Addr::new(192, 0, 2, 1);
-        reply(&mut cable, (outside, plan.guest), 0xabcd, &echo);
+        reply(
+            &mut cable,
+            (outside.into(), plan.guest.into()),
+            0xabcd,
+            &echo,
+        );
         let frames = card.0.lock();
         let packet = Ipv4Packet::new_checked(&frames[0][ETHERNET_HEADER_LEN..]).unwrap();
         assert_eq!(

@@ -1,8 +1,8 @@
 //! The built-in network: the guest sits behind a NAT that needs no rights on the host.
 //!
 //! What it is: a gateway (host number 2, the host's own 127.0.0.1), a name server (3) and an address server on a
-//! private network. Connections, datagrams and echo requests of the guest leave through ordinary sockets of this
-//! process; host ports can lead back to the guest. Only IPv4 is spoken; IPv6 frames are ignored.
+//! private network, for IPv4 and, where the host has it, IPv6. Connections, datagrams and echo requests of the guest leave
+//! through ordinary sockets of this process; host ports can lead back to the guest.
 //!
 //! Data flow: card -> [`Nat::transmit`](crate::net::NetBackend::transmit) -> inbox -> the thread `nat` -> protocol
 //! -> host socket; host socket -> `poll` -> protocol -> [`FrameSink::receive`](crate::net::FrameSink::receive). When
@@ -11,49 +11,59 @@
 //!
 //! The guest is hostile: frames are parsed with checked lengths, the number of flows and the memory of each are
 //! bounded, and it reaches neither loopback (except through the gateway's address) nor group addresses.
-//! Followed: RFC 791, 792, 768, 826, 2131, 1035, 9293, 5681, 6298, 4787.
+//! What the host's system is asked for goes through [`vm_osal::net`].
+//! Followed: RFC 791, 792, 768, 826, 2131, 1035, 9293, 5681, 6298, 4787, 5382; 8200, 4443, 4861, 4862, 8106, 8415.
 
+mod allow;
 mod arp;
 mod cable;
 mod config;
 mod dhcp;
+mod dhcp6;
 mod dns;
+mod dns_message;
 mod dns_tcp;
 mod event_loop;
 mod forward;
 mod fragment;
 mod gateway;
 mod icmp;
+mod limits;
 mod loss;
-mod poll_set;
+mod ndp;
+mod plan;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod token;
 mod udp;
-mod wake;
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use vm_osal::net::{open_files_max, wake_pair};
 
-pub use self::config::{Ipv4Network, NatConfig, NatError};
+pub use self::allow::Allow;
+pub use self::config::{Ipv4Network, NatConfig, NatError, parse_resolver};
 pub use self::forward::{Forward, Protocol};
 
-use self::config::Plan;
+use self::allow::Access;
 use self::dns::Resolvers;
 use self::event_loop::Mailbox;
 use self::forward::Listeners;
-use self::gateway::Gateway;
+use self::gateway::{Gateway, Parts};
+use self::limits::Limits;
+use self::plan::Plan;
 use super::pcap::PcapWriter;
 use super::{FrameSink, NetBackend};
 
 /// A running built-in network.
 pub struct Nat {
     mailbox: Arc<Mailbox>,
-    forwarded: Vec<SocketAddrV4>,
+    forwarded: Vec<SocketAddr>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -69,17 +79,19 @@ impl Nat {
         let pcap = config.pcap.map(|path| {
             PcapWriter::create(&path).map_err(|source| NatError::Capture { path, source })
         });
-        let (waker, wakeups) = wake::pair()?;
+        let (waker, wakeups) = wake_pair()?;
         let mailbox = Arc::new(Mailbox::new(waker.clone()));
-        let resolvers = Resolvers::new(config.resolvers);
-        let gateway = Gateway::new(
-            plan,
-            resolvers,
+        let open_files = config.open_files_max.unwrap_or_else(open_files_max);
+        let parts = Parts {
+            access: Access::new(config.restrict, config.allow),
+            resolvers: Resolvers::new(config.resolvers),
             listeners,
-            pcap.transpose()?,
+            pcap: pcap.transpose()?,
             waker,
-            Instant::now(),
-        );
+            limits: Limits::of(open_files),
+            notices: config.notices,
+        };
+        let gateway = Gateway::new(plan, parts, Instant::now());
         let for_thread = Arc::clone(&mailbox);
         let thread = std::thread::Builder::new()
             .name("nat".into())
@@ -92,7 +104,7 @@ impl Nat {
     }
 
     /// Where each forward listens, in the order of the configuration.
-    pub fn forwarded(&self) -> &[SocketAddrV4] {
+    pub fn forwarded(&self) -> &[SocketAddr] {
         &self.forwarded
     }
 

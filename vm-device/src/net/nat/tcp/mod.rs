@@ -12,39 +12,36 @@ mod state;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Instant;
 
-use rustix::event::PollFlags;
-use rustix::io::Errno;
+use vm_osal::net::{Cause, Readiness, Stream, is_out_of_sockets};
 
-use self::host::HostStream;
 pub(super) use self::segment::FlowKey;
 use self::segment::Segment;
 use self::seq::Seq;
 use self::state::{Fate, Flow, Phase};
 use super::cable::Cable;
-use super::icmp::{self, Trouble};
-use super::poll_set::{PollSet, Token};
+use super::icmp;
+use super::limits::{Limits, Shortages};
+use super::token::{Token, Waits};
 
-/// Connections at a time; the one unused for longest gives way to a new one.
-const FLOWS_MAX: usize = 512;
 /// Buffers of all connections together beyond which none is enlarged.
 const BUFFER_BYTES_SOFT_MAX: usize = 64 * 1024 * 1024;
 
 /// Where a connection of the guest leads.
 pub(super) enum Target {
     /// A socket address of the host's side.
-    Address(SocketAddrV4),
+    Address(SocketAddr),
     /// A service of our own, through this socket.
-    Stream(OwnedFd),
+    Stream(Stream),
     /// Nowhere.
     Refused,
 }
 
 pub(super) struct Tcp {
     flows: HashMap<FlowKey, Flow>,
+    limits: Limits,
     /// Flows to be pumped at the end of the round.
     dirty: Vec<FlowKey>,
     /// Whether buffers may be enlarged.
@@ -54,9 +51,10 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
         Self {
             flows: HashMap::new(),
+            limits,
             dirty: Vec::new(),
             may_grow: true,
             started: now,
@@ -64,7 +62,7 @@ impl Tcp {
         }
     }
 
-    #[cfg(test)]
+    /// Connections that are held.
     pub(super) fn len(&self) -> usize {
         self.flows.len()
     }
@@ -79,10 +77,11 @@ impl Tcp {
     pub(super) fn input(
         &mut self,
         cable: &mut Cable,
-        (from, to): (Ipv4Addr, Ipv4Addr),
+        shortages: &mut Shortages,
+        (from, to): (IpAddr, IpAddr),
         bytes: &[u8],
         now: Instant,
-        target: impl FnOnce(SocketAddrV4) -> Target,
+        target: impl FnOnce(SocketAddr) -> Target,
     ) {
         let Some((key, segment)) = Segment::parse(from, to, bytes) else {
             return;
@@ -98,39 +97,82 @@ impl Tcp {
             let fate = flow.segment(cable, &segment, now);
             self.settle(key, fate);
         } else if segment.syn && segment.ack.is_none() && !segment.rst {
-            let host = match target(key.remote) {
-                Target::Address(address) => HostStream::connect(address),
-                Target::Stream(fd) => Ok(HostStream::from(fd)),
-                Target::Refused => Err(Errno::CONNREFUSED),
-            };
-            match host {
-                Ok(host) => {
-                    let isn = self.isn(key, now);
-                    let flow = Flow::from_guest(key, host, isn, segment::mss(cable), &segment, now);
-                    self.insert(cable, key, flow);
-                }
-                Err(error) => match trouble(error) {
-                    Some(trouble) => {
-                        let quote = segment::quote(key, segment.seq);
-                        icmp::report(cable, *key.remote.ip(), trouble, &quote);
-                    }
-                    None => segment::refuse(cable, key, &segment),
-                },
-            }
+            let target = target(key.remote);
+            self.begin(cable, shortages, key, &segment, target, now);
         } else {
             segment::refuse(cable, key, &segment);
         }
     }
 
+    /// Begins a connection of the guest. When there are too many its SYN is lost, so that it asks again.
+    fn begin(
+        &mut self,
+        cable: &mut Cable,
+        shortages: &mut Shortages,
+        key: FlowKey,
+        syn: &Segment<'_>,
+        target: Target,
+        now: Instant,
+    ) {
+        let address = match target {
+            Target::Address(address) => address,
+            Target::Stream(stream) => return self.accept_guest(cable, key, stream, syn, now),
+            Target::Refused => return segment::refuse(cable, key, syn),
+        };
+        if self.flows.len() >= self.limits.tcp_of_guest() && !self.make_room(cable, now) {
+            return shortages.connections(self.flows.len());
+        }
+        let mut host = Stream::connect(address);
+        if host.as_ref().is_err_and(is_out_of_sockets) {
+            if !self.make_room(cable, now) {
+                return shortages.connections(self.flows.len());
+            }
+            host = Stream::connect(address);
+        }
+        match host {
+            Ok(host) => self.accept_guest(cable, key, host, syn, now),
+            Err(error) if is_out_of_sockets(&error) => shortages.connections(self.flows.len()),
+            Err(error) => match Cause::try_from(&error) {
+                Ok(cause) => {
+                    let quote = segment::quote(key, syn.seq);
+                    icmp::report(cable, key.remote.ip(), cause, &quote);
+                }
+                Err(()) => segment::refuse(cable, key, syn),
+            },
+        }
+    }
+
+    fn accept_guest(
+        &mut self,
+        cable: &Cable,
+        key: FlowKey,
+        host: Stream,
+        syn: &Segment<'_>,
+        now: Instant,
+    ) {
+        let isn = self.isn(key, now);
+        let mss = segment::mss(cable, key.guest.ip());
+        let flow = Flow::from_guest(key, host, isn, mss, syn, now);
+        self.flows.insert(key, flow);
+    }
+
     /// Opens a connection to the guest for a client of a forwarded port; `seen` is the client as the guest sees it.
+    /// When there are too many, the client's connection is reset.
     pub(super) fn open(
         &mut self,
         cable: &mut Cable,
-        client: OwnedFd,
-        seen: SocketAddrV4,
-        guest: SocketAddrV4,
+        shortages: &mut Shortages,
+        client: TcpStream,
+        (seen, guest): (SocketAddr, SocketAddr),
         now: Instant,
     ) {
+        let Ok(client) = Stream::try_from(client) else {
+            return;
+        };
+        if self.flows.len() >= self.limits.tcp && !self.make_room(cable, now) {
+            shortages.connections(self.flows.len());
+            return client.abort();
+        }
         let mut key = FlowKey {
             guest,
             remote: seen,
@@ -141,26 +183,25 @@ impl Tcp {
             key.remote.set_port(port);
         }
         let isn = self.isn(key, now);
-        let flow = Flow::from_host(key, HostStream::from(client), isn, segment::mss(cable), now);
-        self.insert(cable, key, flow);
-        if let Some(flow) = self.flows.get_mut(&key) {
-            flow.send_syn(cable, now);
-        }
+        let mss = segment::mss(cable, key.guest.ip());
+        let mut flow = Flow::from_host(key, client, isn, mss, now);
+        flow.send_syn(cable, now);
+        self.flows.insert(key, flow);
     }
 
-    fn insert(&mut self, cable: &mut Cable, key: FlowKey, flow: Flow) {
-        if self.flows.len() >= FLOWS_MAX {
-            let worth = |flow: &Flow| (flow.phase() != Phase::TimeWait, flow.used);
-            let victim = self
-                .flows
-                .iter()
-                .min_by_key(|(_, flow)| worth(flow))
-                .map(|(key, _)| *key);
-            if let Some(mut flow) = victim.and_then(|victim| self.flows.remove(&victim)) {
-                flow.abort(cable);
-            }
-        }
-        self.flows.insert(key, flow);
+    /// Ends the connection that can best be done without. False when all of them are in use.
+    pub(super) fn make_room(&mut self, cable: &mut Cable, now: Instant) -> bool {
+        let worth = |(key, flow): (&FlowKey, &Flow)| Some((flow.expendable(now)?, flow.used, *key));
+        let victim = self
+            .flows
+            .iter()
+            .filter_map(worth)
+            .min_by_key(|(worth, used, _)| (*worth, *used));
+        let Some(mut flow) = victim.and_then(|(_, _, key)| self.flows.remove(&key)) else {
+            return false;
+        };
+        flow.abort(cable);
+        true
     }
 
     fn settle(&mut self, key: FlowKey, fate: Fate) {
@@ -178,11 +219,10 @@ impl Tcp {
         }
     }
 
-    pub(super) fn watch<'a>(&'a self, set: &mut PollSet<'a>, card_ready: bool) {
-        use std::os::fd::AsFd;
+    pub(super) fn watch<'a>(&'a self, set: &mut Waits<'a>, card_ready: bool) {
         for (key, flow) in &self.flows {
-            if let Some((host, flags)) = flow.interest(card_ready) {
-                set.add(Token::Tcp(*key), host.as_fd(), flags);
+            if let Some((host, interest)) = flow.interest(card_ready) {
+                set.add(Token::Tcp(*key), host, interest);
             }
             if let Some(deadline) = flow.deadline() {
                 set.at(deadline);
@@ -195,30 +235,30 @@ impl Tcp {
         &mut self,
         cable: &mut Cable,
         key: FlowKey,
-        flags: PollFlags,
+        ready: Readiness,
         now: Instant,
     ) {
         let Some(flow) = self.flows.get_mut(&key) else {
             return;
         };
         if flow.phase() != Phase::Connecting {
-            let fate = flow.host_ready(cable, flags, self.may_grow);
+            let fate = flow.host_ready(cable, ready, self.may_grow);
             return self.settle(key, fate);
         }
         match flow.connect_outcome() {
             Ok(()) => flow.connected(cable, now),
             Err(error) => {
                 if let Some(flow) = self.flows.remove(&key) {
-                    flow.connect_failed(cable, trouble(error));
+                    flow.connect_failed(cable, Cause::try_from(&error).ok());
                 }
             }
         }
     }
 
     /// A guest address can be reached now: repeat what waited for it.
-    pub(super) fn neighbour_found(&mut self, cable: &mut Cable, guest: Ipv4Addr, now: Instant) {
+    pub(super) fn neighbour_found(&mut self, cable: &mut Cable, guest: IpAddr, now: Instant) {
         for (key, flow) in &mut self.flows {
-            if *key.guest.ip() == guest && flow.phase() == Phase::SynSent {
+            if key.guest.ip() == guest && flow.phase() == Phase::SynSent {
                 flow.send_syn(cable, now);
             }
         }
@@ -258,29 +298,5 @@ impl Tcp {
         }
         let buffered: usize = self.flows.values().map(Flow::memory).sum();
         self.may_grow = buffered < BUFFER_BYTES_SOFT_MAX;
-    }
-}
-
-/// What the guest is told about a connection that the host could not make; `None`: a reset.
-fn trouble(error: Errno) -> Option<Trouble> {
-    match error {
-        Errno::NETUNREACH => Some(Trouble::NetworkUnreachable),
-        Errno::HOSTUNREACH | Errno::HOSTDOWN | Errno::TIMEDOUT => Some(Trouble::HostUnreachable),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trouble_tells_unreachable_from_refused() {
-        assert_eq!(
-            trouble(Errno::NETUNREACH),
-            Some(Trouble::NetworkUnreachable)
-        );
-        assert_eq!(trouble(Errno::TIMEDOUT), Some(Trouble::HostUnreachable));
-        assert_eq!(trouble(Errno::CONNREFUSED), None);
     }
 }

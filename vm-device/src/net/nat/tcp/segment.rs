@@ -1,15 +1,13 @@
 //! Segments on the virtual cable: what one says, and how one is sent (RFC 9293, 3.1).
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use smoltcp::wire::{
-    IPV4_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, TCP_HEADER_LEN, TcpOption, TcpPacket,
-    TcpSeqNumber,
-};
+use smoltcp::wire::{IpProtocol, TCP_HEADER_LEN, TcpOption, TcpPacket, TcpSeqNumber};
 
 use super::recv::WINDOW_SHIFT;
 use super::seq::Seq;
-use crate::net::nat::cable::Cable;
+use crate::net::nat::cable::{self, Cable};
+use crate::net::nat::icmp;
 
 /// The smallest segment size taken from a guest; smaller ones would only cost time (RFC 9293, 3.7.1 default: 536).
 const MSS_MIN: u16 = 64;
@@ -22,8 +20,8 @@ const SYN_OPTION_BYTES: usize = 8;
 /// The two ends of a connection, as the guest names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::net::nat) struct FlowKey {
-    pub(in crate::net::nat) guest: SocketAddrV4,
-    pub(in crate::net::nat) remote: SocketAddrV4,
+    pub(in crate::net::nat) guest: SocketAddr,
+    pub(in crate::net::nat) remote: SocketAddr,
 }
 
 /// A segment that the guest sent.
@@ -44,14 +42,14 @@ pub(super) struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     /// Reads a segment between these addresses; `None` when it is damaged.
-    pub(super) fn parse(from: Ipv4Addr, to: Ipv4Addr, bytes: &'a [u8]) -> Option<(FlowKey, Self)> {
+    pub(super) fn parse(from: IpAddr, to: IpAddr, bytes: &'a [u8]) -> Option<(FlowKey, Self)> {
         let packet = TcpPacket::new_checked(bytes).ok()?;
-        if !packet.verify_checksum(&IpAddress::Ipv4(from), &IpAddress::Ipv4(to)) {
+        if !packet.verify_checksum(&from.into(), &to.into()) {
             return None;
         }
         let key = FlowKey {
-            guest: SocketAddrV4::new(from, packet.src_port()),
-            remote: SocketAddrV4::new(to, packet.dst_port()),
+            guest: SocketAddr::new(from, packet.src_port()),
+            remote: SocketAddr::new(to, packet.dst_port()),
         };
         if packet.src_port() == 0 || packet.dst_port() == 0 {
             return None;
@@ -108,9 +106,9 @@ pub(super) enum Kind {
     },
 }
 
-/// The largest segment that fits the cable.
-pub(super) fn mss(cable: &Cable) -> usize {
-    cable.mtu - IPV4_HEADER_LEN - TCP_HEADER_LEN
+/// The largest segment to and from this address that fits the cable.
+pub(super) fn mss(cable: &Cable, address: IpAddr) -> usize {
+    cable.mtu - cable::header_bytes(address) - TCP_HEADER_LEN
 }
 
 /// Sends a segment with the two parts of `data`.
@@ -120,10 +118,10 @@ pub(super) fn send(cable: &mut Cable, key: FlowKey, header: Header, data: (&[u8]
         _ => 0,
     };
     let header_bytes = TCP_HEADER_LEN + options;
-    let size = mss(cable) as u16;
-    let (from, to) = (*key.remote.ip(), *key.guest.ip());
+    let (from, to) = (key.remote.ip(), key.guest.ip());
+    let size = mss(cable, to) as u16;
     let bytes = header_bytes + data.0.len() + data.1.len();
-    cable.ipv4(to, from, IpProtocol::Tcp, bytes, |payload| {
+    cable.ip(to, from, IpProtocol::Tcp, bytes, |payload| {
         let mut packet = TcpPacket::new_unchecked(payload);
         packet.set_src_port(key.remote.port());
         packet.set_dst_port(key.guest.port());
@@ -154,26 +152,18 @@ pub(super) fn send(cable: &mut Cable, key: FlowKey, header: Header, data: (&[u8]
         let body = packet.payload_mut();
         body[..data.0.len()].copy_from_slice(data.0);
         body[data.0.len()..].copy_from_slice(data.1);
-        packet.fill_checksum(&IpAddress::Ipv4(from), &IpAddress::Ipv4(to));
+        packet.fill_checksum(&from.into(), &to.into());
     });
 }
 
 /// The start of the guest's SYN with the position `seq`, to be quoted in an ICMP error.
-pub(super) fn quote(key: FlowKey, seq: Seq) -> [u8; IPV4_HEADER_LEN + 8] {
-    let mut bytes = [0; IPV4_HEADER_LEN + 8];
-    let mut packet = Ipv4Packet::new_unchecked(&mut bytes);
-    packet.set_version(4);
-    packet.set_header_len(IPV4_HEADER_LEN as u8);
-    packet.set_total_len((IPV4_HEADER_LEN + TCP_HEADER_LEN) as u16);
-    packet.set_hop_limit(64);
-    packet.set_next_header(IpProtocol::Tcp);
-    packet.set_src_addr(*key.guest.ip());
-    packet.set_dst_addr(*key.remote.ip());
-    packet.fill_checksum();
-    bytes[20..22].copy_from_slice(&key.guest.port().to_be_bytes());
-    bytes[22..24].copy_from_slice(&key.remote.port().to_be_bytes());
-    bytes[24..28].copy_from_slice(&seq.0.to_be_bytes());
-    bytes
+pub(super) fn quote(key: FlowKey, seq: Seq) -> Vec<u8> {
+    let mut head = [0; 8];
+    head[..2].copy_from_slice(&key.guest.port().to_be_bytes());
+    head[2..4].copy_from_slice(&key.remote.port().to_be_bytes());
+    head[4..].copy_from_slice(&seq.0.to_be_bytes());
+    let ends = (key.guest.ip(), key.remote.ip());
+    icmp::quote(ends, IpProtocol::Tcp, TCP_HEADER_LEN, &head)
 }
 
 /// Answers a segment that belongs to no connection (RFC 9293, 3.5.2).
@@ -198,6 +188,8 @@ pub(super) fn refuse(cable: &mut Cable, key: FlowKey, segment: &Segment<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smoltcp::wire::Ipv4Packet;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn quote_names_the_connection_and_the_position_of_its_syn() {
@@ -210,7 +202,7 @@ mod tests {
         assert!(packet.verify_checksum());
         assert_eq!(
             (packet.src_addr(), packet.dst_addr()),
-            (*key.guest.ip(), *key.remote.ip())
+            (Ipv4Addr::new(10, 0, 2, 15), Ipv4Addr::new(192, 0, 2, 1))
         );
         assert_eq!(packet.next_header(), IpProtocol::Tcp);
         assert_eq!(bytes[20..], [0x9c, 0x40, 0, 80, 1, 2, 3, 4]);

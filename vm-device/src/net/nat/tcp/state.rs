@@ -2,20 +2,23 @@
 //!
 //! CLOSE-WAIT, FIN-WAIT and the like follow from which FIN was sent, acknowledged and received; they are not spelt out.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
+use vm_osal::net::{Cause, Interest, Readiness, Stream};
 
-use super::host::{HostStream, Io};
+use super::host::{self, Io};
 use super::recv::{Arrival, RecvHalf};
 use super::segment::{self, FlowKey, Header, Kind, Segment};
 use super::send::{Acked, PeerOptions, SendHalf};
 use super::seq::Seq;
 use crate::net::nat::cable::Cable;
-use crate::net::nat::icmp::{self, Trouble};
+use crate::net::nat::icmp;
 
 /// DEVIATION: RFC 9293, 3.4.2 has four minutes; no segment stays that long on a virtual cable.
 const TIME_WAIT: Duration = Duration::from_secs(5);
+/// How long a connection without a sign of life is kept in any case (RFC 5382, REQ-5).
+const ESTABLISHED_IDLE_MIN: Duration = Duration::from_secs(124 * 60);
 /// Blocks read from a socket before others have their turn.
 const READS_A_TURN: usize = 4;
 
@@ -39,13 +42,26 @@ pub(super) enum Fate {
     Dies,
 }
 
+/// Flows that may give way to a new one, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Expendable {
+    /// Both sides have ended it.
+    Over,
+    /// The guest has begun it; it does not stand yet.
+    HalfOpen,
+    /// A client of a forwarded port has begun it; the guest has not answered.
+    Forwarding,
+    /// It stands, but nothing was heard of the guest for long.
+    Forgotten,
+}
+
 pub(super) struct Flow {
     key: FlowKey,
     phase: Phase,
     send: SendHalf,
     recv: RecvHalf,
     peer: PeerOptions,
-    host: Option<HostStream>,
+    host: Option<Stream>,
     /// The host socket did not take everything.
     host_full: bool,
     /// The guest's end was passed on to the host.
@@ -64,7 +80,7 @@ impl Flow {
     /// A connection that the guest opens with `syn`.
     pub(super) fn from_guest(
         key: FlowKey,
-        host: HostStream,
+        host: Stream,
         isn: Seq,
         mss: usize,
         syn: &Segment<'_>,
@@ -84,7 +100,7 @@ impl Flow {
     /// A connection that the host opens to the guest.
     pub(super) fn from_host(
         key: FlowKey,
-        host: HostStream,
+        host: Stream,
         isn: Seq,
         mss: usize,
         now: Instant,
@@ -96,7 +112,7 @@ impl Flow {
 
     fn new(
         key: FlowKey,
-        host: HostStream,
+        host: Stream,
         (send, recv): (SendHalf, RecvHalf),
         peer: PeerOptions,
         phase: Phase,
@@ -129,18 +145,17 @@ impl Flow {
     }
 
     /// What to wait for on the host's socket.
-    pub(super) fn interest(&self, card_ready: bool) -> Option<(&HostStream, PollFlags)> {
+    pub(super) fn interest(&self, card_ready: bool) -> Option<(&Stream, Interest)> {
         let host = self.host.as_ref()?;
-        let mut flags = PollFlags::empty();
-        match self.phase {
-            Phase::Connecting => flags |= PollFlags::OUT,
-            Phase::Open => {
-                flags.set(PollFlags::IN, card_ready && self.send.has_room());
-                flags.set(PollFlags::OUT, self.host_full);
-            }
-            _ => {}
-        }
-        (!flags.is_empty()).then_some((host, flags))
+        let interest = match self.phase {
+            Phase::Connecting => Interest::WRITE,
+            Phase::Open => Interest {
+                read: card_ready && self.send.has_room(),
+                write: self.host_full,
+            },
+            _ => Interest::default(),
+        };
+        (!interest.is_empty()).then_some((host, interest))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -203,21 +218,17 @@ impl Flow {
     }
 
     /// Why the host's connection failed, if it did; for a flow that is connecting.
-    pub(super) fn connect_outcome(&self) -> Result<(), rustix::io::Errno> {
-        self.host.as_ref().map_or(Ok(()), HostStream::outcome)
+    pub(super) fn connect_outcome(&self) -> io::Result<()> {
+        self.host.as_ref().map_or(Ok(()), Stream::connect_outcome)
     }
 
     /// The host's connection did not come about.
-    pub(super) fn connect_failed(mut self, cable: &mut Cable, trouble: Option<Trouble>) {
-        match trouble {
-            Some(trouble) => {
+    pub(super) fn connect_failed(mut self, cable: &mut Cable, cause: Option<Cause>) {
+        match cause {
+            Some(cause) => {
                 let syn = Seq(self.recv.next().0.wrapping_sub(1));
-                icmp::report(
-                    cable,
-                    *self.key.remote.ip(),
-                    trouble,
-                    &segment::quote(self.key, syn),
-                );
+                let quote = segment::quote(self.key, syn);
+                icmp::report(cable, self.key.remote.ip(), cause, &quote);
             }
             None => {
                 self.abort(cable);
@@ -343,26 +354,26 @@ impl Flow {
     pub(super) fn host_ready(
         &mut self,
         cable: &mut Cable,
-        flags: PollFlags,
+        ready: Readiness,
         may_grow: bool,
     ) -> Fate {
         if self.phase != Phase::Open {
             return Fate::Lives;
         }
-        if flags.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR) {
+        if ready.write {
             self.host_full = false;
         }
-        if !flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+        if !ready.read {
             return Fate::Lives;
         }
         for _ in 0..READS_A_TURN {
             if !self.send.has_room() {
                 break;
             }
-            let Some(host) = &self.host else {
+            let Some(stream) = &self.host else {
                 break;
             };
-            match host.read(&mut self.send, may_grow) {
+            match host::read(stream, &mut self.send, may_grow) {
                 Io::Done => {}
                 Io::Full => break,
                 Io::End => {
@@ -383,16 +394,16 @@ impl Flow {
             }
             return Fate::Lives;
         }
-        if let Some(host) = self.host.as_ref().filter(|_| !self.host_full) {
+        if let Some(stream) = self.host.as_ref().filter(|_| !self.host_full) {
             if may_grow {
                 self.recv.grow();
             }
-            match host.write(&mut self.recv) {
+            match host::write(stream, &mut self.recv) {
                 Io::Broken => return self.abort(cable),
                 outcome => self.host_full = outcome == Io::Full,
             }
             if self.recv.is_finished() && self.recv.is_drained() && !self.host_finished {
-                host.finish();
+                stream.finish();
                 self.host_finished = true;
             }
         }
@@ -445,6 +456,21 @@ impl Flow {
             }
             Phase::Open if self.send.timeout(now) => Fate::Lives,
             Phase::Open => self.abort(cable),
+        }
+    }
+
+    /// How readily the flow gives way when there are too many, the lowest first; `None`: not at all.
+    ///
+    /// Whatever stands goes on, as RFC 5382 (REQ-5) asks: a scan of the guest's must not end a session.
+    pub(super) fn expendable(&self, now: Instant) -> Option<Expendable> {
+        match self.phase {
+            Phase::TimeWait => Some(Expendable::Over),
+            Phase::Connecting | Phase::SynReceived => Some(Expendable::HalfOpen),
+            Phase::SynSent => Some(Expendable::Forwarding),
+            Phase::Open if now.saturating_duration_since(self.used) > ESTABLISHED_IDLE_MIN => {
+                Some(Expendable::Forgotten)
+            }
+            Phase::Open => None,
         }
     }
 

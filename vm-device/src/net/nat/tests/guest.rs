@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 pub(super) const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 pub(super) const GUEST_MAC: EthernetAddress = EthernetAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 pub(super) const GATEWAY_MAC: EthernetAddress = EthernetAddress([0x52, 0x55, 0x0a, 0, 2, 2]);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A card that holds a limited number of frames.
 pub(super) struct Card {
@@ -271,11 +271,16 @@ impl Guest {
 
     /// Begins to connect to a port of the gateway or another address.
     pub(super) fn dial(&mut self, handle: SocketHandle, to: Ipv4Addr, port: u16) {
+        self.dial_ip(handle, to.into(), port);
+    }
+
+    /// As [`Self::dial`], in either family.
+    pub(super) fn dial_ip(&mut self, handle: SocketHandle, to: IpAddr, port: u16) {
         self.next_port += 1;
         let local = self.next_port;
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
         socket
-            .connect(self.iface.context(), (IpAddress::Ipv4(to), port), local)
+            .connect(self.iface.context(), (IpAddress::from(to), port), local)
             .unwrap();
     }
 

@@ -1,36 +1,57 @@
 //! A guest that sends anything at all.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use smoltcp::wire::{EthernetProtocol, IpAddress, IpProtocol, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::{
+    EthernetProtocol, Icmpv6Packet, IpAddress, IpProtocol, TcpPacket, TcpSeqNumber, UdpPacket,
+};
+
+use vm_osal::net::{Wakeups, wake_pair};
 
 use super::guest::{Card, GATEWAY, GUEST, ethernet, ipv4, packet_of};
-use crate::net::nat::config::{NatConfig, Plan};
+use crate::net::nat::allow::Access;
+use crate::net::nat::config::NatConfig;
 use crate::net::nat::dns::Resolvers;
 use crate::net::nat::forward::Listeners;
-use crate::net::nat::gateway::Gateway;
-use crate::net::nat::poll_set::PollSet;
-use crate::net::nat::wake;
+use crate::net::nat::gateway::{Gateway, Parts};
+use crate::net::nat::limits::Limits;
+use crate::net::nat::plan::Plan;
+use crate::net::nat::token::Waits;
 
 /// The network without its thread: frames go in one by one, and a panic is seen by the test.
 pub(super) struct Bare {
     gateway: Gateway,
     card: Arc<Card>,
     now: Instant,
-    _wakeups: wake::Wakeups,
+    _wakeups: Wakeups,
 }
 
 impl Bare {
     pub(super) fn new() -> Self {
-        let config = NatConfig::default();
+        // Everything on, so that everything is reached.
+        Self::with(NatConfig {
+            ipv6: Some(true),
+            ..NatConfig::default()
+        })
+    }
+
+    pub(super) fn with(config: NatConfig) -> Self {
         let plan = Plan::new(&config).unwrap();
-        let (waker, wakeups) = wake::pair().unwrap();
-        let resolvers = Resolvers::new(Some(Vec::new()));
+        let (waker, wakeups) = wake_pair().unwrap();
         let now = Instant::now();
-        let mut gateway = Gateway::new(plan, resolvers, Listeners::default(), None, waker, now);
+        let parts = Parts {
+            access: Access::new(config.restrict, config.allow),
+            resolvers: Resolvers::new(Some(config.resolvers.unwrap_or_default())),
+            listeners: Listeners::open(&config.forwards, &plan).unwrap(),
+            pcap: None,
+            waker,
+            limits: Limits::of(config.open_files_max.unwrap_or(1024)),
+            notices: config.notices,
+        };
+        let mut gateway = Gateway::new(plan, parts, now);
         let card = Card::new(64);
         gateway.cable.plug(card.clone());
         Self {
@@ -52,10 +73,10 @@ impl Bare {
     pub(super) fn idle(&mut self, passed: Duration) {
         self.now += passed;
         self.gateway.run(self.now);
-        let mut set = PollSet::default();
+        let mut set = Waits::default();
         self.gateway.watch(&mut set);
-        for (token, flags) in set.wait(self.now, true) {
-            self.gateway.ready(token, flags, self.now);
+        for (token, ready) in set.wait(self.now, true) {
+            self.gateway.ready(token, ready, self.now);
         }
         self.gateway.run(self.now);
         self.gateway.resume();
@@ -128,7 +149,53 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         bytes(100),
         (kind, bytes(100)).prop_map(|(kind, payload)| ethernet(kind, &payload)),
         packet,
+        packet_v6(),
     ]
+}
+
+/// IPv6 packets that are right down to a random depth, with right checksums where there is one to look at.
+fn packet_v6() -> impl Strategy<Value = Vec<u8>> {
+    let host = |last| Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, last);
+    let address = prop_oneof![
+        4 => (2u16..4).prop_map(host),
+        4 => Just(host(0x15)),
+        1 => Just(Ipv6Addr::UNSPECIFIED),
+        1 => Just(Ipv6Addr::LOCALHOST),
+        1 => Just(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2)),
+        1 => Just(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9)),
+    ];
+    let next = prop_oneof![
+        3 => Just(58u8),
+        2 => Just(17),
+        1 => Just(6),
+        2 => Just(44),
+        1 => Just(0),
+        1 => Just(60),
+        1 => any::<u8>(),
+    ];
+    let hops = prop_oneof![Just(255u8), any::<u8>()];
+    let first = prop_oneof![1u8..12, 128u8..137, any::<u8>()];
+    (address.clone(), address, next, hops, first, bytes(120)).prop_map(
+        |(from, to, next, hops, first, mut payload)| {
+            if let Some(kind) = payload.first_mut() {
+                *kind = first;
+            }
+            if next == 17 && payload.len() >= 8 {
+                payload[2..4].copy_from_slice(&547u16.to_be_bytes());
+                let length = payload.len() as u16;
+                payload[4..6].copy_from_slice(&length.to_be_bytes());
+                UdpPacket::new_unchecked(&mut payload).fill_checksum(&from.into(), &to.into());
+            }
+            if next == 58 && payload.len() >= 8 {
+                Icmpv6Packet::new_unchecked(&mut payload).fill_checksum(&from, &to);
+            }
+            let mut bytes = vec![0x60, 0, 0, 0, 0, payload.len() as u8, next, hops];
+            bytes.extend(from.octets());
+            bytes.extend(to.octets());
+            bytes.extend(payload);
+            ethernet(EthernetProtocol::Ipv6, &bytes)
+        },
+    )
 }
 
 /// A message for the name server or the address server, or nonsense.

@@ -276,10 +276,10 @@ fn syn_flood_keeps_a_bounded_number_of_connections() {
         line.bare
             .frame(&frame(line.port, port, 7, None, "S", b""), MOMENT);
         line.bare.frames();
-        assert!(line.bare.connections() <= 512);
+        assert!(line.bare.connections() <= 512 - 512 / 8);
     }
-    // The one unused for longest had to go.
-    assert_eq!(flags(&line.say(0, "", b"x")), ["R"]);
+    // The one that stands goes on, although the others were used later.
+    assert_eq!(flags(&line.say(0, "", b"x")), ["A"]);
 }
 
 #[test]
