@@ -74,7 +74,10 @@ mod tests {
             (&["vm-cli", "run", "--dump", "i"], &["ir", "ir,asm"]),
             (&["vm-cli", "run", "--trace", ""], &["exec"]),
             (&["vm-cli", "disk", ""], &["-h", "--help", "create", "help"]),
-            (&["vm-cli", "disk", "create", "-"], &["-h", "--help"]),
+            (
+                &["vm-cli", "disk", "create", "-"],
+                &["-h", "--format", "--help"],
+            ),
         ] {
             let Some(found) = completed(words) else {
                 println!("skipped: there is no bash");
