@@ -120,3 +120,46 @@ fn second_start_without_sstc_is_as_fast_as_the_first() {
 fn second_start_of_the_plain_model_is_as_fast_as_the_first() {
     second_start_keeps_time_with("rv64");
 }
+
+/// A guest whose kernel panics and does not ask for a reset.
+fn panicked(cache: &vm_tests::Cache, reaction: Option<&str>) -> Guest {
+    let mut launch = Launch {
+        append: "console=ttyS0".to_owned(),
+        ..Launch::riscv64_linux(cache)
+    };
+    if let Some(reaction) = reaction {
+        launch = launch.with_option("--on-panic", reaction);
+    }
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, cache);
+    guest.wait_for_shell();
+    guest.type_line("echo c > /proc/sysrq-trigger");
+    guest.wait_for("end Kernel panic - not syncing", limit(60));
+    guest
+}
+
+#[test]
+fn panic_that_stands_still_is_announced() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let mut guest = panicked(&cache, None);
+    let said = "the guest's kernel has panicked and stands still (--on-panic stop";
+    guest.wait_for_message(said, limit(30));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(guest.messages().matches("panicked").count(), 1, "said once");
+    guest.kill();
+}
+
+#[test]
+fn panic_that_stands_still_ends_the_machine_when_asked_to() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let mut guest = panicked(&cache, Some("stop"));
+    assert_eq!(guest.exit_code(limit(60)), exit_code::PANIC);
+    guest.wait_for_message("the guest's kernel panicked", limit(10));
+    assert!(
+        guest.console_text().ends_with("]---\n"),
+        "the last line is whole"
+    );
+}

@@ -5,9 +5,12 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use vm_tests::{Console, Emulator, Guest, Launch, boot_limit, exit_code, guests_or_skip, limit};
+use vm_tests::{
+    Console, Emulator, Guest, Launch, boot_limit, exit_code, guests_or_skip, limit, vm_cli,
+};
 
 const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
 
@@ -137,4 +140,165 @@ fn serial_pty_is_a_terminal_for_another_program() {
     talk(open(Path::new(&place)), &line, &[], "exit\n");
     assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
     assert_eq!(guest.console_text(), "");
+}
+
+/// Sends a signal to the machine's process.
+fn signal(guest: &Guest, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &guest.process_id().to_string()])
+        .status();
+    assert!(status.expect("kill").success());
+}
+
+#[test]
+fn unix_client_that_never_reads_stops_neither_the_guest_nor_its_end() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("console");
+    let launch = Launch::riscv64_linux(&cache)
+        .with_option("--console", format!("unix:{}", socket.display()));
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+    guest.wait_for("Linux version", boot_limit());
+    let _client = UnixStream::connect(&socket).expect("the socket is there");
+    guest.wait_for_shell();
+    guest.run_ok("head -c 3000000 /dev/zero > /dev/hvc0", limit(120));
+    signal(&guest, "TERM");
+    assert_eq!(guest.exit_code(limit(10)), 143, "{}", guest.messages());
+}
+
+#[test]
+fn serial_pty_that_nobody_opens_does_not_keep_the_machine() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let launch = Launch {
+        serial: Some("pty".to_owned()),
+        ..Launch::riscv64_linux(&cache).with_words("order=poweroff")
+    };
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+    let code = guest.exit_code(boot_limit());
+    assert_eq!(code, exit_code::POWER_OFF, "{}", guest.messages());
+}
+
+#[test]
+fn standard_output_that_nobody_reads_does_not_keep_the_machine() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let launch =
+        Launch::riscv64_linux(&cache).with_words("order=poweroff initcall_debug ignore_loglevel");
+    let mut command = launch.command(Emulator::VmCli, &cache);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("vm-cli starts");
+    let started = Instant::now();
+    while child.try_wait().expect("our own child").is_none() {
+        assert!(started.elapsed() < boot_limit(), "still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().expect("our own child");
+    assert_eq!(output.status.code(), Some(exit_code::POWER_OFF));
+    assert!(
+        output.stdout.len() >= 4096,
+        "what fitted into the pipe is there"
+    );
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        messages.contains("bytes of the guest's output were dropped"),
+        "{messages}"
+    );
+}
+
+/// Pipes more than any buffer in the guest holds into it from its very start, for a shell on its console.
+fn piped_at_the_start(launch: &Launch, cache: &vm_tests::Cache) {
+    const LINES: usize = 700;
+    let line =
+        "n: as long as a line that somebody pastes into a terminal while the machine boots\n";
+    let text = line.repeat(LINES);
+    assert!(text.len() > 56_000);
+    // The shell may have taken a few bytes more than its own line.
+    let spaces = " ".repeat(64);
+    let typed = format!(
+        "stty -echo; cat > /tmp/typed; stty echo\n{spaces}\n{text}\x04echo to''tal=$(grep -c ^n: /tmp/typed).\n"
+    );
+    let mut guest = Guest::start_on(Emulator::VmCli, launch, cache);
+    guest.type_text(&typed);
+    guest.wait_for("total=", boot_limit());
+    assert_eq!(guest.wait_for(".", limit(10)), LINES.to_string());
+    guest.type_line("exit");
+    assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+}
+
+#[test]
+fn virtio_console_input_from_before_the_driver_arrives() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let launch = Launch {
+        serial: Some("null".to_owned()),
+        append: "console=hvc0 panic=-1".to_owned(),
+        ..Launch::riscv64_linux(&cache)
+    };
+    piped_at_the_start(&launch.with_option("--console", "stdio"), &cache);
+}
+
+#[test]
+fn serial_port_input_from_before_the_driver_arrives() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    piped_at_the_start(&Launch::riscv64_linux(&cache), &cache);
+}
+
+#[test]
+fn serial_file_that_may_not_grow_is_told_and_kills_nobody() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("console.txt");
+    let launch = Launch {
+        serial: Some(format!("file:{}", file.display())),
+        ..Launch::riscv64_linux(&cache).with_words("order=poweroff")
+    };
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+    // The guest's RAM is a file, too, and is there now.
+    guest.wait_for_message("translator", limit(60));
+    let pid = guest.process_id().to_string();
+    let limited = Command::new("prlimit")
+        .args(["--fsize=4096", "--pid", &pid])
+        .status();
+    assert!(limited.expect("prlimit of util-linux").success());
+    guest.wait_for_message("cannot write to", boot_limit());
+    assert_eq!(guest.exit_code(boot_limit()), exit_code::POWER_OFF);
+    assert_eq!(guest.messages().matches("cannot write to").count(), 1);
+}
+
+#[test]
+fn file_size_limit_below_the_ram_is_told_and_kills_nobody() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let program = dir.path().join("program");
+    std::fs::write(&program, [0; 4096]).expect("a temporary directory");
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -f 8; exec \"$0\" run --bios none --kernel \"$1\"",
+        ])
+        .arg(vm_cli().get_program())
+        .arg(&program)
+        .output()
+        .expect("a shell");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(exit_code::HOST_ERROR),
+        "{messages}"
+    );
+    assert!(messages.contains("guest RAM"), "{messages}");
+    assert_eq!(messages.lines().count(), 1, "{messages}");
 }

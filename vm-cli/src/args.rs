@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, FlashConfig, GdbConfig, NetConfig, PcRange,
-    SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
+    NetConfig, OnPanic, PcRange, SerialConfig, VirtioTransport,
 };
 
 use crate::values;
@@ -78,12 +78,13 @@ Examples:
   vm-cli run --bios none --kernel rv64ui-p-add
       a bare program in machine mode; the exit code is the program's result
 
-Keys while the guest has the terminal:
+Keys while the guest has the terminal (--escape chooses another key than Ctrl-A):
   Ctrl-A x  quit      Ctrl-A r  reset      Ctrl-A c  monitor
   Ctrl-A h  help      Ctrl-A Ctrl-A  send Ctrl-A to the guest
 
 Exit codes: 0 powered off, 1 host error, 2 wrong usage, 3 reset with --no-reboot, 4 guest panic,
-5 guest CPU stuck, 32 to 127 failure code of the guest, 130 and 143 ended by SIGINT and SIGTERM.";
+5 guest CPU stuck, 32 to 127 failure code of the guest, 130, 131 and 143 ended by SIGINT,
+SIGQUIT and SIGTERM.";
 
 #[derive(Args, Debug)]
 #[command(after_help = RUN_EXAMPLES, args_conflicts_with_subcommands = true)]
@@ -211,6 +212,19 @@ pub(crate) struct MachineArgs {
         help_heading = "Boot"
     )]
     pub(crate) no_reboot: Option<bool>,
+
+    /// What to do when the guest's kernel has panicked and stands still: wait (default) or stop, with exit code 4
+    ///
+    /// Either way a line says so. A kernel that is told to (panic=-1 or panic=SECONDS on its command line) asks for a reset
+    /// instead, which ends the machine with the same code.
+    #[arg(
+        long,
+        value_name = "stop|wait",
+        value_parser = values::text::<OnPanic>(["stop", "wait"]),
+        hide_possible_values = true,
+        help_heading = "Boot"
+    )]
+    pub(crate) on_panic: Option<OnPanic>,
 
     /// The guest's architecture: riscv64
     #[arg(
@@ -346,6 +360,19 @@ pub(crate) struct MachineArgs {
         help_heading = "Devices"
     )]
     pub(crate) console: Option<SerialConfig>,
+
+    /// The key behind which keys are for vm-cli while the guest has the terminal [default: ctrl-a]
+    ///
+    /// For terminals within tmux or screen, and shells within the guest, that use Ctrl-A themselves. ctrl-a to ctrl-z,
+    /// ctrl-], ctrl-^ and ctrl-_ are such keys; with none every key is the guest's.
+    #[arg(
+        long,
+        value_name = "KEY|none",
+        value_parser = values::text::<EscapeKey>(["ctrl-a", "ctrl-b", "ctrl-]", "none"]),
+        hide_possible_values = true,
+        help_heading = "Devices"
+    )]
+    pub(crate) escape: Option<EscapeKey>,
 
     /// Whether the guest has a source of random numbers, a virtio entropy device [default: on]
     #[arg(

@@ -14,6 +14,8 @@ const ENGINE: &str = "vm-cli/tests/engine.rs";
 const OPTIONS: &str = "tests/tests/options.rs";
 const BARE: &str = "tests/tests/bare.rs";
 const SERIAL: &str = "tests/tests/serial.rs";
+const TERMINAL: &str = "tests/tests/terminal.rs";
+const POWER: &str = "tests/tests/power.rs";
 const NETWORK: &str = "tests/tests/network.rs";
 const FAULTS: &str = "tests/tests/network_faults.rs";
 const GDB: &str = "tests/tests/gdb.rs";
@@ -62,7 +64,7 @@ const COVERED: &[(&str, &str, &str)] = &[
     ),
     (
         "run --no-reboot",
-        "tests/tests/power.rs",
+        POWER,
         "reboot_with_no_reboot_ends_with_the_reset_code",
     ),
     (
@@ -307,6 +309,31 @@ const COVERED: &[(&str, &str, &str)] = &[
         "run --balloon off",
         BALLOON,
         "balloon_off_leaves_the_device_out",
+    ),
+    (
+        "run --escape",
+        TERMINAL,
+        "terminal_paste_resize_and_escape_key_reach_whom_they_are_for",
+    ),
+    (
+        "run --escape none",
+        "vm-cli/src/escape.rs",
+        "take_other_escape_keys_leave_ctrl_a_to_the_guest",
+    ),
+    (
+        "run --on-panic",
+        POWER,
+        "panic_that_stands_still_ends_the_machine_when_asked_to",
+    ),
+    (
+        "run --on-panic stop",
+        POWER,
+        "panic_that_stands_still_ends_the_machine_when_asked_to",
+    ),
+    (
+        "run --on-panic wait",
+        POWER,
+        "panic_that_stands_still_is_announced",
     ),
     ("run --rng", OPTIONS, "machine_options_reach_the_guest"),
     (

@@ -1,7 +1,6 @@
-//! The escape key: what is typed behind Ctrl-A is for this program, not for the guest.
+//! The escape key: what is typed behind it is for this program, not for the guest.
 
-/// Ctrl-A.
-const ESCAPE: u8 = 0x01;
+use vm_core::config::EscapeKey;
 
 /// What a typed byte means.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,35 +17,61 @@ pub(crate) enum Typed {
     Help,
 }
 
-/// What the keys are.
-pub(crate) const HELP: &str = "\
-Ctrl-A x  quit: end the machine at once
-Ctrl-A r  reset the machine
-Ctrl-A c  open the monitor (also Ctrl-A m): the guest waits
-Ctrl-A h  this help
-Ctrl-A Ctrl-A  send Ctrl-A to the guest
-";
+/// What the keys are behind an escape key.
+pub(crate) fn help(key: EscapeKey) -> String {
+    let Some(letter) = key.letter() else {
+        return String::new();
+    };
+    let key = format!("Ctrl-{letter}");
+    format!(
+        "\
+{key} x  quit: end the machine at once
+{key} r  reset the machine
+{key} c  open the monitor (also {key} m): the guest waits
+{key} h  this help
+{key} {key}  send {key} to the guest
+"
+    )
+}
 
 /// Finds the escape key in what is typed.
-#[derive(Debug, Default)]
-pub(crate) struct EscapeKey {
+#[derive(Debug)]
+pub(crate) struct Keys {
+    escape: EscapeKey,
     escaped: bool,
 }
 
-impl EscapeKey {
+impl Keys {
+    /// Keys of which those behind `escape` are not for the guest.
+    pub(crate) fn behind(escape: EscapeKey) -> Self {
+        Self {
+            escape,
+            escaped: false,
+        }
+    }
+
     /// Takes one byte; `None` when its meaning depends on the next.
     fn byte(&mut self, byte: u8) -> Option<Typed> {
+        let Some(escape) = self.escape.byte() else {
+            return Some(Typed::Text(vec![byte]));
+        };
         if !std::mem::take(&mut self.escaped) {
-            self.escaped = byte == ESCAPE;
+            self.escaped = byte == escape;
             return (!self.escaped).then(|| Typed::Text(vec![byte]));
         }
+        let letter = self
+            .escape
+            .letter()
+            .map(|letter| letter.to_ascii_lowercase());
         match byte {
             b'x' | b'X' => Some(Typed::Quit),
             b'r' | b'R' => Some(Typed::Reset),
             b'c' | b'C' | b'm' | b'M' => Some(Typed::Monitor),
             b'h' | b'H' | b'?' => Some(Typed::Help),
-            ESCAPE | b'a' => Some(Typed::Text(vec![ESCAPE])),
-            other => Some(Typed::Text(vec![ESCAPE, other])),
+            other if other == escape || Some(char::from(other)) == letter => {
+                Some(Typed::Text(vec![escape]))
+            }
+            other => Some(Typed::Text(vec![escape, other])),
         }
     }
 
@@ -73,8 +98,14 @@ impl EscapeKey {
 mod tests {
     use super::*;
 
+    const ESCAPE: u8 = 0x01;
+
     fn typed(pieces: &[&[u8]]) -> Vec<Typed> {
-        let mut key = EscapeKey::default();
+        typed_behind("ctrl-a", pieces)
+    }
+
+    fn typed_behind(escape: &str, pieces: &[&[u8]]) -> Vec<Typed> {
+        let mut key = Keys::behind(escape.parse().unwrap());
         let mut all = Vec::new();
         for piece in pieces {
             let mut rest = *piece;
@@ -125,5 +156,20 @@ mod tests {
             assert_eq!(typed(&[&[ESCAPE, key]]), [order]);
         }
         assert_eq!(typed(&[b"\x01q"]), [text(b"\x01q")]);
+    }
+
+    #[test]
+    fn take_other_escape_keys_leave_ctrl_a_to_the_guest() {
+        let keys: &[&[u8]] = &[b"\x01x\x02", b"hq\x02\x02\x02b"];
+        let orders = [text(b"\x01x"), Typed::Help, text(b"q\x02\x02")];
+        assert_eq!(typed_behind("ctrl-b", keys), orders);
+        assert_eq!(typed_behind("ctrl-]", &[b"\x1dx"]), [Typed::Quit]);
+        assert_eq!(typed_behind("ctrl-c", &[b"\x03c"]), [Typed::Monitor]);
+        assert_eq!(
+            typed_behind("none", &[b"\x01x\x1dx"]),
+            [text(b"\x01x\x1dx")]
+        );
+        assert!(help("^]".parse().unwrap()).starts_with("Ctrl-] x  quit"));
+        assert_eq!(help(EscapeKey::NONE), "");
     }
 }

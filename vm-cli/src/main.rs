@@ -5,7 +5,7 @@
 //!
 //! What it refuses to do: know devices, boot protocols or instructions.
 //!
-//! Data flow: [`args`] -> [`settings`] -> `vm_service::Vm` -> [`session`] (terminal, signals, [`monitor`]) ->
+//! Data flow: [`args`] -> [`settings`] -> `vm_service::Vm` -> [`session`] (terminal, signals, [`keyboard`], [`monitor`]) ->
 //! [`exit`].
 
 mod args;
@@ -16,8 +16,10 @@ mod escape;
 mod exit;
 mod firmware;
 mod habits;
+mod keyboard;
 mod monitor;
 mod report;
+mod say;
 mod session;
 mod settings;
 mod symbols;

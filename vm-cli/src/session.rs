@@ -2,44 +2,49 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use vm_core::Notices;
-use vm_core::config::{SerialConfig, VmConfig};
+use vm_core::config::{EscapeKey, SerialConfig, VmConfig};
 use vm_debug::gdb::GdbServer;
 use vm_debug::trace::TextTrace;
 use vm_osal::terminal::{self, RawMode, Signal, Signals};
 use vm_service::serial::Outlet;
-use vm_service::{CharSink as _, SerialInput, Vm, VmHandle};
+use vm_service::{SerialInput, Vm, VmHandle};
 
-use crate::escape::{self, EscapeKey, Typed};
 use crate::exit::{self, Exit};
-use crate::monitor::{Action, Monitor};
+use crate::keyboard::Keyboard;
+use crate::say::{say, show};
 use crate::symbols::Symbols;
 
 /// Runs a machine to its end.
 pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let signals = Signals::take().context("cannot take over signals")?;
+    terminal::restore_on_crash("vm-cli").context("cannot take over signals")?;
+    terminal::ignore_file_size_limit();
     restore_terminal_on_panic();
     let running = Arc::new(OnceLock::new());
-    // From here on: a file that is opened below may be a pipe that nobody writes to.
-    let ended_by = stop_on_signals(signals, running.clone());
-
     let to_terminal = |port: Option<&SerialConfig>| port == Some(&SerialConfig::Stdio);
     let serial = to_terminal(Some(&config.serial));
     let console = to_terminal(config.console.as_ref());
-    let screen = (serial || console).then(|| Arc::new(Outlet::new(std::io::stdout())));
+    // From here on: a file that is opened below may be a pipe that nobody writes to.
+    let ended_by = answer_signals(signals, running.clone(), console);
+
+    let screen = (serial || console).then(standard_output).transpose()?;
     let gdb = config.gdb.clone();
     let waits = gdb.as_ref().is_some_and(|gdb| gdb.wait);
     let gdb = gdb.map(|gdb| GdbServer::bind(&gdb.address)).transpose()?;
     let kernel = config.kernel.clone();
     let trace = config.trace.clone();
     let stats = config.stats;
+    let escape = config.escape;
     let mut builder = Vm::builder()
         .start_paused(waits)
-        .notices(Notices::to(|line| eprintln!("vm-cli: {line}")))
+        .notices(Notices::to(|line| say(line)))
+        .shown(Notices::to(show))
         .config(config);
     if let Some(file) = trace {
         builder = builder.trace(trace_to(&file, kernel.clone())?);
@@ -52,14 +57,17 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     }
     let mut vm = builder.build()?;
     let handle = vm.handle();
-    eprintln!("vm-cli: {}", vm.accel());
+    say(vm.accel());
     for place in vm.places() {
-        eprintln!("vm-cli: serial port at {}", place.display());
+        say(format_args!("serial port at {}", place.display()));
     }
     if let Some(gdb) = gdb {
         serve_gdb(gdb, waits, &handle)?;
     }
 
+    if console {
+        resize(&handle);
+    }
     running.get_or_init(|| handle.clone());
     let mut raw = None;
     if let Some(screen) = &screen {
@@ -70,13 +78,14 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
         let input = input.context("the machine has no such console")?.clone();
         let stdin = std::io::stdin();
         if terminal::is_terminal(&stdin) {
-            eprintln!("vm-cli: Ctrl-A h for help, Ctrl-A x to quit");
+            announce(escape);
             raw = Some(RawMode::enter(&stdin).context("cannot take over the terminal")?);
             let keyboard = Keyboard {
                 input,
                 screen: screen.clone(),
                 handle: handle.clone(),
                 symbols: Symbols::of(kernel),
+                escape,
             };
             spawn("keyboard", move || keyboard.read());
         } else {
@@ -86,27 +95,65 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     let outcome = vm.run();
     let statistics = stats.then(|| vm.statistics().to_vec());
     drop(vm);
-    let failure = screen.and_then(|screen| {
+    if let Some(screen) = &screen {
         screen.finish();
-        screen.failure()
-    });
+    }
     drop(raw);
     for (vcpu, counts) in statistics.iter().flatten().enumerate() {
         for (name, count) in counts {
-            eprintln!("vm-cli: CPU {vcpu}: {name}: {count}");
+            say(format_args!("CPU {vcpu}: {name}: {count}"));
         }
     }
     let outcome = outcome?;
-    if let Some(signal) = *ended_by.lock().unwrap_or_else(PoisonError::into_inner) {
-        return Ok(Exit::of_signal(signal));
+    let ended_by = *ended_by.lock().unwrap_or_else(PoisonError::into_inner);
+    match ended_by {
+        Some(signal) => say(format_args!("ended by {}", signal.name())),
+        None => exit::message(outcome).iter().for_each(say),
     }
-    if let Some(message) = exit::message(outcome) {
-        eprintln!("vm-cli: {message}");
+    if let Some(screen) = &screen {
+        tell_of_lost_output(screen);
     }
-    if let Some(reason) = failure {
-        eprintln!("vm-cli: not all of the guest's output was written: {reason}");
+    Ok(ended_by.map_or_else(|| Exit::of_outcome(outcome), Exit::of_signal))
+}
+
+/// Standard output as the guest's screen.
+fn standard_output() -> anyhow::Result<Arc<Outlet>> {
+    // A descriptor of its own: a write that nobody ends must not hold the lock of Rust's.
+    let out = std::io::stdout().as_fd().try_clone_to_owned();
+    let out = out.context("cannot use standard output")?;
+    Ok(Arc::new(Outlet::new(File::from(out))))
+}
+
+fn tell_of_lost_output(screen: &Outlet) {
+    match (screen.failure(), screen.dropped()) {
+        (Some(reason), _) => say(format_args!(
+            "not all of the guest's output was written: {reason}"
+        )),
+        (None, 0) => {}
+        (None, bytes) => say(format_args!(
+            "{bytes} bytes of the guest's output were dropped: nobody read them"
+        )),
     }
-    Ok(Exit::of_outcome(outcome))
+}
+
+/// Says which keys are not the guest's.
+fn announce(escape: EscapeKey) {
+    match escape.letter() {
+        Some(letter) => say(format_args!(
+            "Ctrl-{letter} h for help, Ctrl-{letter} x to quit"
+        )),
+        None => say(format_args!(
+            "every key is the guest's (--escape none): 'kill {}' quits",
+            std::process::id()
+        )),
+    }
+}
+
+/// Tells the guest the terminal's size.
+fn resize(handle: &VmHandle) {
+    if let Some((columns, rows)) = terminal::size(std::io::stdout()) {
+        handle.resize_console(columns, rows);
+    }
 }
 
 /// A trace into a file, with the kernel's names where it has some.
@@ -128,14 +175,14 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
 fn serve_gdb(gdb: GdbServer, waits: bool, handle: &VmHandle) -> anyhow::Result<()> {
     let place = gdb.local_addr()?;
     match waits {
-        true => eprintln!("vm-cli: the guest waits for gdb at {place}"),
-        false => eprintln!("vm-cli: gdb can connect at {place}"),
+        true => say(format_args!("the guest waits for gdb at {place}")),
+        false => say(format_args!("gdb can connect at {place}")),
     }
     let (kill, debugger) = (handle.clone(), handle.debugger().clone());
     let gdb = gdb.on_kill(move || kill.stop());
     spawn("gdb", move || {
         if let Err(error) = gdb.serve(&debugger) {
-            eprintln!("vm-cli: {error}");
+            say(error);
         }
     });
     Ok(())
@@ -151,26 +198,34 @@ fn restore_terminal_on_panic() {
     }));
 }
 
-/// Stops the machine at the first signal and ends the program at the second; also at the first, when there is no
-/// machine yet.
-fn stop_on_signals(
+/// Stops the machine at the first signal that asks for it and ends the program at the second; also at the first, when
+/// there is no machine yet. Tells the guest's console, if it is this terminal, when the terminal changes its size.
+fn answer_signals(
     signals: Signals,
     running: Arc<OnceLock<VmHandle>>,
+    console: bool,
 ) -> Arc<Mutex<Option<Signal>>> {
     let ended_by = Arc::new(Mutex::new(None));
     let first = ended_by.clone();
     spawn("signals", move || {
-        let signal = signals.wait();
-        *first.lock().unwrap_or_else(PoisonError::into_inner) = Some(signal);
-        let signal = match running.get() {
-            Some(handle) => {
-                handle.stop();
-                signals.wait()
+        loop {
+            match (signals.wait(), running.get()) {
+                (Signal::Resized, Some(handle)) if console => resize(handle),
+                (Signal::Resized, _) => {}
+                (signal, handle) => {
+                    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+                    let again = first.replace(signal).is_some();
+                    drop(first);
+                    match handle {
+                        Some(handle) if !again => handle.stop(),
+                        _ => {
+                            terminal::restore();
+                            std::process::exit(Exit::of_signal(signal).0.into());
+                        }
+                    }
+                }
             }
-            None => signal,
-        };
-        terminal::restore();
-        std::process::exit(Exit::of_signal(signal).0.into());
+        }
     });
     ended_by
 }
@@ -182,69 +237,6 @@ fn pass_through(input: &SerialInput) {
     while let Ok(count @ 1..) = stdin.read(&mut bytes) {
         if !input.send(&bytes[..count]) {
             break;
-        }
-    }
-}
-
-/// The user at a terminal in raw mode.
-struct Keyboard {
-    input: SerialInput,
-    screen: Arc<Outlet>,
-    handle: VmHandle,
-    symbols: Symbols,
-}
-
-impl Keyboard {
-    fn say(&self, text: &str) {
-        self.screen.write(text.as_bytes());
-    }
-
-    fn read(mut self) {
-        let mut key = EscapeKey::default();
-        let mut monitor: Option<Monitor> = None;
-        let mut stdin = std::io::stdin().lock();
-        let mut bytes = [0; 4096];
-        while let Ok(count @ 1..) = stdin.read(&mut bytes) {
-            let mut rest = &bytes[..count];
-            while !rest.is_empty() {
-                let (taken, typed) = key.take(rest);
-                rest = &rest[taken..];
-                match typed {
-                    None => {}
-                    Some(Typed::Quit) => self.handle.stop(),
-                    Some(Typed::Reset) => {
-                        self.say("\n[reset]\n");
-                        self.handle.reset();
-                    }
-                    Some(Typed::Help) => self.say(&format!("\n{}", escape::HELP)),
-                    Some(Typed::Monitor) if monitor.is_none() => {
-                        let opened =
-                            Monitor::open(self.handle.debugger().clone(), self.symbols.table());
-                        self.say(&opened.greeting());
-                        monitor = Some(opened);
-                    }
-                    Some(Typed::Monitor) => {}
-                    Some(Typed::Text(text)) => match &mut monitor {
-                        // A guest that has not read 64 KiB of typing is not going to.
-                        None => {
-                            self.input.try_send(&text);
-                        }
-                        Some(open) => {
-                            let (answer, action) = open.typed(&text);
-                            self.say(&answer);
-                            match action {
-                                None => {}
-                                Some(Action::Continue) => monitor = None,
-                                Some(Action::Quit) => self.handle.stop(),
-                                Some(Action::Reset) => {
-                                    self.handle.reset();
-                                    monitor = None;
-                                }
-                            }
-                        }
-                    },
-                }
-            }
         }
     }
 }

@@ -62,6 +62,8 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
         .for_each(|flash| config.flash.merge(flash));
     set(&mut config.serial, &args.serial);
     set_some(&mut config.console, &args.console);
+    set(&mut config.escape, &args.escape);
+    set(&mut config.on_panic, &args.on_panic);
     set(&mut config.rng, &args.rng);
     set_some(&mut config.balloon, &args.balloon);
     set(&mut config.virtio, &args.virtio);

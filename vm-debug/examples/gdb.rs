@@ -59,6 +59,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         balloon: None,
         virtio: Default::default(),
         no_reboot: true,
+        stop_on_panic: false,
+        notices: vm_core::Notices::default(),
         start_paused: true,
         code_budget_bytes: 48 << 20,
         trace: None,

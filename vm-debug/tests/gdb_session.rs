@@ -77,6 +77,8 @@ fn machine(kernel: &Path, initrd: &Path) -> Machine {
         balloon: None,
         virtio: Default::default(),
         no_reboot: true,
+        stop_on_panic: false,
+        notices: vm_core::Notices::default(),
         start_paused: true,
         code_budget_bytes: 48 << 20,
         trace: None,

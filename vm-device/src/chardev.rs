@@ -6,6 +6,10 @@ use std::sync::Arc;
 pub trait CharSink: Send + Sync {
     /// Takes all bytes; called on a virtual CPU or device thread, so it must not block for long.
     fn write(&self, bytes: &[u8]);
+
+    /// The machine is to stop: a sink that waits for a slow reader waits no longer, in this call of `write` and in all
+    /// to come.
+    fn hurry(&self) {}
 }
 
 /// A device that takes input characters.

@@ -1,7 +1,7 @@
 //! Services of the host operating system.
 //!
 //! What it is: memory files, page advice, [`file`]s with holes and locks, one timer thread ([`TimerThread`]), the
-//! monotonic [`HostClock`], the user's [`terminal`], the host's [`net`]work.
+//! [`HostClock`], waiting for descriptors, the user's [`terminal`], the host's [`net`]work.
 //! Everything that calls the operating system on behalf of another crate belongs here, one file per host under
 //! `sys/`.
 //!
@@ -20,6 +20,7 @@ mod sys;
 pub mod net;
 pub mod terminal;
 mod timer;
+mod wait;
 
 pub use executable::{ExecutableMemory, ExecutableMemoryError};
 pub use sys::{
@@ -27,3 +28,4 @@ pub use sys::{
     grow_heap_in_large_steps, memory_file, random_bytes,
 };
 pub use timer::{HostClock, TimerThread};
+pub use wait::{has_hung_up, wait_for_hang_up, wait_readable, wait_writable};

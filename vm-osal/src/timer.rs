@@ -1,23 +1,26 @@
-//! The monotonic clock and the timer thread.
+//! The host's clock and the timer thread.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vm_core::{Alarm, Alarms, Clock};
 
-/// Host monotonic time, counted from when it was made.
+use crate::sys::since_boot_ns;
+
+/// Host time that goes on while the host is suspended, counted from when it was made: after a night's sleep of the host
+/// the guest's clocks are right.
 #[derive(Clone, Debug)]
 pub struct HostClock {
-    start: Instant,
+    start_ns: u64,
 }
 
 impl HostClock {
     /// A clock that starts at zero now.
     pub fn new() -> Self {
         Self {
-            start: Instant::now(),
+            start_ns: since_boot_ns(),
         }
     }
 }
@@ -30,9 +33,13 @@ impl Default for HostClock {
 
 impl Clock for HostClock {
     fn now_ns(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
+        since_boot_ns() - self.start_ns
     }
 }
+
+/// How long the thread sleeps at most while there is a deadline. The host does not count its sleep by the time that it was
+/// suspended; a deadline that came meanwhile is noticed this much later.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 type Fire = Arc<dyn Fn() + Send + Sync>;
 
@@ -178,7 +185,7 @@ fn run(shared: &Shared) {
         };
         let now = shared.clock.now_ns();
         if deadline > now {
-            let wait = Duration::from_nanos(deadline - now);
+            let wait = Duration::from_nanos(deadline - now).min(LONGEST_SLEEP);
             queue = shared
                 .changed
                 .wait_timeout(queue, wait)
@@ -200,6 +207,7 @@ fn run(shared: &Shared) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc;
 
     #[test]
@@ -215,6 +223,38 @@ mod tests {
         let fired = receiver.recv_timeout(Duration::from_secs(4)).unwrap();
         assert!(fired >= start + 20_000_000);
         assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err());
+    }
+
+    #[test]
+    fn alarm_fires_soon_after_the_clock_has_leapt() {
+        /// A host that was suspended for a while.
+        #[derive(Default)]
+        struct Leaping(HostClock, AtomicU64);
+        impl Clock for Leaping {
+            fn now_ns(&self) -> u64 {
+                self.0.now_ns() + self.1.load(Ordering::SeqCst)
+            }
+        }
+        const HOUR: u64 = 3_600_000_000_000;
+        let clock = Arc::new(Leaping::default());
+        let timers = TimerThread::new(clock.clone());
+        let (sender, receiver) = mpsc::channel();
+        let alarm = timers.alarm(Box::new(move || sender.send(()).unwrap()));
+        alarm.arm(Some(clock.now_ns() + HOUR));
+        assert!(receiver.recv_timeout(Duration::from_millis(20)).is_err());
+        clock.1.store(HOUR, Ordering::SeqCst);
+        assert!(receiver.recv_timeout(10 * LONGEST_SLEEP).is_ok());
+    }
+
+    #[test]
+    fn host_clock_counts_from_zero_as_the_host_does() {
+        let (before, clock) = (since_boot_ns(), HostClock::new());
+        std::thread::sleep(Duration::from_millis(5));
+        let now = clock.now_ns();
+        assert!(
+            (5_000_000..=since_boot_ns() - before).contains(&now),
+            "{now}"
+        );
     }
 
     #[test]

@@ -55,6 +55,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             balloon: Some(false),
             virtio: Default::default(),
             no_reboot: true,
+            stop_on_panic: false,
+            notices: vm_core::Notices::default(),
             start_paused: false,
             code_budget_bytes: 48 << 20,
             trace: None,

@@ -7,9 +7,9 @@ use vm_boot::image::Program;
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
 use vm_boot::{BootFile, Extent, Role};
 use vm_core::config::{
-    Bios, DiskConfig, DiskFormat, NetConfig, NetKind, VirtioTransport, VmConfig,
+    Bios, DiskConfig, DiskFormat, NetConfig, NetKind, OnPanic, VirtioTransport, VmConfig,
 };
-use vm_core::{ExecTrace, GuestArch, GuestPhysAddr, Notices};
+use vm_core::{GuestArch, GuestPhysAddr, Notices};
 use vm_device::block::{BlockBackend, Content, DiskAccess, Overlay, RawDisk};
 use vm_device::host_room::HostRoom;
 use vm_device::net::nat::{self, Forward, Nat, NatConfig, NatError};
@@ -19,10 +19,10 @@ use vm_platform::riscv_virt::machine::{
     self, Disk, MachineConfig, MachineError, Nic, OfferedKernel,
 };
 
-use crate::VmError;
 use crate::flash;
 use crate::serial::SerialLine;
 use crate::signature::Signature;
+use crate::{VmBuilder, VmError};
 
 /// CPUs that the machine has room for.
 const MOST_CPUS: u32 = 8;
@@ -63,16 +63,14 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Opens what `config` names beside the `inputs`.
+    /// Opens what the configuration names beside the `inputs`.
     pub(crate) fn of(
-        config: &VmConfig,
+        builder: &VmBuilder,
         inputs: Inputs,
         serial: &SerialLine,
         console: Option<&SerialLine>,
-        start_paused: bool,
-        trace: Option<Arc<dyn ExecTrace>>,
-        notices: &Notices,
     ) -> Result<Self, VmError> {
+        let config = &builder.config;
         let Inputs { boot, disks } = inputs;
         let Boot {
             request,
@@ -80,7 +78,7 @@ impl Assembly {
             signature,
         } = boot;
         let isa: IsaConfig = config.cpu.parse()?;
-        let nat = |net: &&NetConfig| nat(net, notices);
+        let nat = |net: &&NetConfig| nat(net, &builder.notices);
         let nats: Vec<_> = cards(config).iter().map(nat).collect::<Result<_, _>>()?;
         let nics = cards(config)
             .iter()
@@ -112,9 +110,11 @@ impl Assembly {
                 VirtioTransport::Mmio => machine::VirtioTransport::Mmio,
             },
             no_reboot: config.no_reboot,
-            start_paused,
+            stop_on_panic: config.on_panic == OnPanic::Stop,
+            notices: builder.notices.clone(),
+            start_paused: builder.start_paused,
             code_budget_bytes: config.code_cache.limit_bytes(vm_osal::free_memory_bytes) as usize,
-            trace,
+            trace: builder.trace.clone(),
         };
         Ok(Self {
             machine,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, SerialConfig, VirtioTransport,
-    VmConfig,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, SerialConfig,
+    VirtioTransport, VmConfig,
 };
 use vm_core::{ExecTrace, GuestArch, Notices};
 use vm_device::chardev::CharSink;
@@ -21,6 +21,7 @@ pub struct VmBuilder {
     pub(crate) start_paused: bool,
     pub(crate) trace: Option<Arc<dyn ExecTrace>>,
     pub(crate) notices: Notices,
+    pub(crate) shown: Notices,
 }
 
 /// Methods that set one field of the configuration.
@@ -54,6 +55,8 @@ settings! {
     virtio: virtio, VirtioTransport;
     /// Whether a guest's reset ends the machine.
     no_reboot: no_reboot, bool;
+    /// What happens when the guest's kernel has panicked and stands still.
+    on_panic: on_panic, OnPanic;
     /// What runs the guest's instructions.
     accel: accel, Accel;
 }
@@ -155,6 +158,14 @@ impl VmBuilder {
     #[must_use]
     pub fn notices(mut self, notices: Notices) -> Self {
         self.notices = notices;
+        self
+    }
+
+    /// Who gets text that the configuration asks for: translated code, and what differs between it and interpreted code.
+    /// Each text has any number of lines, with their ends. Nobody, unless this is called.
+    #[must_use]
+    pub fn shown(mut self, shown: Notices) -> Self {
+        self.shown = shown;
         self
     }
 

@@ -108,7 +108,7 @@ fn in_our_words(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vm_core::config::{Bios, ByteSize, SerialConfig, VirtioTransport};
+    use vm_core::config::{Bios, ByteSize, OnPanic, SerialConfig, VirtioTransport};
 
     fn read(text: &str) -> Result<VmConfig, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -132,6 +132,8 @@ append = "quiet"
 bios = "none"
 serial = "pty"
 console = "null"
+escape = "ctrl-]"
+on_panic = "stop"
 rng = false
 virtio = "mmio"
 no_reboot = true
@@ -162,6 +164,8 @@ hostname = "g"
         assert_eq!(config.bios, Bios::None);
         assert_eq!(config.serial, SerialConfig::Pty);
         assert_eq!(config.console, Some(SerialConfig::Null));
+        assert_eq!(config.escape.to_string(), "ctrl-]");
+        assert_eq!(config.on_panic, OnPanic::Stop);
         assert_eq!(config.virtio, VirtioTransport::Mmio);
         assert!(!config.rng && config.no_reboot);
         assert_eq!(config.gdb, Some("127.0.0.1:1234,wait=off".parse().unwrap()));

@@ -1,13 +1,17 @@
-//! Characters typed at a serial port, kept until the guest has room for them.
+//! Characters typed at a serial port, kept until the guest has room for them. None is lost while the machine runs: who
+//! types faster than the guest reads waits ([`SerialInput::send`]), or is told ([`SerialInput::try_send`]).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use vm_device::chardev::CharInput;
 
 /// Characters that may wait for the guest.
 const MOST_WAITING_BYTES: usize = 64 << 10;
+/// How often somebody who waits for room asks whether there is still a reason to wait.
+const ASK: Duration = Duration::from_millis(100);
 
 struct Waiting {
     bytes: VecDeque<u8>,
@@ -92,6 +96,43 @@ impl SerialInput {
         true
     }
 
+    /// Types `bytes` at once, however far the guest is behind: for whoever reads ahead, to see an escape key behind a
+    /// long paste, and bounds that himself ([`SerialInput::waiting_bytes`]). Returns false when the machine has ended.
+    pub fn type_ahead(&self, bytes: &[u8]) -> bool {
+        let mut waiting = self.0.waiting.lock();
+        if waiting.closed {
+            return false;
+        }
+        waiting.bytes.extend(bytes);
+        drop(waiting);
+        self.0.push();
+        true
+    }
+
+    /// Bytes that wait for the guest.
+    pub fn waiting_bytes(&self) -> usize {
+        self.0.waiting.lock().bytes.len()
+    }
+
+    /// Waits until no more than `bytes` wait for the guest; false when the machine has ended.
+    pub fn wait_until_below(&self, bytes: usize) -> bool {
+        let mut waiting = self.0.waiting.lock();
+        while waiting.bytes.len() > bytes && !waiting.closed {
+            self.0.room.wait(&mut waiting);
+        }
+        !waiting.closed
+    }
+
+    /// Waits until the guest is no longer far behind, or `no_more` says that there is no reason to wait; false when the
+    /// machine has ended.
+    pub(crate) fn wait_for_room(&self, no_more: impl Fn() -> bool) -> bool {
+        let mut waiting = self.0.waiting.lock();
+        while waiting.bytes.len() >= MOST_WAITING_BYTES && !waiting.closed && !no_more() {
+            self.0.room.wait_for(&mut waiting, ASK);
+        }
+        !waiting.closed
+    }
+
     /// Lets go of everyone who waits to send.
     pub(crate) fn close(&self) {
         self.0.waiting.lock().closed = true;
@@ -152,6 +193,32 @@ mod tests {
         let input = SerialInput::new(Arc::new(Port::default()));
         assert!(input.try_send(&vec![0; MOST_WAITING_BYTES]));
         assert!(!input.try_send(b"x"));
+    }
+
+    #[test]
+    fn type_ahead_of_a_deaf_guest_keeps_everything_in_order() {
+        let port = Arc::new(Port::default());
+        let input = SerialInput::new(port.clone());
+        let paste: Vec<u8> = (0..300_000_u32).map(|at| at as u8).collect();
+        for piece in paste.chunks(4096) {
+            assert!(input.type_ahead(piece));
+        }
+        assert_eq!(input.waiting_bytes(), paste.len());
+        port.make_room(100_000);
+        assert!(input.wait_until_below(200_000));
+        port.make_room(usize::MAX / 2);
+        assert_eq!(*port.got.lock(), paste);
+        input.close();
+        assert!(!input.type_ahead(b"late") && !input.wait_until_below(0));
+    }
+
+    #[test]
+    fn wait_for_room_ends_when_there_is_no_reason_to_wait() {
+        let input = SerialInput::new(Arc::new(Port::default()));
+        assert!(input.try_send(&vec![0; MOST_WAITING_BYTES]));
+        assert!(input.wait_for_room(|| true));
+        input.close();
+        assert!(!input.wait_for_room(|| false));
     }
 
     #[test]

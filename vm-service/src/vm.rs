@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vm_core::config::SerialConfig;
 use vm_core::{DebugTarget, Statistic, VcpuId};
+use vm_device::chardev::CharSink;
 use vm_device::net::nat::Nat;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_engine_jit::Dump;
@@ -12,7 +13,7 @@ use vm_platform::riscv_virt::machine::{Machine, Outcome, TranslateOptions};
 
 use crate::assemble::{self, Assembly, Inputs};
 use crate::lifecycle::Lifecycle;
-use crate::serial::{Outlet, SerialLine};
+use crate::serial::SerialLine;
 use crate::signature::Signature;
 use crate::{AccelChoice, SerialInput, State, VmBuilder, VmError};
 
@@ -33,11 +34,12 @@ pub struct VmHandle {
     lifecycle: Arc<Lifecycle>,
     stop: Arc<dyn Fn() + Send + Sync>,
     reset: Arc<dyn Fn() + Send + Sync>,
+    resize: Arc<dyn Fn(u16, u16) + Send + Sync>,
     serial: SerialInput,
     console: Option<SerialInput>,
     debugger: Arc<dyn DebugTarget>,
     balloon: Option<Arc<VirtioBalloon>>,
-    outlets: Vec<Arc<Outlet>>,
+    sinks: Vec<Arc<dyn CharSink>>,
 }
 
 impl VmHandle {
@@ -48,13 +50,19 @@ impl VmHandle {
 
     /// Ends the machine as pulling its plug would; [`Vm::run`] returns [`Outcome::Stopped`].
     pub fn stop(&self) {
-        self.outlets.iter().for_each(|outlet| outlet.hurry());
+        self.sinks.iter().for_each(|sink| sink.hurry());
         (self.stop)();
     }
 
     /// Presses the reset button.
     pub fn reset(&self) {
         (self.reset)();
+    }
+
+    /// Tells the guest the columns and rows of the terminal behind the virtio console; until then it knows of none. Does
+    /// nothing without a virtio console.
+    pub fn resize_console(&self, columns: u16, rows: u16) {
+        (self.resize)(columns, rows);
     }
 
     /// The serial port's input.
@@ -91,22 +99,14 @@ impl Vm {
         let inputs = Inputs::open(config, &builder.notices)?;
         let line = |sink: &Option<_>, config: &SerialConfig| match sink {
             Some(sink) => Ok(SerialLine::to(Arc::clone(sink))),
-            None => SerialLine::open(config),
+            None => SerialLine::open(config, &builder.notices),
         };
         let mut serial = line(&builder.serial_sink, &config.serial)?;
         let mut console = match (&builder.console_sink, &config.console) {
             (None, None) => None,
             (sink, port) => Some(line(sink, port.as_ref().unwrap_or(&SerialConfig::Null))?),
         };
-        let assembly = Assembly::of(
-            config,
-            inputs,
-            &serial,
-            console.as_ref(),
-            builder.start_paused,
-            builder.trace.clone(),
-            &builder.notices,
-        )?;
+        let assembly = Assembly::of(&builder, inputs, &serial, console.as_ref())?;
         let machine = Machine::new(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, config.arch, || {
             let dump = config.dump.unwrap_or_default();
@@ -119,9 +119,8 @@ impl Vm {
                 perf_map: config.perf_map,
                 count_accesses: config.stats,
                 dump,
-                verify: config
-                    .verify
-                    .then(|| Box::new(|text: &str| eprintln!("{text}")) as _),
+                shown: builder.shown.clone(),
+                verify: config.verify,
             })
         });
         let serial_input = SerialInput::new(machine.serial_input());
@@ -135,11 +134,12 @@ impl Vm {
             lifecycle: Arc::new(Lifecycle::new()),
             stop: Arc::new(machine.stopper()),
             reset: Arc::new(machine.resetter()),
+            resize: Arc::new(machine.resizer()),
             serial: serial_input,
             console: console_input,
             debugger: machine.debugger(),
             balloon: machine.balloon().cloned(),
-            outlets: lines.iter().filter_map(SerialLine::outlet).collect(),
+            sinks: lines.iter().map(SerialLine::sink).collect(),
         };
         Ok(Self {
             machine: Some(machine),

@@ -3,8 +3,8 @@ use crate::args::{Cli, Command};
 use clap::Parser as _;
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, FlashConfig, GdbConfig, NetConfig, PcRange,
-    SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
+    NetConfig, OnPanic, PcRange, SerialConfig, VirtioTransport,
 };
 
 fn args(words: &[&str]) -> MachineArgs {
@@ -65,6 +65,8 @@ fn every_option_wins_over_the_file() {
         (&["--console", "null"], |c| {
             c.console = Some(SerialConfig::Null)
         }),
+        (&["--escape", "none"], |c| c.escape = EscapeKey::NONE),
+        (&["--on-panic", "stop"], |c| c.on_panic = OnPanic::Stop),
         (&["--rng", "off"], |c| c.rng = false),
         (&["--balloon", "on"], |c| c.balloon = Some(true)),
         (&["--balloon", "off"], |c| c.balloon = Some(false)),

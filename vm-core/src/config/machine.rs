@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::size::deserialize_ram;
 use super::{
-    Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, FlashConfig, GdbConfig,
-    NetConfig, NetKind, PcRange, SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, EscapeKey, FlashConfig,
+    GdbConfig, NetConfig, NetKind, OnPanic, PcRange, SerialConfig, VirtioTransport,
 };
 use crate::GuestArch;
 
@@ -44,6 +44,8 @@ pub struct VmConfig {
     pub serial: SerialConfig,
     /// What a virtio console is connected to, if there is to be one.
     pub console: Option<SerialConfig>,
+    /// The key behind which keys are for this program instead of the guest.
+    pub escape: EscapeKey,
     /// Whether there is an entropy device.
     pub rng: bool,
     /// Whether there is a memory balloon, by which memory that the guest does not use goes back to the host; when
@@ -53,6 +55,8 @@ pub struct VmConfig {
     pub virtio: VirtioTransport,
     /// Whether a guest's reset ends the machine.
     pub no_reboot: bool,
+    /// What happens when the guest's kernel has panicked and stands still.
+    pub on_panic: OnPanic,
     /// What runs the guest's instructions.
     pub accel: Accel,
     /// Host memory for translated code.
@@ -91,10 +95,12 @@ impl Default for VmConfig {
             nets: Vec::new(),
             serial: SerialConfig::Stdio,
             console: None,
+            escape: EscapeKey::default(),
             rng: true,
             balloon: None,
             virtio: VirtioTransport::default(),
             no_reboot: false,
+            on_panic: OnPanic::default(),
             accel: Accel::default(),
             code_cache: CodeCache::Auto,
             stats: false,

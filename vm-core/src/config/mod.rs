@@ -12,6 +12,7 @@ mod machine;
 mod net;
 mod options;
 mod serial;
+mod session;
 mod size;
 
 pub use choice::{Accel, Bios, Dump, PcRange, VirtioTransport};
@@ -23,6 +24,7 @@ pub use machine::VmConfig;
 pub use net::{MacAddress, NetConfig, NetKind};
 pub use options::FromOsStr;
 pub use serial::SerialConfig;
+pub use session::{EscapeKey, OnPanic};
 pub use size::{ByteSize, CodeCache};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::console::PortState;
 use super::spec::DeviceType;
 
 /// "No vector" of the MSI-X vector registers (VIRTIO 1.3, 4.1.5.1.2).
@@ -88,12 +89,7 @@ pub enum DeviceState {
         writeback: bool,
     },
     /// A console.
-    Console {
-        /// Width of the terminal in characters.
-        columns: u16,
-        /// Height of the terminal in characters.
-        rows: u16,
-    },
+    Console(PortState),
     /// An entropy source.
     Entropy,
     /// A memory balloon.
@@ -113,7 +109,7 @@ impl DeviceState {
         match self {
             Self::Net { .. } => DeviceType::Net,
             Self::Block { .. } => DeviceType::Block,
-            Self::Console { .. } => DeviceType::Console,
+            Self::Console(_) => DeviceType::Console,
             Self::Entropy => DeviceType::Entropy,
             Self::Balloon { .. } => DeviceType::Balloon,
         }
@@ -122,7 +118,7 @@ impl DeviceState {
 
 impl ControlState {
     /// The layout that this build writes and reads.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 }
 
 /// State of a [`VirtioMmio`](super::VirtioMmio) transport with its device's registers.

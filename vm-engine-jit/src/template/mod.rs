@@ -15,7 +15,7 @@ mod stubs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vm_core::{GuestPhysAddr, PAGE_BYTES};
+use vm_core::{GuestPhysAddr, Notices, PAGE_BYTES};
 use vm_engine::tier::{FrameOffsets, HostCode, HostJump, Translation, Translator};
 use vm_ir::{Inst, StateLayout, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
@@ -158,7 +158,6 @@ impl Default for Scratch {
 }
 
 /// The template tier of one machine.
-#[derive(Debug)]
 pub struct Template {
     arena: Arc<Arena>,
     pins: Pins,
@@ -170,7 +169,7 @@ pub struct Template {
     /// Whether there was no room for the last block.
     full: AtomicBool,
     perf_map: Option<PerfMap>,
-    dump: Dump,
+    dump: Option<(Dump, Notices)>,
     counts_accesses: bool,
 }
 
@@ -211,14 +210,14 @@ impl Template {
             scratch: Mutex::default(),
             full: AtomicBool::new(false),
             perf_map: None,
-            dump: Dump::default(),
+            dump: None,
             counts_accesses: false,
         })
     }
 
-    /// Shows code translated from now on, on standard error.
-    pub fn show(&mut self, what: Dump) {
-        self.dump = what;
+    /// Gives code translated from now on to `shown`, as text.
+    pub fn show(&mut self, what: Dump, shown: Notices) {
+        self.dump = (what.ir || what.asm).then_some((what, shown));
     }
 
     /// Has code translated from now on count its accesses to memory, which makes it a little slower.
@@ -259,11 +258,10 @@ impl Translator for Template {
             let addresses @ [base, cold_base] = piece.addresses();
             let (hot, cold) = asm.finish_in_two(split, addresses)?;
             piece.fill(hot, cold);
-            if self.dump.ir || self.dump.asm {
-                let text = self
-                    .dump
-                    .text(translation, [(base, hot), (cold_base, cold)]);
-                eprint!("{}", text.unwrap_or_default());
+            if let Some((dump, shown)) = &self.dump
+                && let Some(text) = dump.text(translation, [(base, hot), (cold_base, cold)])
+            {
+                shown.say(&text);
             }
             let [hot_bytes, cold_bytes] = piece.bytes();
             if let Some(map) = &self.perf_map {

@@ -7,6 +7,7 @@ use std::io;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{Advice, madvise};
+use rustix::time::{ClockId, clock_gettime};
 use vm_core::HostVirtAddr;
 
 /// Protection bits for memory that is read and written.
@@ -44,6 +45,12 @@ pub fn discard_pages(at: HostVirtAddr, bytes: u64) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Nanoseconds since the host was booted, the time that it was suspended included.
+pub(crate) fn since_boot_ns() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Fills `into` with random bytes of the host's generator.

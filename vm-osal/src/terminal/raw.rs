@@ -1,17 +1,35 @@
 //! Raw mode: bytes go through as they are typed.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-use rustix::termios::{OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{
+    OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr,
+};
 
-/// The terminal in raw mode and what it was before, for [`restore`].
-static CHANGED: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+/// The terminal in raw mode, and what it was before.
+struct Changed {
+    fd: OwnedFd,
+    before: Termios,
+}
+
+/// For [`restore`]; null while no terminal is in raw mode. Whoever takes the pointer owns what it leads to. It is no
+/// lock, since a signal's handler needs it, too.
+static CHANGED: AtomicPtr<Changed> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether a descriptor is a terminal.
 pub fn is_terminal(fd: impl AsFd) -> bool {
     isatty(fd)
+}
+
+/// Columns and rows of a terminal, if it knows them.
+pub fn size(fd: impl AsFd) -> Option<(u16, u16)> {
+    let size = tcgetwinsize(fd).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
 /// A terminal in raw mode; dropping it restores the terminal. There is at most one in a process.
@@ -25,18 +43,25 @@ impl RawMode {
     /// # Errors
     /// When it is no terminal, or another one is in raw mode.
     pub fn enter(fd: impl AsFd) -> io::Result<Self> {
-        let mut changed = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
-        if changed.is_some() {
-            return Err(io::ErrorKind::ResourceBusy.into());
-        }
         let fd = fd.as_fd().try_clone_to_owned()?;
         let before = tcgetattr(&fd)?;
         let mut raw = before.clone();
         raw.make_raw();
         raw.output_modes |= before.output_modes & OutputModes::OPOST;
-        tcsetattr(&fd, OptionalActions::Now, &raw)?;
-        *changed = Some((fd, before));
-        Ok(Self(()))
+        let terminal = fd.try_clone()?;
+        let changed = Box::into_raw(Box::new(Changed { fd, before }));
+        let none = ptr::null_mut();
+        if CHANGED
+            .compare_exchange(none, changed, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
+            // SAFETY: it comes from Box::into_raw and was not handed over.
+            drop(unsafe { Box::from_raw(changed) });
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        let entered = Self(());
+        tcsetattr(&terminal, OptionalActions::Now, &raw)?;
+        Ok(entered)
     }
 }
 
@@ -49,14 +74,26 @@ impl Drop for RawMode {
 /// Restores the terminal if it is in raw mode. For panic hooks and exits that drop nothing; may be called any number
 /// of times.
 pub fn restore() {
-    let changed = CHANGED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    if let Some((fd, before)) = changed {
-        // A terminal that has gone needs no restoring.
-        let _ = tcsetattr(&fd, OptionalActions::Now, &before);
+    let changed = put_back();
+    if !changed.is_null() {
+        // SAFETY: it comes from Box::into_raw, and whoever takes it out of CHANGED owns it.
+        drop(unsafe { Box::from_raw(changed) });
     }
+}
+
+/// The same within a signal's handler, which must not free memory.
+pub(super) fn restore_in_handler() {
+    put_back();
+}
+
+fn put_back() -> *mut Changed {
+    let changed = CHANGED.swap(ptr::null_mut(), Ordering::AcqRel);
+    // SAFETY: what CHANGED led to is whole, and nobody else has it now.
+    if let Some(Changed { fd, before }) = unsafe { changed.as_ref() } {
+        // A terminal that has gone needs no restoring.
+        let _ = tcsetattr(fd, OptionalActions::Now, before);
+    }
+    changed
 }
 
 #[cfg(test)]

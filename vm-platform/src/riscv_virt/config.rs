@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vm_boot::riscv::BootRequest;
 use vm_boot::{BootError, BootFile};
-use vm_core::{ExecTrace, GuestVirtAddr, VcpuId};
+use vm_core::{ExecTrace, GuestVirtAddr, Notices, VcpuId};
 use vm_device::BusError;
 use vm_device::block::BlockBackend;
 use vm_device::chardev::CharSink;
@@ -14,7 +14,6 @@ use vm_device::firmware::rom::RomError;
 use vm_device::host_room::HostRoom;
 use vm_device::net::NetBackend;
 use vm_device::pci::SlotTaken;
-use vm_engine::Report;
 use vm_engine_jit::Dump;
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_mem::MemoryError;
@@ -113,6 +112,10 @@ pub struct MachineConfig {
     pub virtio: VirtioTransport,
     /// Whether a guest's reset ends the machine.
     pub no_reboot: bool,
+    /// Whether the machine ends when the guest's kernel has panicked and stands still.
+    pub stop_on_panic: bool,
+    /// Who is told what the machine has to say.
+    pub notices: Notices,
     /// Whether the machine waits for a debugger before its first instruction.
     pub start_paused: bool,
     /// Host bytes that translated code may take.
@@ -124,14 +127,16 @@ pub struct MachineConfig {
 /// What there is to see of translated code.
 #[derive(Default)]
 pub struct TranslateOptions {
+    /// Who gets what is shown, and differences, as text.
+    pub shown: Notices,
     /// Whether it is listed for Linux's `perf`.
     pub perf_map: bool,
     /// Count accesses to memory, for statistics.
     pub count_accesses: bool,
     /// What is shown as it is made.
     pub dump: Dump,
-    /// When there is one, all code is interpreted too, and a difference is told to it and ends the machine.
-    pub verify: Option<Report>,
+    /// Whether all code is interpreted too; a difference is told and ends the machine.
+    pub verify: bool,
 }
 
 /// How a machine ended.

@@ -1,6 +1,6 @@
 //! The machine: how it is put together, reset and ended.
 
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -116,7 +116,8 @@ impl Machine {
             alarms: timers.clone(),
             code_budget_bytes: config.code_budget_bytes,
         });
-        let panic_watch = Arc::new(PanicWatch::new(config.serial));
+        let panic_watch = PanicWatch::new();
+        let serial = panic_watch.over(config.serial);
         let shared = Arc::new(Shared {
             engine: engine.clone(),
             code_budget_bytes: config.code_budget_bytes,
@@ -125,11 +126,19 @@ impl Machine {
             control: Mutex::new(Control::new(config.cpus, config.start_paused)),
             changed: Condvar::new(),
             panic_watch: panic_watch.clone(),
-            serial: panic_watch.clone(),
+            serial: serial.clone(),
             serial_port: OnceLock::new(),
             vcpus: OnceLock::new(),
             no_reboot: config.no_reboot,
             trace: config.trace,
+        });
+
+        let (machine, notices) = (Arc::downgrade(&shared), config.notices);
+        panic_watch.on_standing_still(move || match machine.upgrade() {
+            Some(machine) if config.stop_on_panic => machine.raise(Event::End(Outcome::Panicked)),
+            _ => notices.say(
+                "the guest's kernel has panicked and stands still (--on-panic stop would end the machine)",
+            ),
         });
 
         let vcpus: Vec<Vcpu<Riscv>> = (0..config.cpus)
@@ -148,8 +157,8 @@ impl Machine {
             reset_vector: shared.plan.reset_vector().into(),
             flash: config.flash,
             offered: offered.unwrap_or_default(),
-            serial: panic_watch,
-            console: config.console,
+            serial,
+            console: config.console.map(|sink| panic_watch.over(sink)),
             disks: config.disks,
             nics: config.nics,
             rng: config.rng,
@@ -214,6 +223,17 @@ impl Machine {
         self.balloon.as_ref()
     }
 
+    /// Tells the guest the columns and rows of the virtio console's terminal, from another thread; does nothing without
+    /// one.
+    pub fn resizer(&self) -> impl Fn(u16, u16) + Send + Sync + 'static {
+        let port = self.console_port.as_ref().map(Arc::downgrade);
+        move |columns, rows| {
+            if let Some(port) = port.as_ref().and_then(Weak::upgrade) {
+                port.resize(columns, rows);
+            }
+        }
+    }
+
     /// What a debugger or monitor uses.
     pub fn debugger(&self) -> Arc<dyn DebugTarget> {
         Arc::new(Debugger::new(self.shared.clone(), self.vcpus.clone()))
@@ -236,7 +256,7 @@ impl Machine {
     pub fn translate(&self, options: TranslateOptions) -> Result<(), TemplateError> {
         let bytes = self.shared.code_budget_bytes;
         let mut template = Template::new(Riscv::layout(), bytes)?;
-        template.show(options.dump);
+        template.show(options.dump, options.shown.clone());
         if options.count_accesses {
             template.count_accesses();
         }
@@ -244,8 +264,9 @@ impl Machine {
             template.write_perf_map()?;
         }
         self.shared.engine.set_translator(Arc::new(template));
-        if let Some(report) = options.verify {
-            self.shared.engine.compare_with_interpreter(report);
+        if options.verify {
+            let tell = move |text: &str| options.shown.say(&format!("{text}\n"));
+            self.shared.engine.compare_with_interpreter(Box::new(tell));
         }
         Ok(())
     }

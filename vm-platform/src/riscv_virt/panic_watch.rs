@@ -1,79 +1,164 @@
-//! Watches console output for the message of a kernel that panics.
+//! Watches console output for the messages of a kernel that panics.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use vm_device::chardev::CharSink;
 
 /// What Linux prints when it gives up (kernel/panic.c, stable since 2.x).
-const MESSAGE: &[u8] = b"Kernel panic - not syncing";
+const PANIC: &[u8] = b"Kernel panic - not syncing";
+/// What is in the line that Linux prints behind all else when it will not ask for a reset (kernel/panic.c, since 3.6).
+const END: &[u8] = b"[ end Kernel panic - not syncing";
+
+/// How far a text has gone by. The first byte of each text occurs in it only once, so a mismatch can restart at the first
+/// byte only.
+#[derive(Debug, Default)]
+struct Matched(usize);
+
+impl Matched {
+    /// Takes a byte; whether it completes the text.
+    fn byte(&mut self, text: &[u8], byte: u8) -> bool {
+        self.0 = match byte == text[self.0] {
+            true => self.0 + 1,
+            false => usize::from(byte == text[0]),
+        };
+        let complete = self.0 == text.len();
+        if complete {
+            self.0 = 0;
+        }
+        complete
+    }
+}
+
+/// What is known of the kernel's end, from all consoles of a machine.
+#[derive(Default)]
+pub(super) struct PanicWatch {
+    seen: AtomicBool,
+    stands_still: AtomicBool,
+    told: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl PanicWatch {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// A console sink that passes everything on to another one.
+    pub(super) fn over(self: &Arc<Self>, behind: Arc<dyn CharSink>) -> Arc<dyn CharSink> {
+        Arc::new(Watched {
+            watch: self.clone(),
+            behind,
+            progress: Mutex::default(),
+        })
+    }
+
+    /// Names who is told when the kernel has panicked and stands still. It is called on the thread that prints, behind
+    /// the last line, and once until the next reset.
+    pub(super) fn on_standing_still(&self, told: impl Fn() + Send + Sync + 'static) {
+        self.told.get_or_init(|| Box::new(told));
+    }
+
+    /// Whether the panic message went by since the last reset.
+    pub(super) fn seen(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn reset(&self) {
+        self.seen.store(false, Ordering::Relaxed);
+        self.stands_still.store(false, Ordering::Relaxed);
+    }
+
+    fn tell(&self) {
+        if !self.stands_still.swap(true, Ordering::Relaxed)
+            && let Some(told) = self.told.get()
+        {
+            told();
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Progress {
-    matched: usize,
-    seen: bool,
+    panic: Matched,
+    end: Matched,
+    /// The last line is being printed.
+    in_last_line: bool,
 }
 
-/// A console sink that passes everything on and remembers whether a panic message went by.
-pub(super) struct PanicWatch {
+struct Watched {
+    watch: Arc<PanicWatch>,
     behind: Arc<dyn CharSink>,
     progress: Mutex<Progress>,
 }
 
-impl PanicWatch {
-    pub(super) fn new(behind: Arc<dyn CharSink>) -> Self {
-        Self {
-            behind,
-            progress: Mutex::default(),
-        }
-    }
-
-    /// Whether the message went by since the last reset.
-    pub(super) fn seen(&self) -> bool {
-        self.progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .seen
-    }
-
-    pub(super) fn reset(&self) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::default();
-    }
-}
-
-impl CharSink for PanicWatch {
+impl CharSink for Watched {
     fn write(&self, bytes: &[u8]) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stands_still = false;
         for &byte in bytes {
-            // The message's first byte occurs in it only once, so a mismatch can restart at the first byte only.
-            progress.matched = match () {
-                () if byte == MESSAGE[progress.matched] => progress.matched + 1,
-                () => usize::from(byte == MESSAGE[0]),
-            };
-            if progress.matched == MESSAGE.len() {
-                progress.seen = true;
-                progress.matched = 0;
+            if progress.panic.byte(PANIC, byte) {
+                self.watch.seen.store(true, Ordering::Relaxed);
+            }
+            progress.in_last_line |= progress.end.byte(END, byte);
+            if byte == b'\n' && std::mem::take(&mut progress.in_last_line) {
+                stands_still = true;
             }
         }
         drop(progress);
         self.behind.write(bytes);
+        if stands_still {
+            self.watch.tell();
+        }
+    }
+
+    fn hurry(&self) {
+        self.behind.hurry();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU32;
     use vm_device::chardev::NoSink;
 
     #[test]
     fn message_in_pieces_is_seen_until_reset() {
-        let watch = PanicWatch::new(Arc::new(NoSink));
-        watch.write(b"KKernel panic - not sync");
+        let watch = PanicWatch::new();
+        let console = watch.over(Arc::new(NoSink));
+        console.write(b"KKernel panic - not sync");
         assert!(!watch.seen());
-        watch.write(b"ing: VFS");
+        console.write(b"ing: VFS");
         assert!(watch.seen());
         watch.reset();
         assert!(!watch.seen());
-        watch.write(b"Kernel panic - Kernel panic - not syncin");
+        console.write(b"Kernel panic - Kernel panic - not syncin");
         assert!(!watch.seen());
+    }
+
+    #[test]
+    fn last_line_of_a_kernel_that_stands_still_is_told_once_whatever_console_it_is_on() {
+        let watch = PanicWatch::new();
+        let told = Arc::new(AtomicU32::new(0));
+        let count = told.clone();
+        watch.on_standing_still(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let consoles = [(); 2].map(|()| watch.over(Arc::new(NoSink)));
+        let rebooting =
+            b"[ 1.0] Kernel panic - not syncing: VFS\n[ 1.1] Rebooting in 5 seconds..\n";
+        let end = b"[ 1.2] ---[ end Kernel panic - not syncing: VFS ]---";
+        consoles[0].write(rebooting);
+        assert!(watch.seen());
+        consoles[0].write(end);
+        assert_eq!(told.load(Ordering::SeqCst), 0, "the line is not complete");
+        consoles[0].write(b"\r\n");
+        consoles[1].write(end);
+        consoles[1].write(b"\n");
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        watch.reset();
+        consoles[1].write(end);
+        consoles[1].write(b"\n");
+        assert_eq!(told.load(Ordering::SeqCst), 2);
     }
 }

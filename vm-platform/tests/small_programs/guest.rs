@@ -93,6 +93,8 @@ impl Running {
             balloon: Some(false),
             virtio: Default::default(),
             no_reboot: false,
+            stop_on_panic: false,
+            notices: vm_core::Notices::default(),
             start_paused: false,
             code_budget_bytes: 16 << 20,
             trace: None,
@@ -114,7 +116,11 @@ impl Running {
 
     /// What the guest answers to a key.
     pub(crate) fn answer(&self, key: u8, count: usize) -> String {
-        assert_eq!(self.keyboard.offer(&[key]), 1);
+        let started = Instant::now();
+        // Until the guest listens.
+        while self.keyboard.offer(&[key]) == 0 {
+            assert!(started.elapsed() < PATIENCE, "the guest is deaf");
+        }
         self.screen.take(count)
     }
 

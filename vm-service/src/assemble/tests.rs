@@ -1,18 +1,11 @@
 use super::*;
+use crate::Vm;
 use vm_core::config::{ByteSize, MacAddress};
 
 fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
-    let null = SerialLine::open(&vm_core::config::SerialConfig::Null)?;
+    let null = SerialLine::to(Arc::new(vm_device::chardev::NoSink));
     let inputs = Inputs::open(config, &Notices::default())?;
-    Assembly::of(
-        config,
-        inputs,
-        &null,
-        None,
-        false,
-        None,
-        &Notices::default(),
-    )
+    Assembly::of(&Vm::builder().config(config.clone()), inputs, &null, None)
 }
 
 /// A program of one instruction that `--bios none` takes.

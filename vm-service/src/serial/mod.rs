@@ -1,16 +1,17 @@
 //! What serial ports and consoles can be connected to on the host.
 //!
-//! Every kind buffers what the guest prints (a port hands over a byte at a time) and writes it from a thread of its
-//! own; [`SerialLine::finish`] writes what is left.
+//! Every kind buffers what the guest prints (a port hands over a byte at a time) and writes it by the rule of the
+//! [`Outlet`]; [`SerialLine::finish`] writes what is left.
 
 mod outlet;
 mod unix;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use vm_core::Notices;
 use vm_core::config::SerialConfig;
 use vm_device::chardev::{CharSink, NoSink};
 use vm_osal::terminal::Pty;
@@ -35,36 +36,39 @@ pub(crate) struct SerialLine {
 
 impl SerialLine {
     /// Connects to what a configuration names; standard output without its input.
-    pub(crate) fn open(config: &SerialConfig) -> Result<Self, VmError> {
+    pub(crate) fn open(config: &SerialConfig, notices: &Notices) -> Result<Self, VmError> {
+        let failed = |reason| failed(config, &reason);
         match config {
             SerialConfig::Null => Ok(Self::to(Arc::new(NoSink))),
-            SerialConfig::Stdio => Ok(Self::through(Outlet::new(std::io::stdout()))),
+            SerialConfig::Stdio => Ok(Self::through(Outlet::new(std::io::stdout()).into())),
             SerialConfig::File(path) => {
-                let file = File::create(path).map_err(|reason| failed(config, &reason))?;
-                Ok(Self::through(Outlet::new(file)))
+                let file = File::create(path).map_err(failed)?;
+                let (path, notices) = (path.clone(), notices.clone());
+                let trouble = move |reason: &io::Error| {
+                    notices.say(&format!(
+                        "cannot write to {}: {reason}; the guest goes on, and the newest 1 MiB of its output waits \
+                         for room",
+                        path.display()
+                    ));
+                };
+                let outlet = Outlet::with_trouble(file, Box::new(trouble));
+                Ok(Self::through(outlet.into()))
             }
             SerialConfig::Unix(path) => {
-                let line = UnixLine::bind(path).map_err(|reason| failed(config, &reason))?;
-                let input = line.clone();
+                let line = UnixLine::bind(path).map_err(failed)?;
                 Ok(Self {
-                    start_input: Some(Box::new(move |port| input.serve(port))),
                     _socket: Some(SocketFile(path.clone())),
-                    ..Self::to(line)
+                    ..Self::through(line.outlet()).with_input(move |port| line.serve(port))
                 })
             }
             SerialConfig::Pty => {
-                let pty = Arc::new(Pty::open().map_err(|reason| failed(config, &reason))?);
-                let reader = pty.clone();
-                let output = pty
-                    .end()
-                    .try_clone()
-                    .map_err(|reason| failed(config, &reason))?;
+                let pty = Arc::new(Pty::open().map_err(failed)?);
+                let reader = PtyEnd(pty.clone());
+                let outlet = Outlet::new(PtyEnd(pty.clone()));
                 Ok(Self {
                     place: Some(pty.path().to_owned()),
-                    start_input: Some(Box::new(move |port| {
-                        spawn_reader(PtyReader(reader), port);
-                    })),
-                    ..Self::through(Outlet::new(output))
+                    ..Self::through(outlet.into())
+                        .with_input(move |port| spawn_reader(reader, port))
                 })
             }
         }
@@ -81,11 +85,17 @@ impl SerialLine {
         }
     }
 
-    fn through(outlet: Outlet) -> Self {
-        let outlet = Arc::new(outlet);
+    fn through(outlet: Arc<Outlet>) -> Self {
         Self {
             outlet: Some(outlet.clone()),
             ..Self::to(outlet)
+        }
+    }
+
+    fn with_input(self, start: impl FnOnce(SerialInput) + Send + 'static) -> Self {
+        Self {
+            start_input: Some(Box::new(start)),
+            ..self
         }
     }
 
@@ -101,11 +111,6 @@ impl SerialLine {
         if let Some(start) = self.start_input.take() {
             start(port);
         }
-    }
-
-    /// Lets go of a virtual CPU that waits for a slow reader of its output.
-    pub(crate) fn outlet(&self) -> Option<Arc<Outlet>> {
-        self.outlet.clone()
     }
 
     /// Writes what is left.
@@ -128,11 +133,21 @@ fn failed(config: &SerialConfig, reason: &std::io::Error) -> VmError {
     }
 }
 
-struct PtyReader(Arc<Pty>);
+struct PtyEnd(Arc<Pty>);
 
-impl Read for PtyReader {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        self.0.end().read(into)
+impl Read for PtyEnd {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl Write for PtyEnd {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        self.0.write(from)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The RISC-V platform-level interrupt controller (PLIC 1.0.0) with level-triggered gateways.
 //!
 //! A source's gateway forwards one request when its line is high, and no other until the interrupt is completed;
-//! then it looks at the line again. One short lock covers the whole controller, so that a claim is atomic
+//! then it looks at the line again. A source may ask for single interrupts, too ([`IrqLine::pulse`]); what comes between
+//! a claim and its completion is forwarded then. One short lock covers the whole controller, so that a claim is atomic
 //! however many virtual CPUs race for it.
 
 mod save;
@@ -31,6 +32,8 @@ struct State {
     priority: Vec<u8>,
     /// Input levels, 32 sources a word, as all bit sets here.
     level: Vec<u32>,
+    /// Sources that asked for a single interrupt which is not forwarded yet.
+    asked: Vec<u32>,
     pending: Vec<u32>,
     /// Gateways that forwarded a request and wait for its completion.
     in_flight: Vec<u32>,
@@ -53,6 +56,7 @@ impl State {
         Self {
             priority: vec![0; sources],
             level: vec![0; words],
+            asked: vec![0; words],
             pending: vec![0; words],
             in_flight: vec![0; words],
             contexts: lines.into_iter().map(context).collect(),
@@ -61,9 +65,10 @@ impl State {
 
     /// Lets every open gateway of a word forward its request (PLIC 1.0.0, 1.1 "Interrupt Gateways").
     fn sample(&mut self, word: usize) {
-        let forwarded = self.level[word] & !self.in_flight[word];
+        let forwarded = (self.level[word] | self.asked[word]) & !self.in_flight[word];
         self.pending[word] |= forwarded;
         self.in_flight[word] |= forwarded;
+        self.asked[word] &= !forwarded;
     }
 
     /// The enabled pending source of the highest priority above `floor`; among equals the lowest number.
@@ -107,6 +112,14 @@ impl State {
             self.sample(word);
             self.drive_lines();
         }
+    }
+
+    fn pulse(&mut self, source: usize) {
+        let (word, bit) = split(source);
+        // One that is pending already stands for this one, too.
+        self.asked[word] |= bit & !self.pending[word];
+        self.sample(word);
+        self.drive_lines();
     }
 
     fn claim(&mut self, context: usize) -> u32 {
@@ -192,6 +205,7 @@ impl State {
     fn reset(&mut self) {
         let words = self.level.len();
         self.priority.fill(0);
+        self.asked.fill(0);
         self.pending.fill(0);
         self.in_flight.fill(0);
         for context in &mut self.contexts {
@@ -264,6 +278,10 @@ struct Source {
 impl IrqLine for Source {
     fn set(&self, high: bool) {
         self.state.lock().set_level(self.number, high);
+    }
+
+    fn pulse(&self) {
+        self.state.lock().pulse(self.number);
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Context, Plic, State};
 use crate::state::{RestoreError, check_shape, check_version};
 
 const DEVICE: &str = "plic";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Registers, gateways and input levels; the contexts' lines follow from them. Bit sets have 32 sources a word.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct SavedState {
     pub priority: Vec<u8>,
     /// Input levels.
     pub level: Vec<u32>,
+    /// Single interrupts that were asked for and not forwarded yet.
+    pub asked: Vec<u32>,
     /// Pending bits.
     pub pending: Vec<u32>,
     /// Gateways that wait for a completion.
@@ -42,6 +44,7 @@ impl Plic {
         let State {
             priority,
             level,
+            asked,
             pending,
             in_flight,
             contexts,
@@ -62,6 +65,7 @@ impl Plic {
             version: VERSION,
             priority: priority.clone(),
             level: level.clone(),
+            asked: asked.clone(),
             pending: pending.clone(),
             in_flight: in_flight.clone(),
             contexts: contexts.iter().map(context).collect(),
@@ -77,6 +81,7 @@ impl Plic {
             version,
             priority,
             level,
+            asked,
             pending,
             in_flight,
             contexts,
@@ -101,7 +106,7 @@ impl Plic {
         check_shape(
             DEVICE,
             "bits of sources",
-            [&level, &pending, &in_flight].into_iter().all(fits),
+            [&level, &asked, &pending, &in_flight].into_iter().all(fits),
         )?;
         check_shape(
             DEVICE,
@@ -113,6 +118,7 @@ impl Plic {
         )?;
         state.priority = priority;
         state.level = level;
+        state.asked = asked;
         state.pending = pending;
         state.in_flight = in_flight;
         for (context, SavedContext { enable, threshold }) in state.contexts.iter_mut().zip(contexts)

@@ -3,6 +3,9 @@
 //! Characters leave at once: the transmitter is always empty and a write to THR reaches the [`CharSink`] before
 //! it returns. Received characters below the trigger level raise the timeout indication at once too. Host input
 //! never overruns the receiver, because [`CharInput::offer`] takes no more than fits; only loopback can.
+//!
+//! Host input is not lost to a driver that starts: it is received only while the guest [listens](State::listens), and
+//! clearing the receiver FIFO keeps it for later.
 
 mod save;
 pub mod spec;
@@ -18,6 +21,10 @@ pub use save::SavedState;
 use crate::BusDevice;
 use crate::chardev::{CharInput, CharSink};
 use spec::*;
+
+/// So many times in a row a guest reads LSR only to learn whether a character has come. One that sends reads it at most
+/// twice: before a character, and behind the last.
+const POLLS: u8 = 8;
 
 /// A received character and the LSR error bits that belong to it.
 #[derive(Clone, Copy)]
@@ -40,7 +47,15 @@ struct State {
     modem_deltas: u8,
     /// The THRE interrupt was raised and neither identified nor served yet.
     thre_pending: bool,
+    /// The driver has read IIR since the last reset.
+    identifies: bool,
+    /// The THRE interrupt was raised just now.
+    thre_asks: bool,
     rx: VecDeque<Received>,
+    /// Host input that was in the FIFO when the guest cleared it: received again when the guest listens.
+    held: VecDeque<u8>,
+    /// How often the guest has read LSR without sending anything, up to [`POLLS`].
+    polls: u8,
     /// An offer was cut short; its maker waits for the ready call.
     input_waits: bool,
     /// Level last put on the interrupt line.
@@ -60,7 +75,11 @@ impl State {
             line_errors: 0,
             modem_deltas: 0,
             thre_pending: false,
+            identifies: false,
+            thre_asks: false,
             rx: VecDeque::with_capacity(FIFO_CHARS),
+            held: VecDeque::new(),
+            polls: 0,
             input_waits: false,
             line_high: false,
         }
@@ -80,6 +99,40 @@ impl State {
 
     fn looped(&self) -> bool {
         self.mcr & MCR_LOOP != 0
+    }
+
+    /// Whether the guest waits for characters: by interrupt, or by polling LSR. A driver that starts does neither, while
+    /// it clears the receiver and reads away what it holds.
+    fn listens(&self) -> bool {
+        !self.looped() && (self.ier & IER_ERBFI != 0 || self.polls == POLLS)
+    }
+
+    /// Characters that the host may offer now.
+    fn room(&self) -> usize {
+        match self.listens() && self.held.is_empty() {
+            true => self.capacity().saturating_sub(self.rx.len()),
+            false => 0,
+        }
+    }
+
+    /// DEVIATION: a FIFO that is cleared forgets its characters (8.5). These stay with the host's end of the line, which
+    /// loses nothing.
+    fn clear_receiver(&mut self) {
+        let kept = self.rx.drain(..).filter(|received| received.errors == 0);
+        // They came before those that are held already.
+        for received in kept.rev() {
+            self.held.push_front(received.byte);
+        }
+        self.polls = 0;
+    }
+
+    fn receive_held(&mut self) {
+        while self.listens() && self.rx.len() < self.capacity() {
+            match self.held.pop_front() {
+                Some(byte) => self.receive(byte, 0),
+                None => break,
+            }
+        }
     }
 
     fn receive(&mut self, byte: u8, errors: u8) {
@@ -156,7 +209,10 @@ impl State {
         // Changing the mode clears the FIFOs; the other bits count only with the enable bit set (8.5).
         let switched = (value ^ self.fcr) & FCR_ENABLE != 0;
         if switched || value & (FCR_ENABLE | FCR_CLEAR_RX) == FCR_ENABLE | FCR_CLEAR_RX {
-            self.rx.clear();
+            match self.looped() {
+                true => self.rx.clear(),
+                false => self.clear_receiver(),
+            }
         }
         self.fcr = if value & FCR_ENABLE != 0 {
             value & 0xc9
@@ -170,12 +226,30 @@ impl State {
         self.ier = value & IER_MASK;
         if (before ^ self.ier) & IER_ETBEI != 0 {
             // Enabling it with an empty transmitter interrupts at once (8.7; Linux tests for it).
-            self.thre_pending = self.ier & IER_ETBEI != 0;
+            self.set_thre(self.ier & IER_ETBEI != 0);
         }
+    }
+
+    fn set_thre(&mut self, pending: bool) {
+        self.thre_pending = pending;
+        self.thre_asks = pending;
     }
 
     /// The pending interrupt of the highest priority, as its IIR code (8.6, table V).
     fn cause(&self) -> u8 {
+        self.cause_with(self.thre_pending)
+    }
+
+    /// The level of the interrupt line.
+    ///
+    /// DEVIATION: a driver that has never read IIR sees no level for an empty transmitter, but one interrupt each time
+    /// that it becomes empty ([`IrqLine::pulse`]). By the data sheet only reading IIR, or writing a character, ends that
+    /// interrupt; kernels that do neither (they were written for emulators that lose the level) would get it for ever.
+    fn level(&self) -> bool {
+        self.cause_with(self.thre_pending && self.identifies) != IIR_NONE
+    }
+
+    fn cause_with(&self, thre_pending: bool) -> u8 {
         let enabled = |bit: u8| self.ier & bit != 0;
         let trigger = if self.fifos() {
             FCR_TRIGGER[usize::from(self.fcr >> 6)]
@@ -188,7 +262,7 @@ impl State {
             IIR_DATA
         } else if enabled(IER_ERBFI) && !self.rx.is_empty() {
             IIR_TIMEOUT
-        } else if enabled(IER_ETBEI) && self.thre_pending {
+        } else if enabled(IER_ETBEI) && thre_pending {
             IIR_THRE
         } else if enabled(IER_EDSSI) && self.modem_deltas != 0 {
             IIR_MODEM
@@ -204,6 +278,7 @@ impl State {
             IER_DLM if self.dlab() => self.dlm,
             IER_DLM => self.ier,
             IIR_FCR => {
+                self.identifies = true;
                 let cause = self.cause();
                 if cause == IIR_THRE {
                     self.thre_pending = false;
@@ -213,6 +288,7 @@ impl State {
             LCR => self.lcr,
             MCR => self.mcr,
             LSR => {
+                self.polls = POLLS.min(self.polls + 1);
                 let lsr = self.line_status();
                 self.line_errors = 0;
                 if let Some(top) = self.rx.front_mut() {
@@ -231,7 +307,10 @@ impl State {
         match register {
             RBR_THR_DLL if self.dlab() => self.dll = value,
             RBR_THR_DLL => {
-                self.thre_pending = true;
+                self.set_thre(true);
+                if self.polls < POLLS {
+                    self.polls = 0;
+                }
                 if !self.looped() {
                     return Some(value);
                 }
@@ -274,8 +353,13 @@ impl Ns16550 {
 
     /// Called under the lock, so that levels reach the line in the order in which they came about.
     fn drive_line(&self, state: &mut State) {
-        let high = state.cause() != IIR_NONE;
-        if high != state.line_high {
+        let asks = std::mem::take(&mut state.thre_asks) && state.ier & IER_ETBEI != 0;
+        let asks = asks && !state.identifies;
+        if asks {
+            self.irq.pulse();
+        }
+        let high = state.level();
+        if asks || high != state.line_high {
             state.line_high = high;
             self.irq.set(high);
         }
@@ -285,8 +369,9 @@ impl Ns16550 {
     fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let result = change(&mut state);
+        state.receive_held();
         self.drive_line(&mut state);
-        let wake = state.input_waits && state.rx.is_empty() && !state.looped();
+        let wake = state.input_waits && state.rx.is_empty() && state.room() > 0;
         if wake {
             state.input_waits = false;
         }
@@ -303,7 +388,11 @@ impl Ns16550 {
     /// Takes characters that were received, as if the guest had read them from RBR: for firmware services that share
     /// the port with the guest. Returns how many there were.
     pub fn take_received(&self, into: &mut [u8]) -> usize {
-        let take = |state: &mut State| (!state.rx.is_empty()).then(|| state.take_received());
+        let take = |state: &mut State| {
+            // Asking is polling.
+            state.polls = POLLS;
+            (!state.rx.is_empty()).then(|| state.take_received())
+        };
         let mut taken = 0;
         // One at a time: whoever offers input fills the room that appears.
         while taken < into.len()
@@ -329,12 +418,7 @@ impl Ns16550 {
 impl CharInput for Ns16550 {
     fn offer(&self, bytes: &[u8]) -> usize {
         let mut state = self.state.lock();
-        let room = if state.looped() {
-            0
-        } else {
-            state.capacity().saturating_sub(state.rx.len())
-        };
-        let taken = room.min(bytes.len());
+        let taken = state.room().min(bytes.len());
         for &byte in &bytes[..taken] {
             state.receive(byte, 0);
         }
@@ -362,14 +446,11 @@ impl BusDevice for Ns16550 {
 
     fn reset(&self) {
         self.with(|state| {
-            let State {
-                input_waits,
-                line_high,
-                ..
-            } = *state;
+            state.clear_receiver();
             *state = State {
-                input_waits,
-                line_high,
+                held: std::mem::take(&mut state.held),
+                input_waits: state.input_waits,
+                line_high: state.line_high,
                 ..State::power_on()
             };
         });

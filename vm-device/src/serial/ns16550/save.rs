@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::spec::{FIFO_CHARS, IER_MASK, MCR_MASK};
-use super::{Ns16550, Received, State};
+use super::{Ns16550, POLLS, Received, State};
 use crate::state::{RestoreError, check_shape, check_version};
 
 const DEVICE: &str = "ns16550";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Registers and received characters; the interrupt line follows from them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -24,8 +24,13 @@ pub struct SavedState {
     pub line_errors: u8,
     pub modem_deltas: u8,
     pub thre_pending: bool,
+    pub identifies: bool,
     /// (character, LSR error bits), oldest first.
     pub rx: Vec<(u8, u8)>,
+    /// Characters that were cleared and are received again later.
+    pub held: Vec<u8>,
+    /// How often LSR was read without sending.
+    pub polls: u8,
 }
 
 impl Ns16550 {
@@ -43,7 +48,12 @@ impl Ns16550 {
             line_errors,
             modem_deltas,
             thre_pending,
+            identifies,
+            // Taken by whoever changes it.
+            thre_asks: _,
             rx,
+            held,
+            polls,
             // The host's end is asked anew after a restore.
             input_waits: _,
             line_high: _,
@@ -60,10 +70,13 @@ impl Ns16550 {
             line_errors: *line_errors,
             modem_deltas: *modem_deltas,
             thre_pending: *thre_pending,
+            identifies: *identifies,
             rx: rx
                 .iter()
                 .map(|received| (received.byte, received.errors))
                 .collect(),
+            held: held.iter().copied().collect(),
+            polls: *polls,
         }
     }
 
@@ -84,10 +97,14 @@ impl Ns16550 {
             line_errors,
             modem_deltas,
             thre_pending,
+            identifies,
             rx,
+            held,
+            polls,
         } = saved;
         check_version(DEVICE, version, VERSION)?;
-        check_shape(DEVICE, "characters in the FIFO", rx.len() <= FIFO_CHARS)?;
+        let few = rx.len() <= FIFO_CHARS && held.len() <= FIFO_CHARS && polls <= POLLS;
+        check_shape(DEVICE, "characters in the FIFO", few)?;
         check_shape(
             DEVICE,
             "register bits",
@@ -105,10 +122,14 @@ impl Ns16550 {
                 line_errors,
                 modem_deltas,
                 thre_pending,
+                identifies,
+                thre_asks: false,
                 rx: rx
                     .into_iter()
                     .map(|(byte, errors)| Received { byte, errors })
                     .collect(),
+                held: held.into(),
+                polls,
                 input_waits: state.input_waits,
                 line_high: false,
             };

@@ -256,7 +256,7 @@ fn disk_without_bus_mastering_waits_for_it() {
 fn input_without_bus_mastering_waits_for_it() {
     let console = VirtioConsole::new(Arc::new(NoSink));
     let mut rig = rig_of(console.clone());
-    rig.start(u64::MAX);
+    rig.start(!crate::virtio::console::spec::F_MULTIPORT);
     rig.rings[0].add(&[writable(BUFFERS, 8)]);
     rig.registers
         .config_write(4, HALF, u64::from(command::MEMORY));
