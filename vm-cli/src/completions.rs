@@ -70,7 +70,7 @@ mod tests {
             (&["vm-cli", "run", "--rng", "of"], &["off"]),
             (&["vm-cli", "run", "--serial", "st"], &["stdio"]),
             (&["vm-cli", "run", "--console", "p"], &["pty"]),
-            (&["vm-cli", "run", "--net", ""], &["user"]),
+            (&["vm-cli", "run", "--net", ""], &["user", "none"]),
             (&["vm-cli", "run", "--dump", "i"], &["ir", "ir,asm"]),
             (&["vm-cli", "run", "--trace", ""], &["exec"]),
             (&["vm-cli", "disk", ""], &["-h", "--help", "create", "help"]),
