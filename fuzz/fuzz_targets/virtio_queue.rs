@@ -12,8 +12,8 @@ use vm_device::BusDevice;
 use vm_device::block::BlockBackend;
 use vm_device::chardev::{CharInput, NoSink};
 use vm_device::fuzzing::drive;
-use vm_device::net::{FrameSink, NetBackend};
 use vm_device::host_room::HostRoom;
+use vm_device::net::{FrameSink, NetBackend};
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_device::virtio::block::VirtioBlock;
 use vm_device::virtio::console::VirtioConsole;
@@ -91,7 +91,10 @@ fn device(which: u8) -> (Arc<dyn VirtioDevice>, Box<dyn Fn(&[u8])>) {
         0 => (VirtioEntropy::new(Arc::new(Sevens)), Box::new(|_| ())),
         1 | 2 => {
             let disk = Arc::new(Disk(which & 7 == 2));
-            (VirtioBlock::new(disk, "serial", HostRoom::unwatched()), Box::new(|_| ()))
+            (
+                VirtioBlock::new(disk, "serial", HostRoom::unwatched()),
+                Box::new(|_| ()),
+            )
         }
         5 => (VirtioBalloon::new(MEMORY.clone()), Box::new(|_| ())),
         3 | 4 => {

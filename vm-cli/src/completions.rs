@@ -78,6 +78,8 @@ mod tests {
                 &["vm-cli", "disk", "create", "-"],
                 &["-h", "--format", "--help"],
             ),
+            (&["vm-cli", "disk", "create", "--format", ""], &["raw"]),
+            (&["vm-cli", "run", "--balloon", "of"], &["off"]),
         ] {
             let Some(found) = completed(words) else {
                 println!("skipped: there is no bash");
