@@ -134,6 +134,11 @@ impl Bus {
             .then(|| access(&*range.device, addr - range.base))
     }
 
+    /// Whether a device is at `addr`.
+    pub fn answers(&self, addr: u64) -> bool {
+        self.route(addr, AccessWidth::Byte, |_, _| ()).is_some()
+    }
+
     /// Reads from the device at `addr`; `None` when none is there.
     pub fn read(&self, addr: u64, width: AccessWidth) -> Option<u64> {
         self.route(addr, width, |device, offset| {

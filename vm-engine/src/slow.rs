@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
 use vm_frontend::{Access, Exception, Guest};
-use vm_mem::{HAS_CODE, TlbFill, access, tag_of};
+use vm_mem::{HAS_CODE, TableRef, TlbFill, access, tag_of};
 
 use crate::frame::{FrameHead, SlowPaths};
 use crate::interp::memory;
@@ -141,18 +141,10 @@ impl Place {
 }
 
 impl<G: Guest> Vcpu<G> {
-    /// Translates an access of `bytes` bytes within a page, and remembers the translation where that is allowed.
+    /// Where an access of `bytes` bytes within a page goes, by the TLB or else by the page tables, whose translation is
+    /// remembered where that is allowed.
     fn reach(&mut self, addr: GuestVirtAddr, bytes: u64, kind: Access) -> Result<Place, Exception> {
-        if let Some((phys, host)) = self.rehearse_reach(addr, bytes, kind) {
-            return Ok(Place {
-                phys,
-                host: Some(host),
-                barred: false,
-            });
-        }
-        if kind == Access::Write
-            && let Some(place) = self.reach_barred(addr, bytes)
-        {
+        if let Some(place) = self.reach_known(addr, bytes, kind) {
             return Ok(place);
         }
         // SAFETY: the state is only read, by code that holds no other reference to it.
@@ -160,7 +152,7 @@ impl<G: Guest> Vcpu<G> {
         self.reach_from(state, addr, bytes, kind)
     }
 
-    /// The same for bytes on up to two pages, of RAM if they are two; the exception is of the first byte that has one.
+    /// The same for bytes on up to two pages, of RAM if they are two; the exception is of the first part that has one.
     fn reach_all(
         &mut self,
         addr: GuestVirtAddr,
@@ -182,15 +174,25 @@ impl<G: Guest> Vcpu<G> {
         kind: Access,
     ) -> Result<impl Iterator<Item = Place> + use<G>, Exception> {
         let here = PAGE_BYTES - addr.page_offset();
-        let first = self.reach(addr, here, kind)?;
-        let second = self.reach(addr.wrapping_add(here), bytes - here, kind)?;
-        // Devices have no accesses in parts: a part of one might be done when another fails.
-        if first.host.is_none() || second.host.is_none() {
-            return Err(G::bus_error(addr, kind));
-        }
+        let first = self.reach_ram(addr, here, kind)?;
+        let second = self.reach_ram(addr.wrapping_add(here), bytes - here, kind)?;
         Ok((0..here)
             .map(move |n| first.byte(n))
             .chain((0..bytes - here).map(move |n| second.byte(n))))
+    }
+
+    /// Where a part of an access goes. Devices have no accesses in parts: one might be done when another fails.
+    fn reach_ram(
+        &mut self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Result<Place, Exception> {
+        let place = self.reach(addr, bytes, kind)?;
+        match place.host {
+            Some(_) => Ok(place),
+            None => Err(G::bus_error(addr, kind)),
+        }
     }
 
     /// The same, from within a helper that has the state.
@@ -201,16 +203,7 @@ impl<G: Guest> Vcpu<G> {
         bytes: u64,
         kind: Access,
     ) -> Result<Place, Exception> {
-        let mapping = G::translate(state, &self.engine.memory, addr, kind)?;
-        if !mapping.cacheable && bytes > 1 {
-            // Permissions change within the page: the last byte must have them too.
-            G::translate(
-                state,
-                &self.engine.memory,
-                addr.wrapping_add(bytes - 1),
-                kind,
-            )?;
-        }
+        let mapping = G::translate(state, &self.engine.memory, addr, bytes, kind)?;
         let phys = mapping.page + addr.page_offset();
         let Some((range, code)) = self.engine.memory.find(mapping.page) else {
             return Ok(Place {
@@ -244,18 +237,25 @@ impl<G: Guest> Vcpu<G> {
         })
     }
 
-    /// Where a write to a page with code goes, if the TLB knows.
-    fn reach_barred(&mut self, addr: GuestVirtAddr, bytes: u64) -> Option<Place> {
-        let table = self.table_of_space().table;
-        let tag = tag_of(addr.raw(), bytes) | HAS_CODE;
+    /// Where an access within a page goes, if the TLB knows: parts of misaligned ones, and writes to pages with code,
+    /// come here though it does.
+    fn reach_known(&mut self, addr: GuestVirtAddr, bytes: u64, kind: Access) -> Option<Place> {
+        let TableRef { sets, mask } = self.table_of_space().table;
+        let write = kind == Access::Write;
+        let tag = tag_of(addr.raw(), bytes);
         // SAFETY: this is the current table of this virtual CPU.
-        let entry = unsafe { memory::find_tag(table.sets, table.mask, addr.raw(), tag, true) }?;
+        let find = |tag| unsafe { memory::find_tag(sets, mask, addr.raw(), tag, write) };
+        let (entry, barred) = match find(tag) {
+            Some(entry) => (entry, false),
+            None if write => (find(tag | HAS_CODE)?, true),
+            None => return None,
+        };
         let page = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
         let addend = entry.addend.load(Ordering::Relaxed);
         Some(Place {
             phys: page + addr.page_offset(),
             host: Some(addr.raw().wrapping_add(addend)),
-            barred: true,
+            barred,
         })
     }
 
@@ -420,7 +420,7 @@ impl<G: Guest> Vcpu<G> {
         Ok(())
     }
 
-    /// Checks an access without doing it.
+    /// Checks an access within a page without doing it.
     pub(crate) fn probe(
         &mut self,
         state: &G::State,
@@ -428,10 +428,9 @@ impl<G: Guest> Vcpu<G> {
         bytes: u64,
         kind: Access,
     ) -> Result<(), Exception> {
-        let here = bytes.min(PAGE_BYTES - addr.page_offset());
-        self.reach_from(state, addr, here, kind)?;
-        if here < bytes {
-            self.reach_from(state, addr.wrapping_add(here), bytes - here, kind)?;
+        let place = self.reach_from(state, addr, bytes, kind)?;
+        if place.host.is_none() && !self.engine.bus.answers(place.phys.raw()) {
+            return Err(G::bus_error(addr, kind));
         }
         Ok(())
     }

@@ -175,6 +175,7 @@ impl<const RULE: u8> Guest for Given<RULE> {
         _: &State,
         _: &dyn PhysMemory,
         addr: GuestVirtAddr,
+        _: u64,
         access: Access,
     ) -> Result<Mapping, Exception> {
         let page = addr.page_base().raw();

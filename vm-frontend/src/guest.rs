@@ -3,6 +3,7 @@
 use vm_core::{GuestPhysAddr, GuestVirtAddr, VcpuId};
 use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Mode, StateLayout};
 pub use vm_mem::PhysMemory;
+pub use vm_mem::walk::Access;
 
 /// The part of the state that every ISA has and the engine itself reads and writes. It stands at offset 0 of
 /// every [`Guest::State`].
@@ -35,18 +36,6 @@ pub struct Exception {
     pub value: u64,
 }
 
-/// What an access wants.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-pub enum Access {
-    /// To read data.
-    Read,
-    /// To write data (or to read and write it at once).
-    Write,
-    /// To fetch an instruction.
-    Execute,
-}
-
 /// A translation of one 4 KiB page, with what the current mode may do through it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping {
@@ -58,7 +47,8 @@ pub struct Mapping {
     pub write: bool,
     /// Fetches are allowed.
     pub execute: bool,
-    /// Whether the TLB may keep it. False when permissions change within the page (PMP).
+    /// Whether it holds for every access to the page, so that the TLB may keep it. False when permissions change within
+    /// the page (PMP).
     pub cacheable: bool,
     /// Whether it holds in every address space.
     pub global: bool,
@@ -132,7 +122,8 @@ pub trait SysEnv<S> {
     /// # Errors
     /// The guest exception that the store raises.
     fn zero(&mut self, state: &S, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception>;
-    /// Checks an access of the current data mode without doing it.
+    /// Checks an access of the current data mode to `bytes` bytes of one page without doing it: that it is allowed, and that
+    /// there is memory or a device.
     ///
     /// # Errors
     /// The guest exception that it raises.
@@ -238,14 +229,16 @@ pub trait Guest: Sized + Send + Sync + 'static {
         spare: Block,
     ) -> Result<Block, Exception>;
 
-    /// Translates for an access of the current mode, setting accessed and dirty bits where the ISA says so.
+    /// Translates for an access of the current mode to `bytes` bytes of one page, setting accessed and dirty bits where
+    /// the ISA says so. All bytes are checked.
     ///
     /// # Errors
-    /// The guest exception.
+    /// The guest exception, with `addr` as the address that it tells.
     fn translate(
         state: &Self::State,
         memory: &dyn PhysMemory,
         addr: GuestVirtAddr,
+        bytes: u64,
         access: Access,
     ) -> Result<Mapping, Exception>;
 

@@ -23,5 +23,5 @@ pub use phys::PhysMemory;
 pub use ram::{GuestMemory, GuestRamMap, MemoryError, RamRange};
 pub use tlb::{
     CodeFlush, HAS_CODE, LargePages, MAX_MODES, NO_TAG, SpaceRef, TableRef, Tlb, TlbEntry, TlbFill,
-    TlbSet, TlbStats, tag_of,
+    TlbSet, TlbStats, aligned_tag_of, tag_of,
 };

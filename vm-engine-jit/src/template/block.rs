@@ -5,7 +5,7 @@ use vm_ir::family::{Access, Choose, Control, Field, Move};
 use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
 use super::float::{self, Unpacked};
-use super::stubs::Stubs;
+use super::stubs::{Stubs, if_misaligned};
 use super::{FRAME, Pins, RETIRED, Scratch, Template};
 use super::{atomic, integer, memory};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
@@ -21,6 +21,8 @@ pub(crate) enum Cold {
     Refill {
         from: Label,
         refill: u64,
+        /// Whether misaligned addresses are to have no translation.
+        must_align: bool,
         hit: Label,
         op: u64,
         back: Label,
@@ -480,6 +482,7 @@ impl Emitter<'_> {
                 Cold::Refill {
                     from,
                     refill,
+                    must_align,
                     hit,
                     op,
                     back,
@@ -487,8 +490,13 @@ impl Emitter<'_> {
                     unpacked,
                 } => {
                     self.asm.bind(from);
+                    let unknown = self.asm.label();
+                    if must_align {
+                        if_misaligned(self.asm, unknown);
+                    }
                     self.asm.call_to(refill);
                     self.asm.jcc(Cc::E, hit);
+                    self.asm.bind(unknown);
                     self.cold_step(op, live);
                     self.unpack_again(unpacked);
                     self.asm.jmp(back);

@@ -93,6 +93,7 @@ impl Emitter<'_> {
         self.cold.push(Cold::Refill {
             from: miss,
             refill: self.stubs.refill[line][usize::from(write)],
+            must_align: mem.must_align,
             hit,
             op: step.first,
             back,

@@ -23,9 +23,9 @@ pub(crate) struct Stubs {
     pub(crate) go: u64,
     /// Leaves through the link cell at RAX.
     pub(crate) leave_link: u64,
-    /// Called: for each line of recent translations, looks in the TLB for the tag in RDX (that of the address in RAX)
-    /// for reading and for writing. Comes back with ZF set and the addend in RCX, which the line has now, or with ZF
-    /// clear. Changes RCX and RDX.
+    /// Called: for each line of recent translations, looks in the TLB for the page of the address in RAX, for reading and
+    /// for writing. RDX is the address with the bits only that tell the page and misalignment. Comes back with ZF set and
+    /// the addend in RCX, which the line has now, or with ZF clear. Changes RCX and RDX.
     pub(crate) refill: [[u64; 2]; RECENT_LINES],
     /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
     pub(crate) fp_enter: u64,
@@ -214,6 +214,16 @@ pub(crate) fn recent(pins: &Pins, of: i32, line: usize) -> Mem {
     Mem::new(FRAME, of + 8 * line as i32 - pins.bias)
 }
 
+/// Goes to `away` when RDX, as for [`Stubs::refill`], tells a misaligned address. Changes RCX.
+pub(crate) fn if_misaligned(asm: &mut Assembler, away: Label) {
+    asm.mov(Width::D, Reg::Rcx, Reg::Rdx);
+    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, !PAGE_MASK);
+    asm.jcc(Cc::Ne, away);
+}
+
+/// Bytes of the largest access.
+const LARGEST_BYTES: i32 = 8;
+
 /// The first way of the TLB's set for the address in RAX to RCX.
 pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
@@ -226,8 +236,14 @@ pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
 }
 
 fn refill(asm: &mut Assembler, pins: &Pins, line: usize, tag: i32) -> Label {
+    // Of a misaligned access the last byte must be on the page, too: that of the largest serves all. No tag of another
+    // page is in this set.
+    let misaligned = asm.here();
+    asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rax, LARGEST_BYTES - 1));
+    asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, PAGE_MASK);
     let start = asm.here();
     let (second, hit) = (asm.label(), asm.label());
+    if_misaligned(asm, misaligned);
     tlb_entry(asm, pins);
     asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
     asm.jcc(Cc::Ne, second);

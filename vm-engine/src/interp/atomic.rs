@@ -13,7 +13,7 @@ use vm_ir::family::{Modify, Reserve};
 use vm_mem::access;
 
 use crate::frame::{FrameHead, common, word};
-use crate::interp::memory::{entry, leave_faulted};
+use crate::interp::memory::{aligned_entry, leave_faulted};
 use crate::interp::next;
 use crate::microop::{Handler, Leave, MicroOp};
 
@@ -33,7 +33,7 @@ struct Place {
 unsafe fn place<const SIZE: u8>(f: *mut FrameHead, addr: u64, write: bool) -> Option<Place> {
     // SAFETY: as in `memory::load`.
     unsafe {
-        if let Some(entry) = entry(f, addr, 1 << SIZE, write) {
+        if let Some(entry) = aligned_entry(f, addr, 1 << SIZE, write) {
             return Some(Place {
                 host: addr.wrapping_add(entry.addend.load(Ordering::Relaxed)),
                 phys: entry.phys.load(Ordering::Relaxed) | GuestVirtAddr(addr).page_offset(),

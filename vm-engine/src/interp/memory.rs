@@ -5,7 +5,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use vm_core::PAGE_SHIFT;
-use vm_mem::{TlbEntry, TlbSet, access, tag_of};
+use vm_mem::{TlbEntry, TlbSet, access, aligned_tag_of, tag_of};
 
 use crate::frame::{FrameHead, common, word};
 use crate::interp::next;
@@ -23,7 +23,20 @@ pub(crate) unsafe fn entry<'a>(
     unsafe { find((*f).tlb, (*f).tlb_mask, addr, bytes, write) }
 }
 
-/// The same in any table.
+/// The same where the access must be aligned.
+#[inline(always)]
+pub(crate) unsafe fn aligned_entry<'a>(
+    f: *mut FrameHead,
+    addr: u64,
+    bytes: u64,
+    write: bool,
+) -> Option<&'a TlbEntry> {
+    let tag = aligned_tag_of(addr, bytes);
+    // SAFETY: the frame's table is the current one.
+    unsafe { find_tag((*f).tlb, (*f).tlb_mask, addr, tag, write) }
+}
+
+/// The entry in any table that lets `bytes` bytes at an address be read, or written.
 ///
 /// Safety: `sets` and `mask` are of one table, which lives until its owner's next flush.
 #[inline(always)]

@@ -10,6 +10,7 @@ use vm_ir::{Attr, Block, BlockKey};
 
 use super::Vcpu;
 use crate::jump::Entry;
+use super::fetch::PARCEL_BYTES;
 use crate::microop::Leave;
 
 impl<G: Guest> Vcpu<G> {
@@ -94,8 +95,16 @@ impl<G: Guest> Vcpu<G> {
             Attr::Insn { len, .. } => Some(u64::from(len)),
             _ => None,
         });
-        let last = GuestVirtAddr(pc).wrapping_add(bytes.unwrap_or(2).saturating_sub(2));
-        G::translate(self.state(), &self.engine.memory, last, Access::Execute).map(|_| ())
+        let before = bytes.unwrap_or_default().saturating_sub(PARCEL_BYTES);
+        let last = GuestVirtAddr(pc).wrapping_add(before);
+        G::translate(
+            self.state(),
+            &self.engine.memory,
+            last,
+            PARCEL_BYTES,
+            Access::Execute,
+        )
+        .map(|_| ())
     }
 
     /// Where the next run is to start; it does not stop at a breakpoint there.
@@ -131,7 +140,7 @@ impl<G: Guest> Vcpu<G> {
     pub fn debug_read(&mut self, addr: GuestVirtAddr, into: &mut [u8]) -> Result<(), Exception> {
         for (n, byte) in into.iter_mut().enumerate() {
             let at = addr.wrapping_add(n as u64);
-            let mapping = G::translate(self.state(), &self.engine.memory, at, Access::Read)?;
+            let mapping = G::translate(self.state(), &self.engine.memory, at, 1, Access::Read)?;
             let phys = mapping.page + at.page_offset();
             let slot = std::slice::from_mut(byte);
             if self.engine.memory.read(phys, slot).is_err() {
@@ -148,7 +157,7 @@ impl<G: Guest> Vcpu<G> {
     pub fn debug_write(&mut self, addr: GuestVirtAddr, from: &[u8]) -> Result<(), Exception> {
         for (n, byte) in from.iter().enumerate() {
             let at = addr.wrapping_add(n as u64);
-            let mapping = G::translate(self.state(), &self.engine.memory, at, Access::Read)?;
+            let mapping = G::translate(self.state(), &self.engine.memory, at, 1, Access::Read)?;
             let phys = mapping.page + at.page_offset();
             if self.engine.memory.write(phys, &[*byte]).is_err() {
                 return Err(G::bus_error(at, Access::Write));

@@ -17,6 +17,9 @@ use crate::frame::Frame;
 use crate::jump::{Context, Entry};
 use crate::predecode::Rules;
 
+/// Bytes of one access for a fetch: instructions come in half-words ([`CodePage::half`]).
+pub(super) const PARCEL_BYTES: u64 = 2;
+
 /// A page that code is fetched from.
 pub(super) struct Fetched {
     pub(super) page: GuestPhysAddr,
@@ -115,7 +118,13 @@ impl<G: Guest> Vcpu<G> {
                 whole: true,
             });
         }
-        let mapping = G::translate(self.state(), &self.engine.memory, addr, Access::Execute)?;
+        let mapping = G::translate(
+            self.state(),
+            &self.engine.memory,
+            addr,
+            PARCEL_BYTES,
+            Access::Execute,
+        )?;
         let fetchable = self.engine.memory.find(mapping.page).is_some()
             || self.engine.rom_at(mapping.page).is_some();
         if !fetchable {

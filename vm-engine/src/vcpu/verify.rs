@@ -13,13 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
-use vm_frontend::{Access, Guest};
+use vm_frontend::Guest;
 use vm_ir::BlockKey;
 use vm_mem::{TlbSet, access};
 
 use super::Vcpu;
 use super::rehearsal::{Asked, Phase, Rehearsal};
-use crate::interp::memory;
 use crate::jump::Entry;
 use crate::microop::Leave;
 
@@ -62,23 +61,6 @@ impl<G: Guest> Vcpu<G> {
     pub(crate) fn rehearsal_table(&self) -> Option<*const TlbSet> {
         let rehearsal = self.rehearsal.as_deref()?;
         (rehearsal.phase == Phase::Recording).then_some(&raw const *rehearsal.nowhere)
-    }
-
-    /// In a rehearsal, guest-physical and host address of an access that the TLB knows.
-    pub(crate) fn rehearse_reach(
-        &mut self,
-        addr: GuestVirtAddr,
-        bytes: u64,
-        kind: Access,
-    ) -> Option<(GuestPhysAddr, u64)> {
-        self.rehearsing()?;
-        let table = self.table_of_space().table;
-        let write = kind == Access::Write;
-        // SAFETY: this is the current table of this virtual CPU.
-        let entry = unsafe { memory::find(table.sets, table.mask, addr.raw(), bytes, write) }?;
-        let page = GuestPhysAddr(entry.phys.load(Ordering::Relaxed));
-        let addend = entry.addend.load(Ordering::Relaxed);
-        Some((page + addr.page_offset(), addr.raw().wrapping_add(addend)))
     }
 
     /// In a rehearsal, what a load from RAM gives.

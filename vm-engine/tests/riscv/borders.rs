@@ -143,7 +143,7 @@ fn access_to_memory_and_device_at_once_faults_and_does_nothing() {
         words.extend([access, ECALL]);
         let engine = engine(&[RET], &words);
         let mut vcpu = machine::vcpu(&engine, 0, BASE, TRAP);
-        assert_eq!(exception(&mut vcpu), (cause, at, FLASH - 4));
+        assert_eq!(exception(&mut vcpu), (cause, at, FLASH));
         assert_eq!(vcpu.state().x[6], 7);
         let mut last = [0; 4];
         let read = engine.memory().read(GuestPhysAddr(FLASH - 4), &mut last);

@@ -1,10 +1,9 @@
 //! The software TLB of one virtual CPU.
 //!
 //! Per address space and data-access mode one table of 4 KiB translations in sets of two ways. A hit needs one
-//! compare: an address with its page-offset bits masked (but for those that show misalignment) equals the tag. What
-//! was filled last is in the first way, where fast paths look; the second keeps copies between places that share a set
-//! off the page tables. Tables grow when they lose more than they hold or a flush finds them
-//! crowded, and shrink when flushes find them empty.
+//! compare: the page of the last byte equals the tag ([`tag_of`]). What was filled last is in the first way, where fast
+//! paths look; the second keeps copies between places that share a set off the page tables. Tables grow when they lose
+//! more than they hold or a flush finds them crowded, and shrink when flushes find them empty.
 //!
 //! Only the owner fills and looks up. Other threads may clear write tags ([`Tlb::protect`]), which is why tags are
 //! atomic, and why tables are replaced under a lock.
@@ -19,7 +18,7 @@ use crate::writers::{WriterHint, Writers};
 
 mod table;
 
-pub use table::{HAS_CODE, LargePages, NO_TAG, TableRef, TlbEntry, TlbSet, tag_of};
+pub use table::{HAS_CODE, LargePages, NO_TAG, TableRef, TlbEntry, TlbSet, aligned_tag_of, tag_of};
 use table::{MIN_SETS, Table};
 
 /// One translation to remember.

@@ -89,9 +89,16 @@ impl TlbSet {
     }
 }
 
-/// What a lookup compares with a tag: misaligned addresses never match.
+/// What a lookup compares with a tag in the set of `addr`: the page of the last byte. The set never has that of an access
+/// whose first byte lies on another page, because neighbours do not share sets.
 #[inline(always)]
 pub const fn tag_of(addr: u64, bytes: u64) -> u64 {
+    addr.wrapping_add(bytes - 1) & !(PAGE_BYTES - 1)
+}
+
+/// The same where the access must be aligned: misaligned addresses never match.
+#[inline(always)]
+pub const fn aligned_tag_of(addr: u64, bytes: u64) -> u64 {
     addr & !((PAGE_BYTES - 1) & !(bytes - 1))
 }
 
@@ -288,11 +295,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tag_of_misaligned_never_matches_a_page() {
-        assert_eq!(tag_of(0x1238, 8), 0x1000);
-        assert_ne!(tag_of(0x1239, 8), 0x1000);
-        assert_eq!(tag_of(0x1239, 1), 0x1000);
-        assert_ne!(tag_of(0x1ffe, 4), 0x1000);
+    fn aligned_tag_of_misaligned_never_matches_a_page() {
+        assert_eq!(aligned_tag_of(0x1238, 8), 0x1000);
+        assert_ne!(aligned_tag_of(0x1239, 8), 0x1000);
+        assert_eq!(aligned_tag_of(0x1239, 1), 0x1000);
+        assert_ne!(aligned_tag_of(0x1ffe, 4), 0x1000);
+    }
+
+    #[test]
+    fn tag_of_access_to_two_pages_is_of_another_set() {
+        assert_eq!(tag_of(0x1ff8, 8), 0x1000);
+        assert_eq!(tag_of(0x1239, 8), 0x1000);
+        assert_eq!(tag_of(0x1ff9, 8), 0x2000);
+        assert_eq!(tag_of(u64::MAX, 2), 0);
+        const { assert!(MIN_SETS >= 2) };
     }
 
     #[test]

@@ -7,14 +7,15 @@ pub mod riscv;
 
 use vm_core::GuestPhysAddr;
 
-/// What the translation is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WalkAccess {
-    /// A load.
+/// What an access wants.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Access {
+    /// To read data.
     Read,
-    /// A store, or a read-modify-write.
+    /// To write data, or to read and write it at once.
     Write,
-    /// An instruction fetch.
+    /// To fetch an instruction.
     Execute,
 }
 

@@ -2,7 +2,7 @@
 
 use vm_core::{GuestPhysAddr, GuestVirtAddr, PAGE_SHIFT};
 
-use super::{Leaf, WalkAccess, WalkFault};
+use super::{Access, Leaf, WalkFault};
 use crate::PhysMemory;
 
 /// Depth of the page tables.
@@ -88,23 +88,23 @@ pub fn translate(
     walk: &SvWalk<'_>,
     memory: &dyn PhysMemory,
     addr: GuestVirtAddr,
-    access: WalkAccess,
+    access: Access,
 ) -> Result<Leaf, WalkFault> {
     if !is_canonical(addr, walk.levels) {
         return Err(WalkFault::Page);
     }
     let needed = match access {
-        WalkAccess::Write => pte::A | pte::D,
-        WalkAccess::Read | WalkAccess::Execute => pte::A,
+        Access::Write => pte::A | pte::D,
+        Access::Read | Access::Execute => pte::A,
     };
     let mut attempts = 0;
     loop {
         let entry = find_leaf(walk, memory, addr)?;
         let mut leaf = leaf_of(walk, &entry, addr)?;
         let permitted = match access {
-            WalkAccess::Read => leaf.read,
-            WalkAccess::Write => leaf.write,
-            WalkAccess::Execute => leaf.execute,
+            Access::Read => leaf.read,
+            Access::Write => leaf.write,
+            Access::Execute => leaf.execute,
         };
         if !permitted {
             return Err(WalkFault::Page);

@@ -17,8 +17,9 @@ const BLOCK_BYTES: u64 = IsaConfig::CACHE_BLOCK_BYTES as u64;
 pub(super) fn zero(hart: &mut Hart<'_>, args: [u64; 3]) -> Result<u64, Exception> {
     let [addr, insn, _] = args;
     check_enabled(hart, envcfg::CBZE, insn)?;
-    let block = GuestVirtAddr(addr & !(BLOCK_BYTES - 1));
-    hart.env.zero(hart.state, block, BLOCK_BYTES)?;
+    hart.env
+        .zero(hart.state, block_of(addr), BLOCK_BYTES)
+        .map_err(|exception| as_store(exception, addr))?;
     Ok(0)
 }
 
@@ -32,15 +33,19 @@ pub(super) fn clean(hart: &mut Hart<'_>, args: [u64; 3]) -> Result<u64, Exceptio
     manage(hart, envcfg::CBCFE, args)
 }
 
-/// Allowed wherever a load or a store is; no page or protection entry allows stores but not loads, so the check of a
-/// load decides, at the address given: its page holds the whole block. A failure is that of a store.
+/// Allowed wherever a load or a store to all of the block is; no page or protection entry allows stores but not loads, so
+/// the check of a load decides. A failure is that of a store.
 fn manage(hart: &mut Hart<'_>, enable: Field, args: [u64; 3]) -> Result<u64, Exception> {
     let [addr, insn, _] = args;
     check_enabled(hart, enable, insn)?;
     hart.env
-        .probe(hart.state, GuestVirtAddr(addr), 1, Access::Read)
-        .map_err(as_store)?;
+        .probe(hart.state, block_of(addr), BLOCK_BYTES, Access::Read)
+        .map_err(|exception| as_store(exception, addr))?;
     Ok(0)
+}
+
+fn block_of(addr: u64) -> GuestVirtAddr {
+    GuestVirtAddr(addr & !(BLOCK_BYTES - 1))
 }
 
 /// `menvcfg` decides below M-mode, and `senvcfg` also in U-mode (RISC-V Unpriv 20240411, 19.3).
@@ -55,8 +60,9 @@ fn check_enabled(hart: &Hart<'_>, enable: Field, insn: u64) -> Result<(), Except
     }
 }
 
-/// The exception with the code of a store in place of a load's.
-fn as_store(exception: Exception) -> Exception {
+/// The exception of an access to a block as the instruction raises it: that of a store to the address in rs1
+/// (RISC-V Unpriv 20240411, chapter 19, "Traps").
+fn as_store(exception: Exception, addr: u64) -> Exception {
     let code = match exception.code.0 {
         cause::LOAD_PAGE => cause::STORE_PAGE,
         cause::LOAD_ACCESS => cause::STORE_ACCESS,
@@ -64,7 +70,7 @@ fn as_store(exception: Exception) -> Exception {
     };
     Exception {
         code: ExceptionCode(code),
-        ..exception
+        value: addr,
     }
 }
 

@@ -74,9 +74,10 @@ impl Guest for Riscv {
         state: &HartState,
         memory: &dyn PhysMemory,
         addr: GuestVirtAddr,
+        bytes: u64,
         access: Access,
     ) -> Result<Mapping, Exception> {
-        mmu::translate(state, memory, addr, access)
+        mmu::translate(state, memory, addr, bytes, access)
     }
 
     fn bus_error(addr: GuestVirtAddr, access: Access) -> Exception {

@@ -18,7 +18,7 @@ use vm_core::{GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, PAGE_SHIFT};
 use vm_ir::ExceptionCode;
 use vm_mem::PhysMemory;
 use vm_mem::walk::riscv::{Levels, SvWalk};
-use vm_mem::walk::{Leaf, WalkAccess, WalkFault, riscv};
+use vm_mem::walk::{Leaf, WalkFault, riscv};
 
 use crate::guest::{Access, AddressSpace, Exception, Mapping};
 use crate::riscv::state::HartState;
@@ -83,7 +83,7 @@ pub(super) const fn space_number(asid: u64) -> u32 {
     asid as u32 + 1
 }
 
-/// Translates and checks an access.
+/// Translates and checks an access to `bytes` bytes of one page.
 ///
 /// # Errors
 /// A page fault or access fault with the virtual address as its value.
@@ -91,6 +91,7 @@ pub(super) fn translate(
     state: &HartState,
     memory: &dyn PhysMemory,
     addr: GuestVirtAddr,
+    bytes: u64,
     access: Access,
 ) -> Result<Mapping, Exception> {
     let level = match access {
@@ -101,22 +102,22 @@ pub(super) fn translate(
         Some(levels) if level != privilege::M => {
             let may = |at: GuestPhysAddr, write: bool| pmp::allows_table_entry(state, at, write);
             let walk = sv_walk(state, levels, level, &may);
-            riscv::translate(&walk, memory, addr, walk_access(access)).map_err(
-                |fault| match fault {
-                    WalkFault::Page => page_fault(addr, access),
-                    WalkFault::Access => access_fault(addr, access),
-                },
-            )?
+            riscv::translate(&walk, memory, addr, access).map_err(|fault| match fault {
+                WalkFault::Page => page_fault(addr, access),
+                WalkFault::Access => access_fault(addr, access),
+            })?
         }
         _ => identity(addr).ok_or_else(|| access_fault(addr, access))?,
     };
-    let rights = pmp::rights(state, level, leaf.page + addr.page_offset());
+    let rights = pmp::rights(state, level, leaf.page + addr.page_offset(), bytes);
+    // Fetches are of two bytes, of which no entry matches one only.
+    let same_for_fetches = access == Access::Execute && !pmp::binds(state, level);
     let mapping = Mapping {
         page: leaf.page,
         read: leaf.read && rights.read,
         write: leaf.write && leaf.dirty && rights.write,
         execute: leaf.execute && rights.execute,
-        cacheable: rights.whole_page,
+        cacheable: rights.whole_page || same_for_fetches,
         global: leaf.global,
         page_bytes: leaf.span_bytes,
     };
@@ -148,7 +149,7 @@ pub fn inspect(
                 update_ad: true,
                 ..sv_walk(state, levels, privilege::S, &|_, _| true)
             };
-            riscv::translate(&walk, &Untouched(memory), addr, WalkAccess::Read).ok()?
+            riscv::translate(&walk, &Untouched(memory), addr, Access::Read).ok()?
         }
         _ => identity(addr)?,
     };
@@ -198,14 +199,6 @@ fn identity(addr: GuestVirtAddr) -> Option<Leaf> {
         global: false,
         span_bytes: PAGE_BYTES,
     })
-}
-
-const fn walk_access(access: Access) -> WalkAccess {
-    match access {
-        Access::Read => WalkAccess::Read,
-        Access::Write => WalkAccess::Write,
-        Access::Execute => WalkAccess::Execute,
-    }
 }
 
 const fn exception(code: u32, addr: GuestVirtAddr) -> Exception {

@@ -41,7 +41,7 @@ pub(super) struct Rights {
     pub(super) read: bool,
     pub(super) write: bool,
     pub(super) execute: bool,
-    /// They are the same in the whole 4 KiB page.
+    /// Every access to the 4 KiB page has the same.
     pub(super) whole_page: bool,
 }
 
@@ -56,45 +56,46 @@ impl Rights {
     }
 }
 
-/// Rights at `addr`, and whether they hold for its page.
-pub(super) fn rights(state: &HartState, level: u64, addr: GuestPhysAddr) -> Rights {
+/// Rights to `bytes` bytes of a page, and whether they hold for all of it. The first entry that matches one of the bytes
+/// decides. Unless it matches all of them, the access fails, in M-mode too (RISC-V Priv 1.13, 3.7.1).
+pub(super) fn rights(state: &HartState, level: u64, addr: GuestPhysAddr, bytes: u64) -> Rights {
     let page = addr.page_base().raw();
     let page_last = page + (PAGE_BYTES - 1);
+    let (start, end) = (addr.raw(), addr.raw() + (bytes - 1));
     let mut whole_page = true;
-    for entry in binding_entries(state, level) {
+    for entry in active_entries(state) {
         let (first, last) = (state.pmp_first[entry], state.pmp_last[entry]);
         if last < page || first > page_last {
             continue;
         }
         whole_page &= first <= page && last >= page_last;
-        if first <= addr.raw() && addr.raw() <= last {
-            return entry_rights(state, level, entry, whole_page);
+        if last < start || first > end {
+            continue;
         }
+        return if first <= start && last >= end {
+            entry_rights(state, level, entry, whole_page)
+        } else {
+            Rights::all(false, whole_page)
+        };
     }
     Rights::all(unmatched_allowed(state, level), whole_page)
 }
 
-/// Whether S-mode, for which page tables are walked, may read (`write` false) or write the eight bytes at `addr`
-/// (RISC-V Priv 1.13, 3.7.2). An entry that matches some of the bytes only forbids the access.
-pub(super) fn allows_table_entry(state: &HartState, addr: GuestPhysAddr, write: bool) -> bool {
-    let (start, end) = (addr.raw(), addr.raw() + 7);
-    for entry in binding_entries(state, privilege::S) {
-        let (first, last) = (state.pmp_first[entry], state.pmp_last[entry]);
-        if last < start || first > end {
-            continue;
-        }
-        let rights = entry_rights(state, privilege::S, entry, true);
-        let permitted = if write { rights.write } else { rights.read };
-        return permitted && first <= start && last >= end;
-    }
-    unmatched_allowed(state, privilege::S)
+/// Whether entries can take rights away from this privilege.
+pub(super) fn binds(state: &HartState, level: u64) -> bool {
+    level != privilege::M || state.pmp_locked != 0
 }
 
-/// The entries that can decide an access of this privilege, in order of priority. M-mode is bound by locked entries;
-/// unlocked ones still come before them where they match, so they are left out only when none is locked.
-fn binding_entries(state: &HartState, level: u64) -> impl Iterator<Item = usize> {
-    let unbound = level == privilege::M && state.pmp_locked == 0;
-    let mut rest = if unbound { 0 } else { state.pmp_active };
+/// Whether S-mode, for which page tables are walked, may read (`write` false) or write the eight bytes at `addr`
+/// (RISC-V Priv 1.13, 3.7.2).
+pub(super) fn allows_table_entry(state: &HartState, addr: GuestPhysAddr, write: bool) -> bool {
+    let rights = rights(state, privilege::S, addr, 8);
+    if write { rights.write } else { rights.read }
+}
+
+/// The entries that match anything, in order of priority.
+fn active_entries(state: &HartState) -> impl Iterator<Item = usize> {
+    let mut rest = state.pmp_active;
     std::iter::from_fn(move || {
         let entry = rest.trailing_zeros() as usize;
         rest &= rest.wrapping_sub(1);

@@ -83,16 +83,16 @@ fn supervisor(levels: Levels) -> SvWalk<'static> {
     }
 }
 
-fn go(walk: SvWalk<'_>, memory: &Words, access: WalkAccess) -> Result<Leaf, WalkFault> {
+fn go(walk: SvWalk<'_>, memory: &Words, access: Access) -> Result<Leaf, WalkFault> {
     translate(&walk, memory, GuestVirtAddr(VA), access)
 }
 
-fn sv39_leaf(walk: SvWalk<'_>, leaf: u64, access: WalkAccess) -> Result<Leaf, WalkFault> {
+fn sv39_leaf(walk: SvWalk<'_>, leaf: u64, access: Access) -> Result<Leaf, WalkFault> {
     go(walk, &tables(Levels::Three, VA, 0, leaf), access)
 }
 
 const ALL_LEVELS: [Levels; 3] = [Levels::Three, Levels::Four, Levels::Five];
-const ALL_ACCESSES: [WalkAccess; 3] = [WalkAccess::Read, WalkAccess::Write, WalkAccess::Execute];
+const ALL_ACCESSES: [Access; 3] = [Access::Read, Access::Write, Access::Execute];
 
 #[test]
 fn translate_every_level_gives_its_page_and_span() {
@@ -122,7 +122,7 @@ fn translate_misaligned_superpage_is_page_fault() {
             for bit in [12, level_shift(level) - 1] {
                 let memory = tables(levels, VA, level, entry(1 << bit, FULL));
                 assert_eq!(
-                    go(supervisor(levels), &memory, WalkAccess::Read),
+                    go(supervisor(levels), &memory, Access::Read),
                     Err(WalkFault::Page),
                     "{levels:?} level {level} bit {bit}"
                 );
@@ -138,11 +138,11 @@ fn translate_non_canonical_address_is_page_fault() {
         for va in [high, u64::MAX, (1 << (bits - 1)) - 1, 0] {
             let memory = tables(levels, va, 0, entry(0x9000, FULL));
             let at = GuestVirtAddr(va);
-            assert!(translate(&supervisor(levels), &memory, at, WalkAccess::Read).is_ok());
+            assert!(translate(&supervisor(levels), &memory, at, Access::Read).is_ok());
             for wrong in [va ^ 1 << 63, va ^ 1 << bits, va ^ 1 << (bits - 1)] {
                 let at = GuestVirtAddr(wrong);
                 assert_eq!(
-                    translate(&supervisor(levels), &memory, at, WalkAccess::Read),
+                    translate(&supervisor(levels), &memory, at, Access::Read),
                     Err(WalkFault::Page),
                     "{wrong:#x}"
                 );
@@ -170,12 +170,12 @@ fn translate_reserved_entry_is_page_fault() {
     ];
     for (what, leaf) in reserved {
         assert_eq!(
-            sv39_leaf(walk, leaf, WalkAccess::Read),
+            sv39_leaf(walk, leaf, Access::Read),
             Err(WalkFault::Page),
             "{what}"
         );
     }
-    assert!(sv39_leaf(walk, FULL, WalkAccess::Read).is_ok());
+    assert!(sv39_leaf(walk, FULL, Access::Read).is_ok());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn translate_pointer_with_leaf_bits_is_page_fault() {
         let memory = tables(Levels::Three, VA, 0, FULL);
         *memory.words.borrow_mut().get_mut(&at).expect("table") |= bit;
         assert_eq!(
-            go(walk, &memory, WalkAccess::Read),
+            go(walk, &memory, Access::Read),
             Err(WalkFault::Page),
             "{bit:#x}"
         );
@@ -202,7 +202,7 @@ fn translate_global_pointer_makes_leaf_global() {
     let memory = tables(Levels::Three, VA, 0, FULL);
     let at = leaf_addr(Levels::Three, VA, 1);
     *memory.words.borrow_mut().get_mut(&at).expect("table") |= pte::G;
-    let global = |memory| go(supervisor(Levels::Three), memory, WalkAccess::Read).map(|l| l.global);
+    let global = |memory| go(supervisor(Levels::Three), memory, Access::Read).map(|l| l.global);
     assert_eq!(global(&memory), Ok(true));
     assert_eq!(
         global(&tables(Levels::Three, VA, 0, FULL | pte::G)),
@@ -228,9 +228,9 @@ fn translate_permissions_follow_r_w_x() {
             let leaf = pte::V | pte::A | pte::D | rights;
             let read = rights & pte::R != 0 || mxr && rights & pte::X != 0;
             for (access, allowed) in [
-                (WalkAccess::Read, read),
-                (WalkAccess::Write, rights & pte::W != 0),
-                (WalkAccess::Execute, rights & pte::X != 0),
+                (Access::Read, read),
+                (Access::Write, rights & pte::W != 0),
+                (Access::Execute, rights & pte::X != 0),
             ] {
                 let result = sv39_leaf(walk, leaf, access);
                 assert_eq!(result.is_ok(), allowed, "{rights:#x} mxr {mxr} {access:?}");
@@ -260,9 +260,9 @@ fn translate_user_bit_follows_mode_and_sum() {
         };
         let leaf = FULL | if u { pte::U } else { 0 };
         let ok = |access| sv39_leaf(walk, leaf, access).is_ok();
-        assert_eq!(ok(WalkAccess::Read), data, "read {user} {sum} {u}");
-        assert_eq!(ok(WalkAccess::Write), data, "write {user} {sum} {u}");
-        assert_eq!(ok(WalkAccess::Execute), fetch, "fetch {user} {sum} {u}");
+        assert_eq!(ok(Access::Read), data, "read {user} {sum} {u}");
+        assert_eq!(ok(Access::Write), data, "write {user} {sum} {u}");
+        assert_eq!(ok(Access::Execute), fetch, "fetch {user} {sum} {u}");
     }
 }
 
@@ -276,11 +276,8 @@ fn translate_svade_clear_bits_are_page_faults() {
         );
     }
     let clean = FULL & !pte::D;
-    assert_eq!(
-        sv39_leaf(walk, clean, WalkAccess::Write),
-        Err(WalkFault::Page)
-    );
-    let leaf = sv39_leaf(walk, clean, WalkAccess::Read).expect("readable");
+    assert_eq!(sv39_leaf(walk, clean, Access::Write), Err(WalkFault::Page));
+    let leaf = sv39_leaf(walk, clean, Access::Read).expect("readable");
     assert!(leaf.write && !leaf.dirty);
 }
 
@@ -293,14 +290,14 @@ fn translate_svadu_sets_a_and_d_by_need() {
     let fresh = FULL & !(pte::A | pte::D);
     let at = leaf_addr(Levels::Four, VA, 0);
     for (access, bits) in [
-        (WalkAccess::Read, pte::A),
-        (WalkAccess::Execute, pte::A),
-        (WalkAccess::Write, pte::A | pte::D),
+        (Access::Read, pte::A),
+        (Access::Execute, pte::A),
+        (Access::Write, pte::A | pte::D),
     ] {
         let memory = tables(Levels::Four, VA, 0, fresh);
         let leaf = go(walk, &memory, access).expect("full rights");
         assert_eq!(memory.words.borrow()[&at], fresh | bits, "{access:?}");
-        assert_eq!(leaf.dirty, access == WalkAccess::Write);
+        assert_eq!(leaf.dirty, access == Access::Write);
     }
 }
 
@@ -312,7 +309,7 @@ fn translate_svadu_fault_leaves_entry_alone() {
     };
     let read_only = pte::V | pte::R;
     let memory = tables(Levels::Three, VA, 0, read_only);
-    assert_eq!(go(walk, &memory, WalkAccess::Write), Err(WalkFault::Page));
+    assert_eq!(go(walk, &memory, Access::Write), Err(WalkFault::Page));
     assert_eq!(
         memory.words.borrow()[&leaf_addr(Levels::Three, VA, 0)],
         read_only
@@ -328,7 +325,7 @@ fn translate_svadu_lost_race_walks_again() {
     let memory = tables(Levels::Three, VA, 0, FULL & !pte::A);
     memory.races.set(1);
     memory.raced_to.set(entry(0x5000, pte::V | pte::R | pte::W));
-    let leaf = go(walk, &memory, WalkAccess::Write).expect("still mapped");
+    let leaf = go(walk, &memory, Access::Write).expect("still mapped");
     assert_eq!((leaf.page.raw(), leaf.execute), (0x5000, false));
     let bits = memory.words.borrow()[&leaf_addr(Levels::Three, VA, 0)];
     assert_eq!(
@@ -339,7 +336,7 @@ fn translate_svadu_lost_race_walks_again() {
     let memory = tables(Levels::Three, VA, 0, FULL & !pte::A);
     memory.races.set(1);
     memory.raced_to.set(0);
-    assert_eq!(go(walk, &memory, WalkAccess::Write), Err(WalkFault::Page));
+    assert_eq!(go(walk, &memory, Access::Write), Err(WalkFault::Page));
 }
 
 #[test]
@@ -350,7 +347,7 @@ fn translate_svadu_entry_in_rom_is_access_fault() {
     };
     let memory = tables(Levels::Three, VA, 0, FULL & !pte::A);
     memory.read_only.set(true);
-    assert_eq!(go(walk, &memory, WalkAccess::Read), Err(WalkFault::Access));
+    assert_eq!(go(walk, &memory, Access::Read), Err(WalkFault::Access));
 }
 
 #[test]
@@ -362,7 +359,7 @@ fn translate_table_outside_ram_is_access_fault() {
                 .words
                 .borrow_mut()
                 .remove(&leaf_addr(levels, VA, level));
-            let result = go(supervisor(levels), &memory, WalkAccess::Read);
+            let result = go(supervisor(levels), &memory, Access::Read);
             assert_eq!(result, Err(WalkFault::Access), "{levels:?} {level}");
         }
     }
@@ -376,10 +373,7 @@ fn translate_protected_table_is_access_fault() {
         allowed: &no_read,
         ..supervisor(Levels::Three)
     };
-    assert_eq!(
-        sv39_leaf(walk, FULL, WalkAccess::Read),
-        Err(WalkFault::Access)
-    );
+    assert_eq!(sv39_leaf(walk, FULL, Access::Read), Err(WalkFault::Access));
 
     let no_write = |_: GuestPhysAddr, write: bool| !write;
     let walk = SvWalk {
@@ -387,9 +381,9 @@ fn translate_protected_table_is_access_fault() {
         update_ad: true,
         ..supervisor(Levels::Three)
     };
-    assert!(sv39_leaf(walk, FULL, WalkAccess::Write).is_ok());
+    assert!(sv39_leaf(walk, FULL, Access::Write).is_ok());
     assert_eq!(
-        sv39_leaf(walk, FULL & !pte::D, WalkAccess::Write),
+        sv39_leaf(walk, FULL & !pte::D, Access::Write),
         Err(WalkFault::Access)
     );
 }
@@ -401,7 +395,7 @@ fn translate_svnapot_maps_64_kib() {
         ..supervisor(Levels::Three)
     };
     let leaf = FULL | pte::N | entry(0x4_8000, 0);
-    let leaf = sv39_leaf(walk, leaf, WalkAccess::Read).expect("a 64 KiB leaf");
+    let leaf = sv39_leaf(walk, leaf, Access::Read).expect("a 64 KiB leaf");
     assert_eq!(leaf.page.raw(), 0x4_0000 + (VA & 0xf000));
     assert_eq!(leaf.span_bytes, 0x1_0000);
 }
@@ -415,20 +409,20 @@ fn translate_svnapot_other_sizes_and_levels_are_page_faults() {
     for code in (0..16).filter(|&code| code != 8) {
         let leaf = FULL | pte::N | entry(0x4_0000 + code * 0x1000, 0);
         assert_eq!(
-            sv39_leaf(walk, leaf, WalkAccess::Read),
+            sv39_leaf(walk, leaf, Access::Read),
             Err(WalkFault::Page),
             "{code}"
         );
     }
     let leaf = FULL | pte::N | entry(0x4_8000, 0);
     assert_eq!(
-        sv39_leaf(supervisor(Levels::Three), leaf, WalkAccess::Read),
+        sv39_leaf(supervisor(Levels::Three), leaf, Access::Read),
         Err(WalkFault::Page),
         "without Svnapot"
     );
     let memory = tables(Levels::Three, VA, 1, leaf);
     assert_eq!(
-        go(walk, &memory, WalkAccess::Read),
+        go(walk, &memory, Access::Read),
         Err(WalkFault::Page),
         "at level 1"
     );
@@ -439,11 +433,8 @@ fn translate_svpbmt_is_reserved_until_enabled() {
     for kind in [1, 2] {
         let leaf = FULL | kind << 61;
         let walk = supervisor(Levels::Three);
-        assert_eq!(
-            sv39_leaf(walk, leaf, WalkAccess::Read),
-            Err(WalkFault::Page)
-        );
+        assert_eq!(sv39_leaf(walk, leaf, Access::Read), Err(WalkFault::Page));
         let walk = SvWalk { pbmt: true, ..walk };
-        assert!(sv39_leaf(walk, leaf, WalkAccess::Read).is_ok());
+        assert!(sv39_leaf(walk, leaf, Access::Read).is_ok());
     }
 }

@@ -5,6 +5,7 @@ use crate::riscv::sys::testing::{INSN, Machine, exception, illegal_insn};
 use crate::riscv::sys::{HELPER_CBO_CLEAN, HELPER_CBO_FLUSH, HELPER_CBO_INVAL, HELPER_CBO_ZERO};
 
 const ADDR: u64 = 0x1_0073;
+const BLOCK: u64 = 0x1_0040;
 
 const ALL: [(HelperId, Field); 4] = [
     (HELPER_CBO_ZERO, envcfg::CBZE),
@@ -41,7 +42,7 @@ fn operations_are_enabled_by_their_field_at_each_level() {
 fn zero_clears_the_whole_block() {
     let mut m = Machine::new("max");
     assert_eq!(m.call(HELPER_CBO_ZERO, [ADDR, INSN, 0]), Ok(0));
-    assert_eq!(m.env.zeroed, [(0x1_0040, 64)]);
+    assert_eq!(m.env.zeroed, [(BLOCK, 64)]);
 }
 
 #[test]
@@ -49,19 +50,19 @@ fn management_checks_a_load_and_faults_as_a_store() {
     for (helper, _) in ALL.into_iter().skip(1) {
         for (from, to) in [(13, 15), (5, 7)] {
             let mut m = Machine::new("max");
-            m.env.memory_fault = Some(exception(from, ADDR));
+            m.env.memory_fault = Some(exception(from, BLOCK));
             assert_eq!(m.call(helper, [ADDR, INSN, 0]), Err(exception(to, ADDR)));
-            assert_eq!(m.env.probed, [(ADDR, 1, Access::Read)]);
+            assert_eq!(m.env.probed, [(BLOCK, 64, Access::Read)]);
         }
     }
 }
 
 #[test]
-fn zero_passes_the_fault_of_its_store_on() {
+fn zero_faults_as_a_store_to_the_address_given() {
     let mut m = Machine::new("max");
-    m.env.memory_fault = Some(exception(15, 0x1_0040));
+    m.env.memory_fault = Some(exception(15, BLOCK));
     assert_eq!(
         m.call(HELPER_CBO_ZERO, [ADDR, INSN, 0]),
-        Err(exception(15, 0x1_0040))
+        Err(exception(15, ADDR))
     );
 }

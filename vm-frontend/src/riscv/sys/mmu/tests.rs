@@ -53,6 +53,7 @@ fn go(state: &HartState, memory: &Words, access: Access) -> Result<Mapping, Exce
         state,
         memory,
         GuestVirtAddr(VA + (PAGE - 0x8000_0000) + 8),
+        1,
         access,
     )
 }
@@ -63,7 +64,8 @@ const ACCESSES: [Access; 3] = [Access::Read, Access::Write, Access::Execute];
 fn translate_machine_mode_is_identity() {
     let (state, memory) = mapped(privilege::M, 0);
     for access in ACCESSES {
-        let m = translate(&state, &memory, GuestVirtAddr(0x1234_5678), access).expect("identity");
+        let m =
+            translate(&state, &memory, GuestVirtAddr(0x1234_5678), 1, access).expect("identity");
         assert_eq!(m.page.raw(), 0x1234_5000);
         assert!(m.read && m.write && m.execute && m.cacheable && !m.global);
         assert_eq!(m.page_bytes, 4096);
@@ -76,9 +78,9 @@ fn translate_bare_beyond_physical_space_is_access_fault() {
     state.satp = 0;
     let last = (1u64 << 56) - 1;
     for (access, code) in ACCESSES.into_iter().zip([5, 7, 1]) {
-        assert!(translate(&state, &memory, GuestVirtAddr(last), access).is_ok());
+        assert!(translate(&state, &memory, GuestVirtAddr(last), 1, access).is_ok());
         assert_eq!(
-            translate(&state, &memory, GuestVirtAddr(last + 1), access),
+            translate(&state, &memory, GuestVirtAddr(last + 1), 1, access),
             Err(exception(code, last + 1))
         );
     }
@@ -235,7 +237,7 @@ fn translate_protection_within_a_page_is_not_cacheable() {
     assert!(!m.cacheable);
     let inside = GuestVirtAddr(VA + 0x1000_0007);
     assert_eq!(
-        translate(&state, &memory, inside, Access::Read),
+        translate(&state, &memory, inside, 1, Access::Read),
         Err(exception(5, inside.raw()))
     );
 }

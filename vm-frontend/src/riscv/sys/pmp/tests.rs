@@ -24,7 +24,7 @@ fn hart(entries: &[(u64, u8)]) -> HartState {
 }
 
 fn at(state: &HartState, level: u64, addr: u64) -> (bool, bool, bool) {
-    let rights = rights(state, level, GuestPhysAddr(addr));
+    let rights = rights(state, level, GuestPhysAddr(addr), 1);
     (rights.read, rights.write, rights.execute)
 }
 
@@ -121,13 +121,15 @@ fn rights_locked_entry_binds_machine_mode() {
 #[test]
 fn rights_whole_page_is_false_where_an_entry_ends_within() {
     let state = hart(&[(napot(0x4100, 0x100), mode(cfg::NAPOT) | RWX)]);
-    let whole = |addr| rights(&state, privilege::S, GuestPhysAddr(addr)).whole_page;
+    let whole = |addr| rights(&state, privilege::S, GuestPhysAddr(addr), 1).whole_page;
     assert!(!whole(0x4000) && !whole(0x4100) && !whole(0x4fff));
     assert!(whole(0x3fff) && whole(0x5000));
-    let whole = |addr| rights(&state, privilege::M, GuestPhysAddr(addr)).whole_page;
-    assert!(whole(0x4100), "M-mode is not bound");
+    assert!(
+        !rights(&state, privilege::M, GuestPhysAddr(0x4100), 1).whole_page,
+        "M-mode may not access both sides of an end at once"
+    );
     let state = hart(&[(napot(0x4000, 0x1000), mode(cfg::NAPOT) | RWX)]);
-    assert!(rights(&state, privilege::S, GuestPhysAddr(0x4800)).whole_page);
+    assert!(rights(&state, privilege::S, GuestPhysAddr(0x4800), 1).whole_page);
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn new_state_builtin_firmware_hands_over_like_opensbi() {
     assert_eq!(s.menvcfg, 0xe000_0000_0000_00f0);
     assert_eq!((s.mcounteren, s.scounteren), (0xffff_ffff, 7));
     assert!(mstatus::FS.is_set(s.mstatus));
-    let open = pmp::rights(&s, privilege::U, vm_core::GuestPhysAddr(0x8000_0000));
+    let open = pmp::rights(&s, privilege::U, vm_core::GuestPhysAddr(0x8000_0000), 1);
     assert!(open.read && open.write && open.execute && open.whole_page);
 }
 

@@ -1,0 +1,6 @@
+//! What accesses to memory do at borders, in the interpreter and in translated code: of protected memory, of pages, of
+//! RAM; and what another virtual CPU does to a reservation.
+
+mod borders;
+mod machine;
+mod protection;
