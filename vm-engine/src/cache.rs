@@ -29,6 +29,9 @@ use table::BlockTable;
 /// Stripes of pages whose last writes are told apart.
 const STRIPES: usize = if cfg!(loom) { 4 } else { 1 << 10 };
 
+/// Code that has been thrown away takes no more than the budget over this, about, before its memory is free.
+const CROWDED_PART: usize = 4;
+
 /// A block's code with what it was made from.
 pub(crate) struct CachedBlock {
     pub(crate) key: BlockKey,
@@ -362,6 +365,12 @@ impl BlockCache {
     /// The number of an invalidation; whoever has asked for [`BlockCache::invalidated`] before has a smaller one.
     fn count_invalidation(&self) -> u64 {
         1 + self.invalidated.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Whether so much code waits for virtual CPUs that may be in it that no more should be made: one of them is in a long
+    /// device access.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.collector.stats().pending_bytes > self.budget_bytes / CROWDED_PART
     }
 
     /// Throws everything away.

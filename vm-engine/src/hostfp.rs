@@ -12,24 +12,37 @@
 use std::arch::asm;
 
 /// MXCSR as Rust expects it: all exceptions masked, to nearest even (Intel SDM 1, 10.2.3).
-const RUST_MXCSR: u32 = 0x1f80;
+pub const RUST_MXCSR: u32 = 0x1f80;
+/// Where MXCSR's rounding control is (Intel SDM 1, figure 10-3).
+pub const MXCSR_ROUNDING_SHIFT: u8 = 13;
+/// What it is for each rounding from bit 0 on, two bits each, numbered as [`vm_ir::Rounding`]. Ties away, which it lacks,
+/// finds zeros.
+pub const MXCSR_ROUNDINGS: u32 = 0b10_01_11_00;
+/// MXCSR's bits of the flags inexact, underflow, overflow, division by zero and invalid, which are bits 0 to 4 of
+/// `CommonState::fp_flags`.
+pub const MXCSR_FLAGS: [u8; 5] = [5, 4, 3, 2, 0];
 
 /// MXCSR for a rounding numbered as [`vm_ir::Rounding`], flags clear; `None` for ties away, which it lacks.
 #[inline(always)]
 pub(crate) const fn control(rounding: u32) -> Option<u32> {
     match rounding {
-        0 => Some(RUST_MXCSR),
-        1 => Some(RUST_MXCSR | 3 << 13),
-        2 => Some(RUST_MXCSR | 1 << 13),
-        3 => Some(RUST_MXCSR | 2 << 13),
+        0..4 => {
+            let control = MXCSR_ROUNDINGS >> (2 * rounding) & 3;
+            Some(RUST_MXCSR | control << MXCSR_ROUNDING_SHIFT)
+        }
         _ => None,
     }
 }
 
-/// MXCSR's flags in RISC-V's order: inexact, underflow, overflow, division by zero, invalid from bit 0 on.
+/// MXCSR's flags as `CommonState::fp_flags` has them.
 #[inline(always)]
 pub(crate) const fn flags(mxcsr: u32) -> u32 {
-    (mxcsr >> 5 & 1) | (mxcsr >> 3 & 2) | (mxcsr >> 1 & 4) | (mxcsr << 1 & 8) | (mxcsr << 4 & 16)
+    let [inexact, underflow, overflow, zero, invalid] = MXCSR_FLAGS;
+    (mxcsr >> inexact & 1)
+        | (mxcsr >> underflow & 1) << 1
+        | (mxcsr >> overflow & 1) << 2
+        | (mxcsr >> zero & 1) << 3
+        | (mxcsr >> invalid & 1) << 4
 }
 
 macro_rules! two {

@@ -21,6 +21,8 @@ use crate::frame::{Counters, FrameHead, RECENT, Recent, STATE_OFFSET};
 use crate::jump::{JUMP_SHIFTS, JumpLine, Lines};
 use crate::microop::{Leave, LinkCell, MicroOp};
 
+pub use crate::hostfp::{MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR};
+
 /// Makes host code.
 pub trait Translator: Send + Sync {
     /// Whether host code for this operation may want to have it run as a step.

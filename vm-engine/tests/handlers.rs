@@ -9,8 +9,8 @@ use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, TimeBase, VcpuId,
 use vm_device::Bus;
 use vm_engine::{Engine, EngineParts, Vcpu};
 use vm_frontend::{
-    Access, AddressSpace, CodePage, CommonState, Exception, FpRules, Guest, InstanceSpec,
-    LiftLimits, Mapping, NanRule, PhysMemory, Raised, SysEnv,
+    Access, AddressSpace, CodePage, CommonState, Exception, Guest, InstanceSpec, LiftLimits,
+    Mapping, PhysMemory, Raised, SysEnv,
 };
 use vm_ir::eval::block::{End, Fault, Machine};
 use vm_ir::eval::{FpControl, Value};
@@ -21,7 +21,7 @@ use vm_ir::{
 };
 use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};
-use vm_softfloat::{Env, Tininess};
+use vm_softfloat::Env;
 
 /// Code is fetched from here; what the bytes are does not matter.
 const CODE: u64 = 0x10_0000;
@@ -105,14 +105,12 @@ fn helper(number: u16, args: [u64; 3]) -> Result<u64, (u32, u64)> {
 /// A guest with the NaN rule number `RULE` whose code is what its configuration holds.
 struct Given<const RULE: u8>;
 
-const fn fp_rules(rule: u8) -> FpRules {
-    FpRules {
-        nan: match rule {
-            0 => NanRule::Canonical,
-            1 => NanRule::SignallingFirst,
-            _ => NanRule::FirstOperand,
-        },
-        tiny_before_rounding: rule == 1,
+const fn fp_rules(rule: u8) -> Env {
+    let rounding = vm_softfloat::Rounding::NearestEven;
+    match rule {
+        0 => Env::riscv(rounding),
+        1 => Env::arm(rounding),
+        _ => Env::sse(rounding),
     }
 }
 
@@ -131,7 +129,7 @@ impl<const RULE: u8> Guest for Given<RULE> {
         &LAYOUT
     }
 
-    fn fp_rules() -> FpRules {
+    fn fp_rules() -> Env {
         fp_rules(RULE)
     }
 
@@ -541,21 +539,10 @@ impl<const RULE: u8> Bench<RULE> {
             }
             machine.set(&LAYOUT, Slot::state(number as u16), value);
         }
-        let rules = fp_rules(RULE);
-        let env = match RULE {
-            0 => Env::riscv(vm_softfloat::Rounding::NearestEven),
-            1 => Env::arm(vm_softfloat::Rounding::NearestEven),
-            _ => Env::sse(vm_softfloat::Rounding::NearestEven),
-        };
-        let tininess = if rules.tiny_before_rounding {
-            Tininess::BeforeRounding
-        } else {
-            Tininess::AfterRounding
-        };
         machine.fp = FpControl {
             rounding: vm_softfloat::Rounding::from_riscv(random.below(5) as u8).expect("below 5"),
             flags: random.pick(&[0, 0, 1, 16, 31]),
-            rules: Env { tininess, ..env },
+            rules: fp_rules(RULE),
         };
         machine.page_base = page_base;
         machine

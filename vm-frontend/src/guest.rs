@@ -4,6 +4,7 @@ use vm_core::{GuestPhysAddr, GuestVirtAddr, VcpuId};
 use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Mode, StateLayout};
 pub use vm_mem::PhysMemory;
 pub use vm_mem::walk::Access;
+use vm_softfloat::Env;
 
 /// The part of the state that every ISA has and the engine itself reads and writes. It stands at offset 0 of
 /// every [`Guest::State`].
@@ -158,26 +159,6 @@ pub struct LiftLimits<'a> {
     pub stop_before: &'a [u16],
 }
 
-/// How an ISA chooses the NaN that an operation gives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NanRule {
-    /// Always the positive quiet NaN without payload (RISC-V).
-    Canonical,
-    /// The first signalling NaN, else the first quiet one, quieted (Arm without default-NaN mode).
-    SignallingFirst,
-    /// The first operand that is a NaN, quieted (x86 SSE).
-    FirstOperand,
-}
-
-/// Rules of floating-point arithmetic that hold for the whole ISA.
-#[derive(Clone, Copy, Debug)]
-pub struct FpRules {
-    /// How NaN results are chosen.
-    pub nan: NanRule,
-    /// Whether tininess is detected before rounding (Arm) or after (x86, RISC-V).
-    pub tiny_before_rounding: bool,
-}
-
 /// Which virtual CPU of which machine a state is for.
 #[derive(Clone, Copy, Debug)]
 pub struct InstanceSpec {
@@ -205,8 +186,8 @@ pub trait Guest: Sized + Send + Sync + 'static {
 
     /// Slots, offsets and helpers.
     fn layout() -> &'static StateLayout;
-    /// Floating-point rules.
-    fn fp_rules() -> FpRules;
+    /// Rules of floating-point arithmetic that hold for the whole ISA. The rounding is that of each operation.
+    fn fp_rules() -> Env;
     /// The state after power-on.
     fn new_state(config: &Self::Config, spec: InstanceSpec) -> Self::State;
     /// The common part of a state.

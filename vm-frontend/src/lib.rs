@@ -13,6 +13,6 @@ mod guest;
 pub mod riscv;
 
 pub use guest::{
-    Access, AddressSpace, CodePage, CommonState, Exception, FlushScope, FpRules, Guest,
-    InstanceSpec, LiftLimits, Mapping, NanRule, PhysMemory, Raised, Request, SysEnv,
+    Access, AddressSpace, CodePage, CommonState, Exception, FlushScope, Guest, InstanceSpec,
+    LiftLimits, Mapping, PhysMemory, Raised, Request, SysEnv,
 };

@@ -2,7 +2,8 @@
 
 use vm_engine::tier::{
     FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LinkOffsets,
-    RECENT_LINES, STEP_DONE, TlbOffsets, run_step_address,
+    MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RECENT_LINES, RUST_MXCSR, STEP_DONE,
+    TlbOffsets, run_step_address,
 };
 
 use vm_core::PAGE_SHIFT;
@@ -278,13 +279,6 @@ pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
     asm.jcc(Cc::Ne, away);
 }
 
-/// MXCSR as Rust expects it: all exceptions masked, to nearest even (Intel SDM 1, 10.2.3).
-const RUST_MXCSR: i32 = 0x1f80;
-/// Exception flags of MXCSR that guests know.
-const MXCSR_FLAGS: i32 = 0x3d;
-/// MXCSR's rounding control by the guest's rounding, two bits each. Ties away, which it lacks, finds zeros.
-const ROUNDING_CONTROL: u64 = 0b10_01_11_00;
-
 fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
     let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
     let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
@@ -293,11 +287,11 @@ fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
     asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, 1));
     asm.store(Width::D, live, Reg::Rdx);
     asm.alu(Alu::Add, Width::D, Reg::Rcx, Reg::Rcx);
-    asm.mov_imm(Reg::Rax, ROUNDING_CONTROL);
+    asm.mov_imm(Reg::Rax, MXCSR_ROUNDINGS.into());
     asm.shift_cl(Shift::Shr, Width::D, Reg::Rax);
     asm.alu_imm(Alu::And, Width::D, Reg::Rax, 3);
-    asm.shift_imm(Shift::Shl, Width::D, Reg::Rax, 13);
-    asm.alu_imm(Alu::Or, Width::D, Reg::Rax, RUST_MXCSR);
+    asm.shift_imm(Shift::Shl, Width::D, Reg::Rax, MXCSR_ROUNDING_SHIFT);
+    asm.alu_imm(Alu::Or, Width::D, Reg::Rax, RUST_MXCSR as i32);
     asm.store(Width::D, mxcsr, Reg::Rax);
     asm.ldmxcsr(mxcsr);
     for &(reg, offset) in &pins.vectors {
@@ -318,13 +312,12 @@ fn fp_leave_body(asm: &mut Assembler, pins: &Pins) {
     asm.stmxcsr(mxcsr);
     asm.store_imm(Width::D, live, 0);
     asm.mov(Width::D, Reg::Rcx, mxcsr);
-    asm.store_imm(Width::D, mxcsr, RUST_MXCSR);
+    asm.store_imm(Width::D, mxcsr, RUST_MXCSR as i32);
     asm.ldmxcsr(mxcsr);
-    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, MXCSR_FLAGS);
+    let known = MXCSR_FLAGS.iter().fold(0, |known, bit| known | 1 << bit);
+    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, known);
     asm.jcc(Cc::E, clear);
-    // Inexact, underflow, overflow, division by zero, invalid: the guest's bits 0 to 4.
-    for (bit, from) in [5, 4, 3, 2, 0].into_iter().enumerate() {
-        let to = bit as u8;
+    for (to, from) in (0..).zip(MXCSR_FLAGS) {
         asm.mov(Width::D, Reg::Rdx, Reg::Rcx);
         asm.alu_imm(Alu::And, Width::D, Reg::Rdx, 1 << from);
         if from > to {

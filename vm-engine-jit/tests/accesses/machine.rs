@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, VcpuId, VmExit};
+use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, TimeBase, VcpuId, VmExit};
 use vm_device::Bus;
 use vm_engine::{Engine, EngineParts, Vcpu};
 use vm_engine_jit::Template;
@@ -72,9 +72,8 @@ pub(crate) fn engine(translated: bool) -> Arc<Engine<Riscv>> {
         memory,
         bus: Arc::new(Bus::new()),
         rom: Vec::new(),
-        clock: clock.clone(),
+        time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock)),
-        ticks_per_second: 10_000_000,
         code_budget_bytes: 32 << 20,
     });
     if translated {

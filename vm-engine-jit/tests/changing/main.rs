@@ -33,7 +33,26 @@ mod machine {
     }
 
     pub(crate) fn engine_on(bus: Bus, base: u64, image: &[u8], bytes: u64) -> Arc<Engine<Riscv>> {
-        let engine = interpreted::engine_on(bus, base, image, bytes);
+        translated(interpreted::engine_on(bus, base, image, bytes))
+    }
+
+    pub(crate) fn engine_within(
+        code_budget_bytes: usize,
+        bus: Bus,
+        base: u64,
+        image: &[u8],
+        bytes: u64,
+    ) -> Arc<Engine<Riscv>> {
+        translated(interpreted::engine_within(
+            code_budget_bytes,
+            bus,
+            base,
+            image,
+            bytes,
+        ))
+    }
+
+    fn translated(engine: Arc<Engine<Riscv>>) -> Arc<Engine<Riscv>> {
         let template = Template::new(Riscv::layout(), CODE_BYTES).expect("this host allows it");
         engine.set_translator(Arc::new(template));
         engine

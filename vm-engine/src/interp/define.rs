@@ -2,29 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use vm_frontend::{FpRules, Guest, NanRule};
+use vm_frontend::Guest;
 use vm_ir::eval::{self, FpControl, Value};
 use vm_ir::{Inst, Operand};
-use vm_softfloat::{Env, Rounding, Tininess};
+use vm_softfloat::Rounding;
 
 use crate::frame::{FrameHead, common, word};
 use crate::microop::MicroOp;
-
-/// The ISA's rules in the soft-float's words.
-fn rules(fp: FpRules) -> Env {
-    let rounding = Rounding::NearestEven;
-    let env = match fp.nan {
-        NanRule::Canonical => Env::riscv(rounding),
-        NanRule::SignallingFirst => Env::arm(rounding),
-        NanRule::FirstOperand => Env::sse(rounding),
-    };
-    let tininess = if fp.tiny_before_rounding {
-        Tininess::BeforeRounding
-    } else {
-        Tininess::AfterRounding
-    };
-    Env { tininess, ..env }
-}
 
 /// Reads the first words of a slot.
 unsafe fn read(f: *mut FrameHead, offset: u16, words: usize) -> Value {
@@ -56,7 +40,7 @@ pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
         let mut fp = FpControl {
             rounding: Rounding::from_riscv((*common).fp_rounding as u8).unwrap_or_default(),
             flags: (*common).fp_flags,
-            rules: rules(G::fp_rules()),
+            rules: G::fp_rules(),
         };
         let value = eval::evaluate(inst, args, dst_old, (*common).page_base, &mut fp)
             .expect("invariant: predecoding gives other operations handlers");

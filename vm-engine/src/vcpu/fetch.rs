@@ -5,9 +5,10 @@
 use std::time::Instant;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, HostVirtAddr, PAGE_BYTES};
-use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits, NanRule};
+use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits};
 use vm_ir::{Block, BlockKey};
 use vm_mem::{CodePages, access};
+use vm_softfloat::{Env, FlushResults, NanRule, Subnormals, Tininess};
 
 use super::{ENTERED, FETCH_LINES, FetchLine, MAX_INSNS, Vcpu};
 use crate::cache::CachedBlock;
@@ -20,6 +21,14 @@ use crate::predecode::Rules;
 /// Bytes of one access for a fetch: instructions come in half-words ([`CodePage::half`]).
 pub(super) const PARCEL_BYTES: u64 = 2;
 
+/// Whether the host's floating-point unit, as [`crate::hostfp`] sets it, follows these rules, results that are NaNs aside.
+fn host_follows(rules: Env) -> bool {
+    rules.nan == NanRule::Canonical
+        && rules.tininess == Tininess::AfterRounding
+        && rules.subnormals == Subnormals::Keep
+        && rules.flush == FlushResults::Never
+}
+
 /// A page that code is fetched from.
 pub(super) struct Fetched {
     pub(super) page: GuestPhysAddr,
@@ -30,8 +39,9 @@ pub(super) struct Fetched {
 }
 
 impl<G: Guest> Vcpu<G> {
-    /// Where the code at a virtual address is entered, from the caches or newly translated. `None` where rights to fetch
-    /// change within the page: each instruction asks for them anew there, by itself.
+    /// Where the code at a virtual address is entered, from the caches or newly translated. `None` where each instruction
+    /// is to be run by itself: rights to fetch change within the page, and each asks for them anew; or too much code that
+    /// was thrown away waits for another virtual CPU, and what is run meanwhile is not kept.
     pub(super) fn find(&mut self, pc: u64) -> Result<Option<Entry>, Exception> {
         if let Some(entry) = self.head().known(pc) {
             return Ok(Some(entry));
@@ -58,6 +68,7 @@ impl<G: Guest> Vcpu<G> {
         };
         let block = match self.engine.cache.find(key) {
             Some(block) if self.second_page_matches(block, pc)? => block,
+            _ if self.engine.cache.is_crowded() => return Ok(None),
             Some(block) => {
                 // Another page follows here than where the block was made: make it anew each time.
                 self.engine.cache.forget(block.key);
@@ -226,11 +237,10 @@ impl<G: Guest> Vcpu<G> {
     }
 
     fn rules() -> Rules {
-        let fp = G::fp_rules();
         Rules {
             layout: G::layout(),
             temps_offset: Frame::<G::State>::TEMPS_OFFSET,
-            host_float: fp.nan == NanRule::Canonical && !fp.tiny_before_rounding,
+            host_float: host_follows(G::fp_rules()),
         }
     }
 

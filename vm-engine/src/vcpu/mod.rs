@@ -319,7 +319,7 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    /// Runs one instruction of a page whose rights to fetch change within it.
+    /// Runs one instruction, and keeps no code of it.
     fn run_one(&mut self, pc: u64) -> Option<VmExit> {
         if self.stops_at(GuestVirtAddr(pc)) {
             return Some(VmExit::Breakpoint(GuestVirtAddr(pc)));

@@ -1,10 +1,11 @@
 //! Code that is written over, moved and mapped anew while it is in use (RISC-V Unpriv 20240411, 6 "Zifencei";
 //! RISC-V Priv 1.13, 12.2.1 "SFENCE.VMA").
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
-use vm_core::GuestPhysAddr;
+use vm_core::{AccessWidth, GuestPhysAddr};
+use vm_device::{Bus, BusDevice};
 use vm_engine::{Engine, Vcpu};
 use vm_frontend::riscv::Riscv;
 
@@ -94,18 +95,16 @@ fn store_to_another_page_runs_the_new_function() {
     assert_eq!((vcpu.state().x[8], vcpu.state().x[10]), (3, 7));
 }
 
-#[test]
-fn function_rewritten_many_times_runs_as_last_written_and_takes_no_more_room() {
-    const TIMES: i64 = 2000;
-    const ROUNDS: i64 = 20;
+/// Rewrites and calls a function so many times, so many rounds; the sum of what it gives is in s0.
+fn rewriting(times: i64, rounds: i64) -> Vec<u32> {
     let slli = |rd, rs1, by| i_type(0x1013, rd, rs1, by);
     let add = |rd, rs1, rs2| r_type(0x33, rd, rs1, rs2);
-    // a0 becomes `addi a0, x0, s1`, for s1 from TIMES down to 1.
-    let mut words = vec![addi(8, 0, 0), addi(18, 0, ROUNDS)];
+    // a0 becomes `addi a0, x0, s1`, for s1 from `times` down to 1.
+    let mut words = vec![addi(8, 0, 0), addi(18, 0, rounds)];
     words.extend(load_address(5, OTHER));
     words.extend(load_word(7, addi(10, 0, 0)));
     let round = span(&words);
-    words.push(addi(9, 0, TIMES));
+    words.push(addi(9, 0, times));
     let top = span(&words);
     words.extend([slli(6, 9, 20), add(6, 6, 7), sw(6, 5, 0), FENCE_I]);
     words.extend([jalr(1, 5, 0), add(8, 8, 10), addi(9, 9, -1)]);
@@ -113,6 +112,70 @@ fn function_rewritten_many_times_runs_as_last_written_and_takes_no_more_room() {
     words.push(addi(18, 18, -1));
     words.push(branch(BNE, 18, 0, round - span(&words)));
     words.push(ECALL);
+    words
+}
+
+/// A device whose writes take until they are let through.
+struct Stuck {
+    entered: Barrier,
+    leave: Barrier,
+}
+
+impl BusDevice for Stuck {
+    fn read(&self, _: u64, _: AccessWidth) -> u64 {
+        0
+    }
+
+    fn write(&self, _: u64, _: AccessWidth, _: u64) {
+        self.entered.wait();
+        self.leave.wait();
+    }
+
+    fn reset(&self) {}
+}
+
+#[test]
+fn code_thrown_away_while_a_device_holds_another_virtual_cpu_up_is_bounded() {
+    const BUDGET: usize = 1 << 20;
+    const TIMES: i64 = 2000;
+    const DEVICE: u64 = 0x1000_0000;
+    const SECOND: u64 = BASE + 0x2000;
+    let stuck = Arc::new(Stuck {
+        entered: Barrier::new(2),
+        leave: Barrier::new(2),
+    });
+    let bus = Bus::new();
+    let placed = bus.insert("stuck", DEVICE, 0x1000, stuck.clone());
+    placed.expect("the bus is empty");
+    let image = bytes(&rewriting(TIMES, 1));
+    let engine = machine::engine_within(BUDGET, bus, BASE, &image, RAM);
+    machine::write(&engine, OTHER, &returning(0));
+    let mut words = load_address(5, DEVICE).to_vec();
+    words.extend([sd(0, 5, 0), ECALL]);
+    machine::write(&engine, SECOND, &words);
+    let (sum, held) = thread::scope(|scope| {
+        let second = engine.clone();
+        scope.spawn(move || {
+            machine::run_to_call(&mut machine::vcpu(&second, 1, SECOND, TRAP));
+        });
+        stuck.entered.wait();
+        let sum = run(&engine).state().x[8] as i64;
+        let held = engine.memory_of_retired_code();
+        stuck.leave.wait();
+        (sum, held)
+    });
+    assert_eq!(sum, TIMES * (TIMES + 1) / 2);
+    assert!(
+        (BUDGET / 8..BUDGET / 2).contains(&held),
+        "{held} bytes wait to be free"
+    );
+}
+
+#[test]
+fn function_rewritten_many_times_runs_as_last_written_and_takes_no_more_room() {
+    const TIMES: i64 = 2000;
+    const ROUNDS: i64 = 20;
+    let words = rewriting(TIMES, ROUNDS);
     let engine = engine(&[(BASE, &words), (OTHER, &returning(0))]);
     let vcpu = run(&engine);
     assert_eq!(vcpu.state().x[8] as i64, ROUNDS * TIMES * (TIMES + 1) / 2);

@@ -25,6 +25,17 @@ pub(crate) fn engine(base: u64, image: &[u8], bytes: u64) -> Arc<Engine<Riscv>> 
 
 /// The same with devices.
 pub(crate) fn engine_on(bus: Bus, base: u64, image: &[u8], bytes: u64) -> Arc<Engine<Riscv>> {
+    engine_within(32 << 20, bus, base, image, bytes)
+}
+
+/// The same with so many bytes for code.
+pub(crate) fn engine_within(
+    code_budget_bytes: usize,
+    bus: Bus,
+    base: u64,
+    image: &[u8],
+    bytes: u64,
+) -> Arc<Engine<Riscv>> {
     let memory = GuestMemory::new(&[(GuestPhysAddr(base), bytes)]).expect("host memory");
     memory
         .write(GuestPhysAddr(base), image)
@@ -38,7 +49,7 @@ pub(crate) fn engine_on(bus: Bus, base: u64, image: &[u8], bytes: u64) -> Arc<En
         rom: vec![(GuestPhysAddr(FLASH), FLASH_BYTES)],
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock)),
-        code_budget_bytes: 32 << 20,
+        code_budget_bytes,
     })
 }
 

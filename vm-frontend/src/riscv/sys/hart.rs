@@ -5,10 +5,11 @@ use std::mem::size_of;
 use vm_core::GuestVirtAddr;
 use vm_ir::{Block, BlockKey, HelperId, Mode, StateLayout};
 use vm_mem::PhysMemory;
+use vm_softfloat::{Env, Rounding};
 
 use crate::guest::{
-    Access, AddressSpace, CodePage, CommonState, Exception, FpRules, Guest, InstanceSpec,
-    LiftLimits, Mapping, NanRule, Raised, SysEnv,
+    Access, AddressSpace, CodePage, CommonState, Exception, Guest, InstanceSpec, LiftLimits,
+    Mapping, Raised, SysEnv,
 };
 use crate::riscv::isa::IsaConfig;
 use crate::riscv::lift;
@@ -37,11 +38,8 @@ impl Guest for Riscv {
         &LAYOUT
     }
 
-    fn fp_rules() -> FpRules {
-        FpRules {
-            nan: NanRule::Canonical,
-            tiny_before_rounding: false,
-        }
+    fn fp_rules() -> Env {
+        Env::riscv(Rounding::default())
     }
 
     fn new_state(config: &IsaConfig, spec: InstanceSpec) -> HartState {
