@@ -1,9 +1,9 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LinkOffsets,
-    MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RECENT_LINES, RUST_MXCSR, STEP_DONE,
-    TlbOffsets, run_step_address,
+    FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LinkOffsets, MXCSR_FLAGS,
+    MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RECENT_LINES, RUST_MXCSR, STEP_DONE, TlbOffsets,
+    run_step_address,
 };
 
 use vm_core::PAGE_SHIFT;

@@ -4,3 +4,4 @@
 mod borders;
 mod machine;
 mod protection;
+mod reservations;

@@ -1,8 +1,11 @@
 //! Atomic read-modify-write, compare-and-swap, load-reserved and store-conditional.
 //!
-//! Guest atomics are host atomics on the same bytes. A reservation is an address and the value that memory held;
-//! the conditional store is a compare-and-swap, so a store of the same value in between goes unnoticed (ABA), as
-//! in other translators.
+//! Guest atomics are host atomics on the same bytes. A reservation is an address and the value that memory held; the
+//! conditional store is a compare-and-swap.
+//!
+//! DEVIATION: a conditional store succeeds when others have stored to the place since, but the value is the reserved one
+//! again (RISC-V Unpriv 20240411, chapter "A": it must fail if another hart's store comes in between). What a monitor
+//! that notices such stores would cost is in `docs/performance.md`, "Reservations".
 
 #![allow(unsafe_code)]
 

@@ -9,8 +9,8 @@ use vm_frontend::{Access, Exception, Guest, Request};
 use vm_ir::{Attr, Block, BlockKey};
 
 use super::Vcpu;
-use crate::jump::Entry;
 use super::fetch::PARCEL_BYTES;
+use crate::jump::Entry;
 use crate::microop::Leave;
 
 impl<G: Guest> Vcpu<G> {
