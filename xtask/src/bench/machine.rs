@@ -15,7 +15,8 @@ pub(super) const TEMPLATE_VARIABLE: &str = "VM_BENCH_VM";
 /// The guests report what they see, and a run whose two guests differ fails.
 const QEMU_CPU: &str = "rv64,h=off,sv39=on,sv48=off,sv57=off,\
     zicbom=on,zicbop=on,zicboz=on,zicntr=on,zicond=on,zicsr=on,zifencei=on,zihintntl=on,\
-    zihintpause=on,zihpm=on,zawrs=on,zfa=on,zfhmin=on,zba=on,zbb=on,zbc=on,zbs=on,\
+    zihintpause=on,zihpm=on,zawrs=on,zacas=on,zabha=on,zfa=on,zfhmin=on,\
+    zba=on,zbb=on,zbc=on,zbkb=on,zbs=on,\
     sstc=on,svade=off,svadu=on,svinval=on,svnapot=on,svpbmt=on,svvptc=off";
 
 /// `panic=-1` with a machine that does not reboot ends a run whose kernel panics.
