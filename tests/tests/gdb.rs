@@ -202,12 +202,13 @@ fn gdb_attaches_to_a_running_machine_and_commands_it() {
 
     let waiting = gdb(&address, &["continue"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("gdb starts");
-    guest.type_line("echo c > /proc/sysrq-trigger");
-    let said = waiting.wait_with_output().expect("gdb ends").stdout;
-    let said = String::from_utf8_lossy(&said);
+    guest.type_line("sleep 5; echo c > /proc/sysrq-trigger");
+    let said = waiting.wait_with_output().expect("gdb ends");
+    let said = [said.stdout, said.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let said = said.concat();
     assert!(said.contains("exited with code 04"), "{said}");
     assert_eq!(guest.exit_code(limit(60)), exit_code::PANIC);
 }

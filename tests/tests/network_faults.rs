@@ -36,9 +36,9 @@ fn lossy_network_loses_frames_and_no_data() {
     };
     let launch = Launch::riscv64_linux(&cache)
         .with_words("net=dhcp")
-        .with_option("--net", "user,loss=3");
+        .with_option("--net", "user,loss=5");
     let mut guest = Guest::boot_to_shell(&launch, &cache);
-    let data = noise(1 << 20);
+    let data = noise(4 << 20);
     let expected = sha256(&data);
     let (port, server) = serve(move |mut connection| {
         connection.write_all(&data).expect("a reader");
