@@ -30,7 +30,7 @@ impl CharSink for Nowhere {
 
 static TIME: LazyLock<(Arc<dyn Clock>, TimerThread)> = LazyLock::new(|| {
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
-    (clock.clone(), TimerThread::new(clock))
+    (clock.clone(), TimerThread::new(clock).unwrap())
 });
 
 /// Made once, and written before use.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use vm_tests::{Guest, Launch, exit_code, guests_or_skip, limit};
+use vm_tests::{Emulator, Guest, Launch, exit_code, guests_or_skip, limit};
 
 const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
 
@@ -107,6 +107,29 @@ fn other_machine_options_reach_the_guest() {
     assert!(isa.contains("_zba") && !isa.contains("_zbb"), "{isa}");
     assert!(see("grep ^mmu /proc/cpuinfo").ends_with("sv57"));
     assert!(see("ls -l /sys/bus/virtio/drivers/virtio_rng").contains("/pci"));
+}
+
+#[test]
+fn device_tree_that_is_brought_is_the_guests() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("machine.dtb");
+    let launch = Launch::riscv64_linux(&cache);
+    let mut dump = launch.command(Emulator::VmCli, &cache);
+    let dumped = dump.arg("--dump-dtb").arg(&file).status();
+    assert!(dumped.expect("vm-cli").success());
+    let mut tree = std::fs::read(&file).expect("a device tree");
+    let model = b"riscv-virtio,qemu";
+    let at = tree.windows(model.len()).position(|part| part == model);
+    let at = at.expect("the machine's model");
+    tree[at..at + model.len()].copy_from_slice(b"riscv-virtio,mine");
+    std::fs::write(&file, tree).expect("a writable temporary directory");
+    let launch = launch.with_option("--dtb", file.display().to_string());
+    let mut guest = Guest::boot_to_shell(&launch, &cache);
+    let model = guest.run_ok("cat /proc/device-tree/model", limit(60));
+    assert!(model.contains("riscv-virtio,mine"), "{model}");
 }
 
 #[test]

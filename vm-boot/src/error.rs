@@ -9,7 +9,7 @@ use crate::file::Role;
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// The host could not read the file.
-    #[error("cannot read the {role} '{name}': {reason}; check the path after {}", role.option())]
+    #[error("cannot read the {role} '{name}': {reason}; {}", advice(.reason, role.option()))]
     Unreadable {
         /// What the file was to be.
         role: Role,
@@ -174,6 +174,14 @@ fn other_machine(found: &str) -> String {
     match found.parse::<GuestArch>() {
         Ok(arch) if arch.has_machine() => format!(", or use --arch {arch}"),
         Ok(_) | Err(_) => String::new(),
+    }
+}
+
+/// What to do when a file cannot be read, by what the host said.
+fn advice(reason: &str, option: &str) -> String {
+    match reason.starts_with("Too many open files") {
+        true => "raise the limit of open files (ulimit -n)".to_owned(),
+        false => format!("check the path after {option}"),
     }
 }
 

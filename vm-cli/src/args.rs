@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use vm_core::GuestArch;
 use vm_core::config::{
     Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
-    NetConfig, OnPanic, PcRange, SerialConfig, VirtioTransport,
+    NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
 };
 
 use crate::values;
@@ -115,6 +115,9 @@ Examples:
   vm-cli run debian --disk file=debian.img --cpus 2 --memory 2G
       installs Debian on that disk
 
+When the installer restarts the machine, the program ends and prints the command that starts the installed system
+(--no-reboot=off starts the installer again).
+
 The files are kept in $XDG_CACHE_HOME/vm-cli or ~/.cache/vm-cli, and used without a network when they have been
 verified before. Verification needs gpgv and the keyring of the package debian-archive-keyring.";
 
@@ -199,6 +202,18 @@ pub(crate) struct MachineArgs {
         help_heading = "Boot"
     )]
     pub(crate) flash: Vec<FlashConfig>,
+
+    /// A device tree (FILE.dtb) instead of the machine's own
+    ///
+    /// Command line, initrd and a random seed are put into its /chosen node; the rest must fit the machine.
+    #[arg(long, value_name = "FILE", help_heading = "Boot")]
+    pub(crate) dtb: Option<PathBuf>,
+
+    /// Write the machine's device tree to FILE and end; nothing runs
+    ///
+    /// To read it: dtc -I dtb FILE.
+    #[arg(long, value_name = "FILE", help_heading = "Boot")]
+    pub(crate) dump_dtb: Option<PathBuf>,
 
     /// End when the guest asks for a reset, with exit code 3 (4 after a kernel panic)
     #[arg(
@@ -396,6 +411,18 @@ pub(crate) struct MachineArgs {
         help_heading = "Devices"
     )]
     pub(crate) balloon: Option<bool>,
+
+    /// What the guest's real-time clock shows: utc (default), local, or a time as 2027-01-31T12:00:00
+    ///
+    /// Linux takes the clock for UTC. The clock goes on from the time that is given, also through resets.
+    #[arg(
+        long,
+        value_name = "utc|local|TIME",
+        value_parser = values::text::<Rtc>(Rtc::WORDS),
+        hide_possible_values = true,
+        help_heading = "Devices"
+    )]
+    pub(crate) rtc: Option<Rtc>,
 
     /// How virtio devices are attached: pci (default) or mmio
     #[arg(

@@ -21,6 +21,7 @@ const FAULTS: &str = "tests/tests/network_faults.rs";
 const GDB: &str = "tests/tests/gdb.rs";
 const BALLOON: &str = "tests/tests/balloon.rs";
 const DISK: &str = "tests/tests/disk.rs";
+const RTC: &str = "vm-service/src/rtc.rs";
 const LINES: &str = "vm-service/src/serial/tests.rs";
 
 /// What is typed, or a variable's name; the file and the name of the test. A word of a value is behind its option.
@@ -119,6 +120,11 @@ const COVERED: &[(&str, &str, &str)] = &[
         "run --accel",
         ENGINE,
         "accel_chooses_and_says_what_runs_the_guest",
+    ),
+    (
+        "run --code-cache auto",
+        "vm-core/src/config/tests.rs",
+        "code_cache_of_its_own_choice_follows_the_hosts_memory",
     ),
     (
         "run --code-cache",
@@ -335,6 +341,19 @@ const COVERED: &[(&str, &str, &str)] = &[
         POWER,
         "panic_that_stands_still_is_announced",
     ),
+    (
+        "run --dtb",
+        OPTIONS,
+        "device_tree_that_is_brought_is_the_guests",
+    ),
+    (
+        "run --dump-dtb",
+        REFUSALS,
+        "device_tree_is_dumped_and_taken_back",
+    ),
+    ("run --rtc", SETTINGS, "every_option_wins_over_the_file"),
+    ("run --rtc utc", RTC, "shown_is_what_was_asked_for"),
+    ("run --rtc local", RTC, "shown_is_what_was_asked_for"),
     ("run --rng", OPTIONS, "machine_options_reach_the_guest"),
     (
         "run --rng on",

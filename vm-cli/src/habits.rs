@@ -39,6 +39,11 @@ const HABITS: &[(&str, Meaning)] = &[
     ("ram", Same("--memory")),
     ("mem", Same("--memory")),
     ("serial", Same("--serial")),
+    ("dtb", Same("--dtb")),
+    (
+        "rtc",
+        Hint("write --rtc utc, --rtc local or --rtc 2027-01-31T12:00:00"),
+    ),
     ("smp", Cpus),
     ("hda", Disk),
     ("hdb", Disk),

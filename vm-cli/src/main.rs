@@ -11,6 +11,7 @@
 mod args;
 mod completions;
 mod debian;
+mod device_tree;
 mod disk;
 mod escape;
 mod exit;
@@ -29,8 +30,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Cli, Command, DiskCommand, RunGuest};
+use args::{Cli, Command, DiskCommand, RunArgs, RunGuest};
 use exit::Exit;
+use vm_service::Outcome;
 
 fn main() -> ExitCode {
     vm_osal::grow_heap_in_large_steps();
@@ -56,13 +58,39 @@ fn main() -> ExitCode {
 
 fn obey(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Run(run) => session::run(match run.guest {
-            None => firmware::complete(settings::of(&settings::with_image(
-                run.machine,
-                run.image,
-            )?)?)?,
-            Some(RunGuest::Debian(debian)) => debian::machine(&debian)?,
-        }),
+        Command::Run(run) => {
+            let RunArgs {
+                image,
+                machine,
+                guest,
+            } = *run;
+            let (config, dump_dtb, afterwards) = match guest {
+                None => {
+                    let machine = settings::with_image(machine, image)?;
+                    let config = settings::of(&machine)?;
+                    match machine.dump_dtb {
+                        // Firmware that would have to be fetched makes no difference to the tree.
+                        Some(file) => (config, Some(file), None),
+                        None => (firmware::complete(config)?, None, None),
+                    }
+                }
+                Some(RunGuest::Debian(debian)) => {
+                    let found = debian::machine(&debian)?;
+                    (found.config, debian.machine.dump_dtb, found.afterwards)
+                }
+            };
+            if let Some(file) = dump_dtb {
+                return device_tree::write(config, &file).map(|()| Exit::SUCCESS);
+            }
+            match (session::run(config)?, afterwards) {
+                // The installer is through: what it has installed is not what would start again.
+                (exit, Some(command)) if exit == Exit::of_outcome(Outcome::Reset) => {
+                    eprintln!("vm-cli: what is installed starts with: {command}");
+                    Ok(Exit::SUCCESS)
+                }
+                (exit, _) => Ok(exit),
+            }
+        }
         Command::Disk {
             command: DiskCommand::Create { file, size, format },
         } => disk::create(&file, size, format.is_some()).map(|()| Exit::SUCCESS),

@@ -28,10 +28,10 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
     restore_terminal_on_panic();
     let running = Arc::new(OnceLock::new());
     let to_terminal = |port: Option<&SerialConfig>| port == Some(&SerialConfig::Stdio);
-    let serial = to_terminal(Some(&config.serial));
+    let serial = to_terminal(config.serial.as_ref());
     let console = to_terminal(config.console.as_ref());
     // From here on: a file that is opened below may be a pipe that nobody writes to.
-    let ended_by = answer_signals(signals, running.clone(), console);
+    let ended_by = answer_signals(signals, running.clone(), console)?;
 
     let screen = (serial || console).then(standard_output).transpose()?;
     let gdb = config.gdb.clone();
@@ -87,9 +87,9 @@ pub(crate) fn run(config: VmConfig) -> anyhow::Result<Exit> {
                 symbols: Symbols::of(kernel),
                 escape,
             };
-            spawn("keyboard", move || keyboard.read());
+            vm_osal::spawn("keyboard", move || keyboard.read())?;
         } else {
-            spawn("input", move || pass_through(&input));
+            vm_osal::spawn("input", move || pass_through(&input))?;
         }
     }
     let outcome = vm.run();
@@ -121,7 +121,7 @@ fn standard_output() -> anyhow::Result<Arc<Outlet>> {
     // A descriptor of its own: a write that nobody ends must not hold the lock of Rust's.
     let out = std::io::stdout().as_fd().try_clone_to_owned();
     let out = out.context("cannot use standard output")?;
-    Ok(Arc::new(Outlet::new(File::from(out))))
+    Ok(Arc::new(Outlet::new(File::from(out))?))
 }
 
 fn tell_of_lost_output(screen: &Outlet) {
@@ -164,13 +164,6 @@ fn trace_to(file: &Path, kernel: Option<PathBuf>) -> anyhow::Result<Arc<TextTrac
     Ok(Arc::new(TextTrace::new(out, Symbols::of(kernel).table())))
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
-    let started = std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work);
-    started.expect("invariant: the host can start a thread");
-}
-
 /// Lets a debugger at the machine, which may wait for it.
 fn serve_gdb(gdb: GdbServer, waits: bool, handle: &VmHandle) -> anyhow::Result<()> {
     let place = gdb.local_addr()?;
@@ -180,11 +173,11 @@ fn serve_gdb(gdb: GdbServer, waits: bool, handle: &VmHandle) -> anyhow::Result<(
     }
     let (kill, debugger) = (handle.clone(), handle.debugger().clone());
     let gdb = gdb.on_kill(move || kill.stop());
-    spawn("gdb", move || {
+    vm_osal::spawn("gdb", move || {
         if let Err(error) = gdb.serve(&debugger) {
             say(error);
         }
-    });
+    })?;
     Ok(())
 }
 
@@ -204,10 +197,10 @@ fn answer_signals(
     signals: Signals,
     running: Arc<OnceLock<VmHandle>>,
     console: bool,
-) -> Arc<Mutex<Option<Signal>>> {
+) -> anyhow::Result<Arc<Mutex<Option<Signal>>>> {
     let ended_by = Arc::new(Mutex::new(None));
     let first = ended_by.clone();
-    spawn("signals", move || {
+    vm_osal::spawn("signals", move || {
         loop {
             match (signals.wait(), running.get()) {
                 (Signal::Resized, Some(handle)) if console => resize(handle),
@@ -226,8 +219,8 @@ fn answer_signals(
                 }
             }
         }
-    });
-    ended_by
+    })?;
+    Ok(ended_by)
 }
 
 /// Types standard input as it is. Its end only means that nothing more is typed.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vm_core::config::{ConfigError, VmConfig, nearest};
+use vm_core::config::{ConfigError, SerialConfig, VmConfig, nearest};
 
 use crate::args::MachineArgs;
 
@@ -35,7 +35,9 @@ pub(crate) fn of(args: &MachineArgs) -> anyhow::Result<VmConfig> {
         Some(file) => vm_service::read_config(file)?,
         None => VmConfig::default(),
     };
-    Ok(over(config, args))
+    let mut config = over(config, args);
+    config.serial.get_or_insert(SerialConfig::Stdio);
+    Ok(config)
 }
 
 /// Replaces what options say. Disks, networks and the words of the kernel's command line replace those of the file.
@@ -60,12 +62,14 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     args.flash
         .iter()
         .for_each(|flash| config.flash.merge(flash));
-    set(&mut config.serial, &args.serial);
+    set_some(&mut config.serial, &args.serial);
     set_some(&mut config.console, &args.console);
     set(&mut config.escape, &args.escape);
     set(&mut config.on_panic, &args.on_panic);
     set(&mut config.rng, &args.rng);
     set_some(&mut config.balloon, &args.balloon);
+    set_some(&mut config.dtb, &args.dtb);
+    set(&mut config.rtc, &args.rtc);
     set(&mut config.virtio, &args.virtio);
     set(&mut config.accel, &args.accel);
     set(&mut config.code_cache, &args.code_cache);

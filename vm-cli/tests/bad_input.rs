@@ -451,6 +451,39 @@ fn disk_create_under_another_format_s_name_is_refused() {
 }
 
 #[test]
+fn device_tree_is_dumped_and_taken_back() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let run = ["run", "--kernel", kernel.to_str().unwrap()];
+    let dumped = |more: &[&str]| {
+        let output = folder.run(&[&run[..], more, &["--dump-dtb", "out.dtb"]].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        fs::read(folder.path().join("out.dtb")).unwrap()
+    };
+    let has =
+        |tree: &[u8], text: &str| tree.windows(text.len()).any(|part| part == text.as_bytes());
+    let own = dumped(&["--append", "hello"]);
+    assert!(own.starts_with(&[0xd0, 0x0d, 0xfe, 0xed]));
+    assert!(has(&own, "hello") && has(&own, "riscv-virtio"));
+    let changed = String::from_utf8_lossy(b"riscv-virtio").replace("riscv", "other");
+    let at = own
+        .windows(12)
+        .position(|part| part == b"riscv-virtio")
+        .unwrap();
+    let mut tree = own;
+    tree[at..at + 12].copy_from_slice(changed.as_bytes());
+    folder.file("in.dtb", &tree);
+    let again = dumped(&["--dtb", "in.dtb", "--append", "world"]);
+    assert!(has(&again, "other-virtio") && has(&again, "world") && !has(&again, "hello"));
+
+    let bad = |file| [&run[..], &["--dtb", file]].concat();
+    folder.refuses(&bad("no.dtb"), HOST_ERROR, &["no.dtb", "path after --dtb"]);
+    folder.file("text", b"just text");
+    folder.refuses(&bad("text"), HOST_ERROR, &["no device tree", "dtc"]);
+}
+
+#[test]
 fn completions_and_help_are_printed() {
     let folder = Folder::new();
     for shell in ["bash", "zsh", "fish"] {

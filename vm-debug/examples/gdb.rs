@@ -50,6 +50,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         offered: None,
         builtin_sbi: true,
         bootargs: "console=ttyS0".to_owned(),
+        device_tree: None,
+        rtc_start: std::time::Duration::ZERO,
         flash: Default::default(),
         serial: Arc::new(Stdout),
         disks: Vec::new(),

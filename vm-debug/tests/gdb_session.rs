@@ -68,6 +68,8 @@ fn machine(kernel: &Path, initrd: &Path) -> Machine {
         offered: None,
         builtin_sbi: true,
         bootargs: "console=ttyS0".to_owned(),
+        device_tree: None,
+        rtc_start: std::time::Duration::ZERO,
         flash: Default::default(),
         serial: Arc::new(NoConsole),
         disks: Vec::new(),

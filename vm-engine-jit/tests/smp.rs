@@ -101,7 +101,7 @@ fn engine(code_bytes: usize) -> Arc<Engine<Riscv>> {
         bus: Arc::new(Bus::new()),
         rom: Vec::new(),
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
-        alarms: Arc::new(TimerThread::new(clock)),
+        alarms: Arc::new(TimerThread::new(clock).unwrap()),
         code_budget_bytes: code_bytes,
     });
     let template = Template::new(Riscv::layout(), code_bytes).expect("this host allows it");

@@ -479,7 +479,7 @@ impl<const RULE: u8> Bench<RULE> {
             bus: Arc::new(Bus::new()),
             rom: Vec::new(),
             time: Arc::new(TimeBase::new(clock.clone(), 1_000_000)),
-            alarms: Arc::new(TimerThread::new(clock)),
+            alarms: Arc::new(TimerThread::new(clock).unwrap()),
             code_budget_bytes: 16 << 20,
         });
         let spec = InstanceSpec {

@@ -3,9 +3,16 @@
 //! One 64-bit word per 4 KiB page, a bit per 64-byte granule. A page whose word is not zero must not get a
 //! write tag in any TLB, so that every store to it comes by here.
 
+#![cfg_attr(
+    not(loom),
+    expect(unsafe_code, reason = "zeroed memory that may be refused")
+)]
+
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+#[cfg(not(loom))]
+use std::{alloc::Layout, ptr::NonNull};
 
 use vm_core::{GuestPhysAddr, PAGE_BYTES, PAGE_SHIFT};
 use vm_memory::bitmap::{Bitmap, RefSlice, WithBitmapSlice};
@@ -39,15 +46,14 @@ pub struct CodePages {
 }
 
 impl CodePages {
-    pub(crate) fn new(base: GuestPhysAddr, bytes: u64) -> Self {
-        let pages = bytes.div_ceil(PAGE_BYTES) as usize;
-        Self {
+    /// The words of `bytes` bytes of RAM, all clear; `None` when the host has not the memory for them.
+    pub(crate) fn new(base: GuestPhysAddr, bytes: u64) -> Option<Self> {
+        let pages = usize::try_from(bytes.div_ceil(PAGE_BYTES)).ok()?;
+        Some(Self {
             base,
-            words: std::iter::repeat_with(|| AtomicU64::new(0))
-                .take(pages)
-                .collect(),
+            words: clear_words(pages)?,
             observer: OnceLock::new(),
-        }
+        })
     }
 
     pub(crate) fn set_observer(&self, observer: Arc<dyn CodeWriteObserver>) -> bool {
@@ -109,6 +115,27 @@ impl CodePages {
     }
 }
 
+#[cfg(loom)]
+fn clear_words(count: usize) -> Option<Box<[AtomicU64]>> {
+    let words = std::iter::repeat_with(|| AtomicU64::new(0));
+    Some(words.take(count).collect())
+}
+
+/// As many words of zero. The host gives those of RAM that is never run from no memory.
+#[cfg(not(loom))]
+fn clear_words(count: usize) -> Option<Box<[AtomicU64]>> {
+    let layout = Layout::array::<AtomicU64>(count).ok()?;
+    if layout.size() == 0 {
+        return Some(Box::default());
+    }
+    // SAFETY: the layout is not of size zero.
+    let words = unsafe { std::alloc::alloc_zeroed(layout) }.cast::<AtomicU64>();
+    let words = NonNull::slice_from_raw_parts(NonNull::new(words)?, count);
+    // SAFETY: the global allocator gave this memory for just this layout, nobody else has it, and an atomic word is
+    // valid with every bit clear.
+    Some(unsafe { Box::from_raw(words.as_ptr()) })
+}
+
 impl fmt::Debug for CodePages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CodePages")
@@ -165,7 +192,7 @@ mod tests {
     }
 
     fn watched() -> (CodePages, Arc<Log>) {
-        let pages = CodePages::new(GuestPhysAddr(0x8000_0000), 0x10000);
+        let pages = CodePages::new(GuestPhysAddr(0x8000_0000), 0x10000).unwrap();
         let log = Arc::new(Log(Mutex::new(Vec::new())));
         assert!(pages.set_observer(log.clone()));
         (pages, log)

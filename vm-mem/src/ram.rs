@@ -19,7 +19,7 @@ pub type GuestRamMap = GuestMemoryMmap<CodeWatch>;
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// The host would not give the memory.
-    #[error("cannot reserve {bytes} bytes of guest RAM: {reason}; ask for less with --memory")]
+    #[error("the host cannot give {} MiB of guest RAM: {reason}; ask for less with --memory", .bytes >> 20)]
     Reserve {
         /// Bytes that were asked for.
         bytes: u64,
@@ -95,7 +95,9 @@ impl GuestMemory {
         let mut table = Vec::new();
         let mut offset = 0;
         for &(base, bytes) in ranges {
-            let code = Arc::new(CodePages::new(base, bytes));
+            let code = CodePages::new(base, bytes)
+                .ok_or_else(|| refused("its bookkeeping takes more memory than there is".into()))?;
+            let code = Arc::new(code);
             let mapping =
                 MmapRegionBuilder::new_with_bitmap(bytes as usize, CodeWatch(code.clone()))
                     .with_file_offset(FileOffset::from_arc(file.clone(), offset))

@@ -19,6 +19,7 @@ mod sys;
 
 pub mod net;
 pub mod terminal;
+mod thread;
 mod timer;
 mod wait;
 
@@ -27,5 +28,6 @@ pub use sys::{
     MAP_SHARED_NORESERVE, PROT_READ_WRITE, advise_huge_pages, discard_pages, free_memory_bytes,
     grow_heap_in_large_steps, memory_file, random_bytes,
 };
+pub use thread::{NoThread, spawn, spawn_with_stack};
 pub use timer::{HostClock, TimerThread};
 pub use wait::{has_hung_up, wait_for_hang_up, wait_readable, wait_writable};

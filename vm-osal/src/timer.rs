@@ -8,6 +8,7 @@ use std::time::Duration;
 use vm_core::{Alarm, Alarms, Clock};
 
 use crate::sys::since_boot_ns;
+use crate::thread::{NoThread, spawn};
 
 /// Host time that goes on while the host is suspended, counted from when it was made: after a night's sleep of the host
 /// the guest's clocks are right.
@@ -96,21 +97,21 @@ pub struct TimerThread {
 
 impl TimerThread {
     /// Starts the thread; deadlines are of `clock`, which must follow host time.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    ///
+    /// # Errors
+    /// When the host refuses the thread.
+    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, NoThread> {
         let shared = Arc::new(Shared {
             clock,
             queue: Mutex::default(),
             changed: Condvar::new(),
         });
         let inner = shared.clone();
-        let thread = thread::Builder::new()
-            .name("timers".into())
-            .spawn(move || run(&inner))
-            .expect("invariant: the host can start a thread");
-        Self {
+        let thread = spawn("timers", move || run(&inner))?;
+        Ok(Self {
             shared,
             thread: Some(thread),
-        }
+        })
     }
 }
 
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn alarm_rearmed_fires_once_at_the_last_deadline() {
         let clock = Arc::new(HostClock::new());
-        let timers = TimerThread::new(clock.clone());
+        let timers = TimerThread::new(clock.clone()).unwrap();
         let (sender, receiver) = mpsc::channel();
         let at = clock.clone();
         let alarm = timers.alarm(Box::new(move || sender.send(at.now_ns()).unwrap()));
@@ -237,7 +238,7 @@ mod tests {
         }
         const HOUR: u64 = 3_600_000_000_000;
         let clock = Arc::new(Leaping::default());
-        let timers = TimerThread::new(clock.clone());
+        let timers = TimerThread::new(clock.clone()).unwrap();
         let (sender, receiver) = mpsc::channel();
         let alarm = timers.alarm(Box::new(move || sender.send(()).unwrap()));
         alarm.arm(Some(clock.now_ns() + HOUR));
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn alarm_rearmed_often_stays_one_entry() {
         let clock = Arc::new(HostClock::new());
-        let timers = TimerThread::new(clock.clone());
+        let timers = TimerThread::new(clock.clone()).unwrap();
         let alarm = timers.alarm(Box::new(|| ()));
         let far = clock.now_ns() + 3_600_000_000_000;
         for n in 0..1000 {
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn alarm_disarmed_stays_silent() {
         let clock = Arc::new(HostClock::new());
-        let timers = TimerThread::new(clock.clone());
+        let timers = TimerThread::new(clock.clone()).unwrap();
         let (sender, receiver) = mpsc::channel();
         let alarm = timers.alarm(Box::new(move || sender.send(()).unwrap()));
         alarm.arm(Some(clock.now_ns() + 20_000_000));

@@ -46,6 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             offered: None,
             builtin_sbi: false,
             bootargs: String::new(),
+            device_tree: None,
+            rtc_start: std::time::Duration::ZERO,
             flash: Default::default(),
             serial: Arc::new(Stdout),
             disks: Vec::new(),

@@ -50,6 +50,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         offered: None,
         builtin_sbi: true,
         bootargs,
+        device_tree: None,
+        rtc_start: std::time::UNIX_EPOCH.elapsed().unwrap_or_default(),
         flash: Default::default(),
         serial: Arc::new(Stdout),
         disks: Vec::new(),

@@ -1,7 +1,8 @@
 //! Opening of everything that a configuration names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use vm_boot::image::Program;
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
@@ -32,6 +33,7 @@ const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 /// What a configuration names to be read, open. A pipe among it can be read only once.
 pub(crate) struct Inputs {
     boot: Boot,
+    device_tree: Option<Vec<u8>>,
     disks: Vec<Disk>,
 }
 
@@ -50,6 +52,7 @@ impl Inputs {
         let disks = config.disks.iter().map(|config| disk(config, notices));
         Ok(Self {
             boot,
+            device_tree: device_tree(config)?,
             disks: disks.collect::<Result<_, _>>()?,
         })
     }
@@ -71,7 +74,11 @@ impl Assembly {
         console: Option<&SerialLine>,
     ) -> Result<Self, VmError> {
         let config = &builder.config;
-        let Inputs { boot, disks } = inputs;
+        let Inputs {
+            boot,
+            device_tree,
+            disks,
+        } = inputs;
         let Boot {
             request,
             offered,
@@ -98,6 +105,8 @@ impl Assembly {
             boot: request,
             offered,
             bootargs: config.append.clone(),
+            device_tree,
+            rtc_start: crate::rtc::shown(config.rtc, SystemTime::now()),
             flash: flash::open(&config.flash)?,
             serial: serial.sink(),
             disks,
@@ -195,6 +204,16 @@ impl Boot {
             signature: signature.transpose()?,
         })
     }
+}
+
+fn device_tree(config: &VmConfig) -> Result<Option<Vec<u8>>, VmError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|reason| VmError::DeviceTree {
+            path: path.clone(),
+            reason: reason.to_string(),
+        })
+    };
+    config.dtb.as_ref().map(read).transpose()
 }
 
 fn disk(config: &DiskConfig, notices: &Notices) -> Result<Disk, VmError> {

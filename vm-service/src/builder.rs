@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, SerialConfig,
+    Accel, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, Rtc, SerialConfig,
     VirtioTransport, VmConfig,
 };
 use vm_core::{ExecTrace, GuestArch, Notices};
@@ -45,12 +45,12 @@ settings! {
     cpus: cpus, u32;
     /// What runs before the kernel.
     bios: bios, Bios;
-    /// What the serial port is connected to, unless [`VmBuilder::serial_sink`] says otherwise.
-    serial: serial, SerialConfig;
     /// Whether there is an entropy device.
     rng: rng, bool;
     /// Whether there is a memory balloon; when nothing is said, if there is room for one.
     balloon: balloon, Option<bool>;
+    /// What the real-time clock shows.
+    rtc: rtc, Rtc;
     /// How virtio devices are attached.
     virtio: virtio, VirtioTransport;
     /// Whether a guest's reset ends the machine.
@@ -90,6 +90,14 @@ impl VmBuilder {
         self
     }
 
+    /// What the serial port is connected to, unless [`VmBuilder::serial_sink`] says otherwise: nothing, unless it is
+    /// chosen. [`SerialConfig::Stdio`] is the program's standard output.
+    #[must_use]
+    pub fn serial(mut self, port: SerialConfig) -> Self {
+        self.config.serial = Some(port);
+        self
+    }
+
     /// Adds a virtio console, connected as the serial port can be.
     #[must_use]
     pub fn console(mut self, port: SerialConfig) -> Self {
@@ -108,6 +116,13 @@ impl VmBuilder {
     #[must_use]
     pub fn initrd(mut self, file: impl Into<PathBuf>) -> Self {
         self.config.initrd = Some(file.into());
+        self
+    }
+
+    /// A device tree instead of the machine's own.
+    #[must_use]
+    pub fn dtb(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config.dtb = Some(file.into());
         self
     }
 

@@ -8,7 +8,7 @@ use vm_core::config::{VmConfig, nearest};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigFileError {
     /// The host could not read it.
-    #[error("cannot read the configuration {}: {reason}; check the path after --config", path.display())]
+    #[error("cannot read the configuration {}: {reason}; {}", path.display(), advice(.reason))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -27,6 +27,13 @@ pub enum ConfigFileError {
         /// What is wrong there.
         problem: String,
     },
+}
+
+fn advice(reason: &std::io::Error) -> &'static str {
+    match reason.to_string().starts_with("Too many open files") {
+        true => "raise the limit of open files (ulimit -n)",
+        false => "check the path after --config",
+    }
 }
 
 /// Reads a configuration file. Relative paths in it start from where the file lies.
@@ -162,7 +169,7 @@ hostname = "g"
         assert_eq!(config.initrd.unwrap().to_str(), Some("/i"));
         assert_eq!(config.append, "quiet");
         assert_eq!(config.bios, Bios::None);
-        assert_eq!(config.serial, SerialConfig::Pty);
+        assert_eq!(config.serial, Some(SerialConfig::Pty));
         assert_eq!(config.console, Some(SerialConfig::Null));
         assert_eq!(config.escape.to_string(), "ctrl-]");
         assert_eq!(config.on_panic, OnPanic::Stop);

@@ -8,6 +8,8 @@ use vm_core::config::ConfigError;
 use vm_device::block::DiskError;
 use vm_device::net::nat::NatError;
 use vm_frontend::riscv::isa::CpuError;
+use vm_mem::MemoryError;
+use vm_osal::NoThread;
 use vm_platform::riscv_virt::machine::MachineError;
 
 /// Why a virtual machine could not be made or run. Each message is one line: what is wrong, and what to do.
@@ -25,6 +27,14 @@ pub enum VmError {
     /// Kernel, initrd or firmware.
     #[error(transparent)]
     Boot(BootError),
+    /// A device tree.
+    #[error("cannot read the device tree {}: {reason}; check the path after --dtb", path.display())]
+    DeviceTree {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        reason: String,
+    },
     /// A disk.
     #[error("{disk}{advice}", disk = .0, advice = disk_advice(.0))]
     Disk(#[from] DiskError),
@@ -47,6 +57,9 @@ pub enum VmError {
         /// What the host said, and what to do.
         reason: String,
     },
+    /// A thread of the host.
+    #[error(transparent)]
+    Thread(#[from] NoThread),
     /// The machine.
     #[error(transparent)]
     Machine(MachineError),
@@ -55,6 +68,9 @@ pub enum VmError {
         "--dump-signature needs a program with the symbols begin_signature and end_signature; '{0}' has not both"
     )]
     NoSignature(String),
+    /// Guest memory that was to be read or written.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// The signature's file.
     #[error("cannot write the signature to {}: {reason}", path.display())]
     Signature {

@@ -2,20 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vm_core::config::SerialConfig;
-use vm_core::{DebugTarget, Statistic, VcpuId};
+use vm_core::{DebugTarget, GuestPhysAddr, Resume, Statistic, StopCause, VcpuId};
 use vm_device::chardev::CharSink;
 use vm_device::net::nat::Nat;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_engine_jit::Dump;
+use vm_mem::GuestMemory;
 use vm_platform::riscv_virt::machine::{Machine, Outcome, TranslateOptions};
 
 use crate::assemble::{self, Assembly, Inputs};
 use crate::lifecycle::Lifecycle;
 use crate::serial::SerialLine;
 use crate::signature::Signature;
-use crate::{AccelChoice, SerialInput, State, VmBuilder, VmError};
+use crate::transcript::Transcript;
+use crate::{AccelChoice, NoText, SerialInput, State, VmBuilder, VmError};
 
 /// A virtual machine. It runs once; dropping it ends its threads and closes what it opened.
 pub struct Vm {
@@ -40,7 +43,15 @@ pub struct VmHandle {
     debugger: Arc<dyn DebugTarget>,
     balloon: Option<Arc<VirtioBalloon>>,
     sinks: Vec<Arc<dyn CharSink>>,
+    memory: GuestMemory,
+    printed: [Option<Arc<Transcript>>; 2],
 }
+
+/// Places in [`VmHandle::printed`].
+const SERIAL: usize = 0;
+const CONSOLE: usize = 1;
+/// A wait that is longer ends the same way: with the machine.
+const LONGEST_WAIT_MS: u64 = 1 << 40;
 
 impl VmHandle {
     /// Where the machine is in its life.
@@ -80,6 +91,67 @@ impl VmHandle {
         self.balloon.as_ref()
     }
 
+    /// Stops every virtual CPU between two instructions, and waits until they stand still. False when they do not within
+    /// that time (a device holds one), or when the machine has ended. Devices and the host go on.
+    pub fn pause(&self, within: Duration) -> bool {
+        self.debugger.pause();
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let stopped = self.debugger.wait(within_ms.min(LONGEST_WAIT_MS));
+        stopped.is_some_and(|cause| !matches!(cause, StopCause::Ended(_)))
+    }
+
+    /// Lets every virtual CPU go on after [`VmHandle::pause`] or [`VmBuilder::start_paused`].
+    pub fn resume(&self) {
+        let all = vec![Resume::Continue; self.debugger.vcpus() as usize];
+        self.debugger.resume(&all);
+    }
+
+    /// Waits until the guest has printed `text` on its serial port, and gives all that it printed since the text before.
+    ///
+    /// Text that nobody has waited for is kept, 256 KiB of it at least, so nothing is missed between two calls. Clones of a
+    /// handle share what is kept.
+    ///
+    /// # Errors
+    /// When it does not come in time, or the machine ends.
+    pub fn wait_for_text(&self, text: &str, within: Duration) -> Result<String, NoText> {
+        self.wait_on(SERIAL, text, within)
+    }
+
+    /// The same on the virtio console.
+    ///
+    /// # Errors
+    /// As [`VmHandle::wait_for_text`]; also when there is no such console.
+    pub fn wait_for_console_text(&self, text: &str, within: Duration) -> Result<String, NoText> {
+        self.wait_on(CONSOLE, text, within)
+    }
+
+    fn wait_on(&self, line: usize, text: &str, within: Duration) -> Result<String, NoText> {
+        match &self.printed[line] {
+            Some(printed) => printed.wait_for(text, within),
+            None => Err(NoText::Ended {
+                wanted: text.to_owned(),
+                printed: String::new(),
+            }),
+        }
+    }
+
+    /// Reads guest RAM at a guest-physical address. A running guest may write it meanwhile: [`VmHandle::pause`] first for
+    /// a view of one moment. Works after the machine's end, too.
+    ///
+    /// # Errors
+    /// When not all of it is RAM; nothing is read then.
+    pub fn read_memory(&self, addr: GuestPhysAddr, into: &mut [u8]) -> Result<(), VmError> {
+        Ok(self.memory.read(addr, into)?)
+    }
+
+    /// Writes guest RAM at a guest-physical address; code that is written over is translated anew.
+    ///
+    /// # Errors
+    /// When not all of it is RAM; nothing is written then.
+    pub fn write_memory(&self, addr: GuestPhysAddr, from: &[u8]) -> Result<(), VmError> {
+        Ok(self.memory.write(addr, from)?)
+    }
+
     /// What a debugger or monitor uses.
     pub fn debugger(&self) -> &Arc<dyn DebugTarget> {
         &self.debugger
@@ -101,11 +173,17 @@ impl Vm {
             Some(sink) => Ok(SerialLine::to(Arc::clone(sink))),
             None => SerialLine::open(config, &builder.notices),
         };
-        let mut serial = line(&builder.serial_sink, &config.serial)?;
+        let nothing = SerialConfig::Null;
+        let serial = config.serial.as_ref().unwrap_or(&nothing);
+        let mut serial = line(&builder.serial_sink, serial)?;
         let mut console = match (&builder.console_sink, &config.console) {
             (None, None) => None,
-            (sink, port) => Some(line(sink, port.as_ref().unwrap_or(&SerialConfig::Null))?),
+            (sink, port) => Some(line(sink, port.as_ref().unwrap_or(&nothing))?),
         };
+        let printed = [
+            Some(serial.keep_text()),
+            console.as_mut().map(SerialLine::keep_text),
+        ];
         let assembly = Assembly::of(&builder, inputs, &serial, console.as_ref())?;
         let machine = Machine::new(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, config.arch, || {
@@ -125,9 +203,9 @@ impl Vm {
         });
         let serial_input = SerialInput::new(machine.serial_input());
         let console_input = machine.console_input().map(SerialInput::new);
-        serial.start_input(serial_input.clone());
+        serial.start_input(serial_input.clone())?;
         if let (Some(console), Some(input)) = (&mut console, &console_input) {
-            console.start_input(input.clone());
+            console.start_input(input.clone())?;
         }
         let lines: Vec<_> = [Some(serial), console].into_iter().flatten().collect();
         let handle = VmHandle {
@@ -140,6 +218,8 @@ impl Vm {
             debugger: machine.debugger(),
             balloon: machine.balloon().cloned(),
             sinks: lines.iter().map(SerialLine::sink).collect(),
+            memory: machine.engine().memory().clone(),
+            printed,
         };
         Ok(Self {
             machine: Some(machine),
@@ -160,6 +240,11 @@ impl Vm {
     /// What the engine did for each virtual CPU until the guest ended, as names and counts.
     pub fn statistics(&self) -> &[Vec<Statistic>] {
         &self.statistics
+    }
+
+    /// The device tree that the guest gets, flattened; empty when the machine has ended.
+    pub fn device_tree(&self) -> &[u8] {
+        self.machine.as_ref().map_or(&[], Machine::device_tree)
     }
 
     /// What runs the guest, and why.
@@ -205,6 +290,8 @@ impl Vm {
             console.close();
         }
         self.machine = None;
+        let printed = self.handle.printed.iter().flatten();
+        printed.for_each(|printed| printed.end());
         self.nats.drain(..).for_each(|nat| nat.stop());
         self.lines.iter().for_each(SerialLine::finish);
     }

@@ -9,6 +9,7 @@ mod deb;
 mod download;
 pub(crate) mod firmware;
 mod index;
+mod installed;
 mod mirror;
 mod release;
 
@@ -16,14 +17,17 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use vm_core::GuestArch;
-use vm_core::config::{ByteSize, NetConfig, VmConfig};
+use vm_core::config::VmConfig;
 
 use crate::args::DebianArgs;
 use cache::Cache;
 
-/// RAM of the machine unless the user says otherwise: the installer unpacks itself into RAM.
-const MEMORY: ByteSize = ByteSize::mib(1024);
-const KERNEL_WORDS: &str = "console=ttyS0";
+/// The machine that runs the installer, and what comes behind it.
+pub(crate) struct Installation {
+    pub(crate) config: VmConfig,
+    /// The command that starts the installed system; `None` when nothing can be installed.
+    pub(crate) afterwards: Option<String>,
+}
 
 /// What the fetching needs to know.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ pub(crate) struct Request {
 }
 
 /// Fetches the installer, or finds it in the cache, and describes the machine that runs it.
-pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<VmConfig> {
+pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<Installation> {
     let mut config = crate::settings::of(&args.machine)?;
     if config.arch != GuestArch::Riscv64 {
         bail!(vm_service::VmError::NoMachine(config.arch));
@@ -74,14 +78,10 @@ pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<VmConfig> {
             None => return Err(error.context("cannot fetch Debian's installer")),
         },
     };
-    config.memory.get_or_insert(MEMORY);
-    if config.nets.is_empty() {
-        config.nets.push(NetConfig::user());
-    }
-    config.append = match config.append.is_empty() {
-        true => KERNEL_WORDS.to_owned(),
-        false => format!("{KERNEL_WORDS} {}", config.append),
-    };
+    let added = installed::complete(&mut config, &args.machine);
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let afterwards = (!config.disks.is_empty()).then(|| installed::command(words, &added));
+    installed::announce(&config);
     if config.disks.is_empty() {
         eprintln!(
             "vm-cli: no --disk: the installer will find nothing to install to \
@@ -90,5 +90,5 @@ pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<VmConfig> {
     }
     config.kernel = Some(installer.kernel);
     config.initrd = Some(installer.initrd);
-    Ok(config)
+    Ok(Installation { config, afterwards })
 }

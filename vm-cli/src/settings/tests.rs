@@ -4,7 +4,7 @@ use clap::Parser as _;
 use vm_core::GuestArch;
 use vm_core::config::{
     Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
-    NetConfig, OnPanic, PcRange, SerialConfig, VirtioTransport,
+    NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
 };
 
 fn args(words: &[&str]) -> MachineArgs {
@@ -30,6 +30,7 @@ fn file() -> VmConfig {
         memory: Some(ByteSize::mib(64)),
         kernel: Some("file-kernel".into()),
         initrd: Some("file-initrd".into()),
+        dtb: Some("file-dtb".into()),
         append: "file".into(),
         bios: Bios::File("file-bios".into()),
         disks: vec![DiskConfig::raw("file-disk")],
@@ -37,7 +38,7 @@ fn file() -> VmConfig {
             hostname: "file".into(),
             ..NetConfig::user()
         }],
-        serial: SerialConfig::Pty,
+        serial: Some(SerialConfig::Pty),
         console: Some(SerialConfig::Pty),
         rng: true,
         dump_signature: Some("file-signature".into()),
@@ -61,7 +62,9 @@ fn every_option_wins_over_the_file() {
         (&["--append", "a b"], |c| c.append = "a b".into()),
         (&["--bios", "none"], |c| c.bios = Bios::None),
         (&["--bios", "builtin"], |c| c.bios = Bios::Builtin),
-        (&["--serial", "null"], |c| c.serial = SerialConfig::Null),
+        (&["--serial", "null"], |c| {
+            c.serial = Some(SerialConfig::Null)
+        }),
         (&["--console", "null"], |c| {
             c.console = Some(SerialConfig::Null)
         }),
@@ -70,6 +73,11 @@ fn every_option_wins_over_the_file() {
         (&["--rng", "off"], |c| c.rng = false),
         (&["--balloon", "on"], |c| c.balloon = Some(true)),
         (&["--balloon", "off"], |c| c.balloon = Some(false)),
+        (&["--rtc", "local"], |c| c.rtc = Rtc::Local),
+        (&["--rtc", "2027-01-31T12:00:00"], |c| {
+            c.rtc = "2027-01-31T12:00:00".parse().unwrap()
+        }),
+        (&["--dtb", "D"], |c| c.dtb = Some("D".into())),
         (&["--virtio", "mmio"], |c| c.virtio = VirtioTransport::Mmio),
         (&["--accel", "interp"], |c| c.accel = Accel::Interp),
         (&["--code-cache", "32M"], |c| {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::size::deserialize_ram;
 use super::{
     Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, EscapeKey, FlashConfig,
-    GdbConfig, NetConfig, NetKind, OnPanic, PcRange, SerialConfig, VirtioTransport,
+    GdbConfig, NetConfig, NetKind, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
 };
 use crate::GuestArch;
 
@@ -34,14 +34,17 @@ pub struct VmConfig {
     pub bios: Bios,
     /// Images of the flash banks.
     pub flash: FlashConfig,
+    /// A device tree instead of the machine's own.
+    pub dtb: Option<PathBuf>,
     /// Disks, in the order in which the guest finds them.
     #[serde(rename = "disk")]
     pub disks: Vec<DiskConfig>,
     /// Network cards.
     #[serde(rename = "net")]
     pub nets: Vec<NetConfig>,
-    /// What the serial port is connected to.
-    pub serial: SerialConfig,
+    /// What the serial port is connected to. `vm-cli` takes the terminal when nothing is chosen, a program that embeds a
+    /// machine nothing.
+    pub serial: Option<SerialConfig>,
     /// What a virtio console is connected to, if there is to be one.
     pub console: Option<SerialConfig>,
     /// The key behind which keys are for this program instead of the guest.
@@ -51,6 +54,8 @@ pub struct VmConfig {
     /// Whether there is a memory balloon, by which memory that the guest does not use goes back to the host; when
     /// nothing is said, if there is room for one.
     pub balloon: Option<bool>,
+    /// What the real-time clock shows.
+    pub rtc: Rtc,
     /// How virtio devices are attached.
     pub virtio: VirtioTransport,
     /// Whether a guest's reset ends the machine.
@@ -91,13 +96,15 @@ impl Default for VmConfig {
             append: String::new(),
             bios: Bios::default(),
             flash: FlashConfig::default(),
+            dtb: None,
             disks: Vec::new(),
             nets: Vec::new(),
-            serial: SerialConfig::Stdio,
+            serial: None,
             console: None,
             escape: EscapeKey::default(),
             rng: true,
             balloon: None,
+            rtc: Rtc::default(),
             virtio: VirtioTransport::default(),
             no_reboot: false,
             on_panic: OnPanic::default(),
@@ -147,7 +154,8 @@ impl VmConfig {
                 "is too small: give it 1M or more",
             ));
         }
-        if self.serial == SerialConfig::Stdio && self.console == Some(SerialConfig::Stdio) {
+        let terminal = Some(SerialConfig::Stdio);
+        if self.serial == terminal && self.console == terminal {
             return Err(ConfigError::Missing(
                 "serial port and console both want the terminal: give one of them pty, unix:PATH, file:PATH or null",
             ));
@@ -178,6 +186,7 @@ impl VmConfig {
             &mut self.initrd,
             &mut self.flash.code,
             &mut self.flash.vars,
+            &mut self.dtb,
             &mut self.dump_signature,
             &mut self.trace,
         ];
@@ -192,7 +201,7 @@ impl VmConfig {
         if let Bios::File(file) = &mut self.bios {
             *file = base.join(&*file);
         }
-        for port in [Some(&mut self.serial), self.console.as_mut()]
+        for port in [self.serial.as_mut(), self.console.as_mut()]
             .into_iter()
             .flatten()
         {

@@ -249,6 +249,7 @@ fn check_parts_that_do_not_go_together_are_refused() {
             .contains("whole number of MiB")
     );
     let both = VmConfig {
+        serial: Some(SerialConfig::Stdio),
         console: Some(SerialConfig::Stdio),
         ..VmConfig::default()
     };
@@ -277,7 +278,7 @@ fn resolve_paths_moves_relative_ones_only() {
         initrd: Some("/abs".into()),
         bios: Bios::File("fw".into()),
         disks: vec![DiskConfig::raw("d")],
-        serial: SerialConfig::File("log".into()),
+        serial: Some(SerialConfig::File("log".into())),
         ..VmConfig::default()
     };
     config.resolve_paths("/base".as_ref());
@@ -285,7 +286,7 @@ fn resolve_paths_moves_relative_ones_only() {
     assert_eq!(config.initrd.unwrap().to_str(), Some("/abs"));
     assert_eq!(config.bios, Bios::File("/base/fw".into()));
     assert_eq!(config.disks[0].file.to_str(), Some("/base/d"));
-    assert_eq!(config.serial, SerialConfig::File("/base/log".into()));
+    assert_eq!(config.serial, Some(SerialConfig::File("/base/log".into())));
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub(crate) fn engine(translated: bool) -> Arc<Engine<Riscv>> {
         bus: Arc::new(Bus::new()),
         rom: Vec::new(),
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
-        alarms: Arc::new(TimerThread::new(clock)),
+        alarms: Arc::new(TimerThread::new(clock).unwrap()),
         code_budget_bytes: 32 << 20,
     });
     if translated {

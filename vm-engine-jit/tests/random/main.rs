@@ -329,7 +329,7 @@ fn engine(image: &[u8], start: u64, data: &[u8]) -> Arc<Engine<Riscv>> {
         bus: Arc::new(Bus::new()),
         rom: Vec::new(),
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
-        alarms: Arc::new(TimerThread::new(clock)),
+        alarms: Arc::new(TimerThread::new(clock).unwrap()),
         code_budget_bytes: 32 << 20,
     })
 }

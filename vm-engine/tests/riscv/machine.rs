@@ -48,7 +48,7 @@ pub(crate) fn engine_within(
         bus: Arc::new(bus),
         rom: vec![(GuestPhysAddr(FLASH), FLASH_BYTES)],
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
-        alarms: Arc::new(TimerThread::new(clock)),
+        alarms: Arc::new(TimerThread::new(clock).unwrap()),
         code_budget_bytes,
     })
 }

@@ -20,7 +20,7 @@ impl CodeWriteObserver for Told {
 }
 
 fn watched() -> (Arc<CodePages>, Arc<Told>) {
-    let pages = Arc::new(CodePages::new(PAGE, PAGE_BYTES));
+    let pages = Arc::new(CodePages::new(PAGE, PAGE_BYTES).unwrap());
     let told = Arc::new(Told(AtomicBool::new(false)));
     assert!(pages.set_observer(told.clone()));
     (pages, told)

@@ -20,7 +20,7 @@ impl Machine {
     fn new() -> Arc<Self> {
         let machine = Self {
             tlb: Tlb::new(),
-            code: CodePages::new(RAM, 8 * PAGE_BYTES),
+            code: CodePages::new(RAM, 8 * PAGE_BYTES).unwrap(),
         };
         machine.tlb.enter(1, 0);
         Arc::new(machine)

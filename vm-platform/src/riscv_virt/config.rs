@@ -1,6 +1,7 @@
 //! What a machine is made of, how it can end, and why it may not be built.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vm_boot::riscv::BootRequest;
 use vm_boot::{BootError, BootFile};
@@ -17,6 +18,7 @@ use vm_device::pci::SlotTaken;
 use vm_engine_jit::Dump;
 use vm_frontend::riscv::isa::IsaConfig;
 use vm_mem::MemoryError;
+use vm_osal::NoThread;
 
 use super::fdt::FdtError;
 
@@ -94,6 +96,10 @@ pub struct MachineConfig {
     pub builtin_sbi: bool,
     /// Kernel command line.
     pub bootargs: String,
+    /// A device tree instead of the machine's own.
+    pub device_tree: Option<Vec<u8>>,
+    /// What the real-time clock shows now, since 1970-01-01 00:00:00 on the clock.
+    pub rtc_start: Duration,
     /// What the two flash banks hold.
     pub flash: [FlashBank; 2],
     /// Where the serial port's output goes.
@@ -203,6 +209,9 @@ pub enum MachineError {
     /// RAM.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Threads of the host.
+    #[error(transparent)]
+    Thread(#[from] NoThread),
     /// Programs and files.
     #[error(transparent)]
     Boot(#[from] BootError),

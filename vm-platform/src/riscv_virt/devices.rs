@@ -1,7 +1,6 @@
 //! The devices on the bus, a row each: where it is, its interrupt, what makes it, its node in the device tree.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use vm_core::{IrqLine, NoIrq};
 use vm_device::BusDevice;
@@ -160,11 +159,8 @@ fn test(_: &Row, wiring: &mut Wiring<'_>) -> Made {
 }
 
 fn rtc(row: &Row, wiring: &mut Wiring<'_>) -> Made {
-    let epoch_ns = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_nanos());
     Ok(Arc::new(GoldfishRtc::new(
-        epoch_ns as u64,
+        wiring.parts.rtc_start.as_nanos() as u64,
         wiring.parts.clock.clone(),
         wiring.parts.timers,
         row.line(wiring),

@@ -58,6 +58,25 @@ pub struct FdtConfig {
     pub kaslr_seed: Option<u64>,
 }
 
+impl FdtConfig {
+    fn check(&self) -> Result<(), FdtError> {
+        if self.cpus == 0 {
+            return Err(FdtError::NoCpus);
+        }
+        if self.bootargs.contains('\0') {
+            return Err(FdtError::ZeroByte {
+                what: "kernel command line",
+            });
+        }
+        if self.extensions.iter().any(|name| name.contains('\0')) {
+            return Err(FdtError::ZeroByte {
+                what: "list of CPU extensions",
+            });
+        }
+        Ok(())
+    }
+}
+
 /// Why no device tree could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum FdtError {
@@ -70,6 +89,11 @@ pub enum FdtError {
         /// Which text.
         what: &'static str,
     },
+    /// A device tree that was brought is none.
+    #[error(
+        "the file after --dtb is no device tree: {0}; make one with 'dtc -O dtb', or change what --dump-dtb writes"
+    )]
+    NoTree(String),
     /// The writer refused; a defect of this module.
     #[error("the device tree cannot be written: {0}")]
     Writer(#[from] vm_fdt::Error),
@@ -80,19 +104,7 @@ pub enum FdtError {
 /// # Errors
 /// When there are no harts or a text holds a zero byte.
 pub fn build(config: &FdtConfig) -> Result<Vec<u8>, FdtError> {
-    if config.cpus == 0 {
-        return Err(FdtError::NoCpus);
-    }
-    if config.bootargs.contains('\0') {
-        return Err(FdtError::ZeroByte {
-            what: "kernel command line",
-        });
-    }
-    if config.extensions.iter().any(|name| name.contains('\0')) {
-        return Err(FdtError::ZeroByte {
-            what: "list of CPU extensions",
-        });
-    }
+    config.check()?;
     Ok(Tree {
         w: FdtWriter::new()?,
         config,
@@ -332,6 +344,9 @@ pub fn isa_string(extensions: &[String]) -> String {
     isa
 }
 
+mod given;
 pub(super) mod node;
+
+pub use given::completed;
 #[cfg(test)]
 mod tests;

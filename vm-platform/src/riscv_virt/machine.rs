@@ -85,7 +85,7 @@ impl Machine {
             .offered
             .map(|kernel| devices::kernel_items(&kernel, &config.bootargs))
             .transpose()?;
-        let device_tree = fdt::build(&FdtConfig {
+        let description = FdtConfig {
             cpus: config.cpus,
             ram_bytes: config.ram_bytes,
             extensions: config
@@ -99,10 +99,14 @@ impl Machine {
             initrd,
             rng_seed: Some(seed),
             kaslr_seed: None,
-        })?;
+        };
+        let device_tree = match &config.device_tree {
+            Some(given) => fdt::completed(given, &description)?,
+            None => fdt::build(&description)?,
+        };
 
         let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
-        let timers = Arc::new(TimerThread::new(clock.clone()));
+        let timers = Arc::new(TimerThread::new(clock.clone())?);
         let time = Arc::new(TimeBase::new(clock.clone(), u64::from(layout::TIMEBASE_HZ)));
         let bus = Arc::new(Bus::new());
         let engine = Engine::new(EngineParts {
@@ -163,6 +167,7 @@ impl Machine {
             nics: config.nics,
             rng: config.rng,
             balloon: config.balloon,
+            rtc_start: config.rtc_start,
             virtio: config.virtio,
         })?;
         shared.serial_port.get_or_init(|| ports.serial.clone());
@@ -172,18 +177,7 @@ impl Machine {
             .map(|vcpu| Arc::new(Mutex::new(vcpu)))
             .collect();
         shared.vcpus.get_or_init(|| vcpus.clone());
-        let threads = vcpus
-            .iter()
-            .map(|vcpu| {
-                let hart = HartThread::new(shared.clone(), vcpu.clone());
-                std::thread::Builder::new()
-                    .name(format!("hart{}", hart.id().0))
-                    .stack_size(HART_STACK_BYTES)
-                    .spawn(move || hart.run())
-                    .expect("invariant: the host can start a thread")
-            })
-            .collect();
-        let machine = Self {
+        let mut machine = Self {
             shared,
             bus,
             device_tree,
@@ -191,9 +185,19 @@ impl Machine {
             console_port: ports.console,
             balloon: ports.balloon,
             vcpus,
-            threads,
+            threads: Vec::new(),
             _timers: timers,
         };
+        let harts = machine.vcpus.iter();
+        let harts: Vec<_> = harts
+            .map(|vcpu| HartThread::new(machine.shared.clone(), vcpu.clone()))
+            .collect();
+        for hart in harts {
+            let name = format!("hart{}", hart.id().0);
+            let thread = vm_osal::spawn_with_stack(&name, HART_STACK_BYTES, move || hart.run());
+            // When it cannot be had, dropping the machine ends those before it.
+            machine.threads.push(thread?);
+        }
         machine.load()?;
         Ok(machine)
     }

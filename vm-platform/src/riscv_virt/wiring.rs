@@ -1,6 +1,7 @@
 //! How the devices are wired to each other and to the harts. What there is on the bus stands in `devices.rs`.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use vm_core::{Clock, TimeBase};
 use vm_device::Bus;
@@ -54,6 +55,7 @@ pub(super) struct Parts<'a> {
     pub(super) nics: Vec<Nic>,
     pub(super) rng: bool,
     pub(super) balloon: Option<bool>,
+    pub(super) rtc_start: Duration,
     pub(super) virtio: VirtioTransport,
 }
 

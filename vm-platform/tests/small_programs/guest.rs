@@ -84,6 +84,8 @@ impl Running {
             offered: None,
             builtin_sbi: true,
             bootargs: String::new(),
+            device_tree: None,
+            rtc_start: std::time::Duration::ZERO,
             flash: Default::default(),
             serial: screen.clone(),
             disks: Vec::new(),

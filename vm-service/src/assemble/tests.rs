@@ -48,6 +48,7 @@ fn assembly_every_setting_arrives() {
             },
         ],
         rng: false,
+        rtc: "2027-01-31T12:00:00".parse().unwrap(),
         virtio: VirtioTransport::Mmio,
         no_reboot: true,
         ..bare_program(&dir)
@@ -56,6 +57,7 @@ fn assembly_every_setting_arrives() {
     assert_eq!((machine.cpus, machine.ram_bytes), (3, 96 << 20));
     assert_eq!(machine.isa, "rv64,+zba".parse().unwrap());
     assert_eq!(machine.bootargs, "quiet");
+    assert_eq!(machine.rtc_start.as_secs(), 1_801_396_800);
     assert_eq!(machine.disks[0].serial, "A");
     assert!(machine.disks[0].backend.read_only());
     machine.disks[1].backend.write_at(0, &[9]).unwrap();

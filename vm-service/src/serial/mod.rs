@@ -14,15 +14,17 @@ use std::sync::Arc;
 use vm_core::Notices;
 use vm_core::config::SerialConfig;
 use vm_device::chardev::{CharSink, NoSink};
+use vm_osal::NoThread;
 use vm_osal::terminal::Pty;
 
+use crate::transcript::Transcript;
 use crate::{SerialInput, VmError};
 
 pub use outlet::Outlet;
 use unix::{SocketFile, UnixLine};
 
 /// Starts feeding a port's input from the host.
-type StartInput = Box<dyn FnOnce(SerialInput) + Send>;
+type StartInput = Box<dyn FnOnce(SerialInput) -> Result<(), NoThread> + Send>;
 
 /// One serial port's connection.
 pub(crate) struct SerialLine {
@@ -40,7 +42,7 @@ impl SerialLine {
         let failed = |reason| failed(config, &reason);
         match config {
             SerialConfig::Null => Ok(Self::to(Arc::new(NoSink))),
-            SerialConfig::Stdio => Ok(Self::through(Outlet::new(std::io::stdout()).into())),
+            SerialConfig::Stdio => Ok(Self::through(Outlet::new(std::io::stdout())?.into())),
             SerialConfig::File(path) => {
                 let file = File::create(path).map_err(failed)?;
                 let (path, notices) = (path.clone(), notices.clone());
@@ -51,7 +53,7 @@ impl SerialLine {
                         path.display()
                     ));
                 };
-                let outlet = Outlet::with_trouble(file, Box::new(trouble));
+                let outlet = Outlet::with_trouble(file, Box::new(trouble))?;
                 Ok(Self::through(outlet.into()))
             }
             SerialConfig::Unix(path) => {
@@ -64,7 +66,7 @@ impl SerialLine {
             SerialConfig::Pty => {
                 let pty = Arc::new(Pty::open().map_err(failed)?);
                 let reader = PtyEnd(pty.clone());
-                let outlet = Outlet::new(PtyEnd(pty.clone()));
+                let outlet = Outlet::new(PtyEnd(pty.clone()))?;
                 Ok(Self {
                     place: Some(pty.path().to_owned()),
                     ..Self::through(outlet.into())
@@ -92,11 +94,21 @@ impl SerialLine {
         }
     }
 
-    fn with_input(self, start: impl FnOnce(SerialInput) + Send + 'static) -> Self {
+    fn with_input(
+        self,
+        start: impl FnOnce(SerialInput) -> Result<(), NoThread> + Send + 'static,
+    ) -> Self {
         Self {
             start_input: Some(Box::new(start)),
             ..self
         }
+    }
+
+    /// Keeps what is printed from now on, for who waits for it.
+    pub(crate) fn keep_text(&mut self) -> Arc<Transcript> {
+        let transcript = Transcript::of(self.sink.clone());
+        self.sink = transcript.clone();
+        transcript
     }
 
     pub(crate) fn sink(&self) -> Arc<dyn CharSink> {
@@ -107,9 +119,10 @@ impl SerialLine {
         self.place.as_deref()
     }
 
-    pub(crate) fn start_input(&mut self, port: SerialInput) {
-        if let Some(start) = self.start_input.take() {
-            start(port);
+    pub(crate) fn start_input(&mut self, port: SerialInput) -> Result<(), NoThread> {
+        match self.start_input.take() {
+            Some(start) => start(port),
+            None => Ok(()),
         }
     }
 
@@ -152,7 +165,10 @@ impl Write for PtyEnd {
 }
 
 /// Types what arrives from `source` until it or the machine ends.
-pub(crate) fn spawn_reader(mut source: impl Read + Send + 'static, port: SerialInput) {
+pub(crate) fn spawn_reader(
+    mut source: impl Read + Send + 'static,
+    port: SerialInput,
+) -> Result<(), NoThread> {
     // The thread sleeps in a read that nothing ends; it is left behind at the end of the machine.
     let thread = move || {
         let mut bytes = [0; 4096];
@@ -162,10 +178,7 @@ pub(crate) fn spawn_reader(mut source: impl Read + Send + 'static, port: SerialI
             }
         }
     };
-    let started = std::thread::Builder::new()
-        .name("serial-in".into())
-        .spawn(thread);
-    started.expect("invariant: the host can start a thread");
+    vm_osal::spawn("serial-in", thread).map(drop)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use vm_device::chardev::CharSink;
+use vm_osal::NoThread;
 
 /// How long the writer waits for more after the first byte.
 const GATHER: Duration = Duration::from_millis(1);
@@ -152,12 +153,18 @@ pub struct Outlet {
 
 impl Outlet {
     /// Writes to `target`, which may block. A write that nobody ends keeps its thread, and nothing else.
-    pub fn new(target: impl Write + Send + 'static) -> Self {
+    ///
+    /// # Errors
+    /// When the host refuses the thread.
+    pub fn new(target: impl Write + Send + 'static) -> Result<Self, NoThread> {
         Self::with_trouble(target, Box::new(|_| ()))
     }
 
     /// The same; `trouble` is told when the target has no room and will be tried again.
-    pub(super) fn with_trouble(target: impl Write + Send + 'static, trouble: Trouble) -> Self {
+    pub(super) fn with_trouble(
+        target: impl Write + Send + 'static,
+        trouble: Trouble,
+    ) -> Result<Self, NoThread> {
         let shared = Arc::new(Shared {
             waiting: Mutex::new(Waiting {
                 bytes: VecDeque::new(),
@@ -179,15 +186,12 @@ impl Outlet {
             for_thread.waiting.lock().ended = true;
             for_thread.changed.notify_all();
         };
-        let writer = std::thread::Builder::new()
-            .name("serial-out".into())
-            .spawn(work)
-            .expect("invariant: the host can start a thread");
-        Self {
+        let writer = vm_osal::spawn("serial-out", work)?;
+        Ok(Self {
             shared,
             writer: Mutex::new(Some(writer)),
             release: None,
-        }
+        })
     }
 
     /// Names what ends a write that is under way, so that the thread ends with the outlet.

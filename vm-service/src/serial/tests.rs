@@ -47,7 +47,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 #[test]
 fn outlet_single_bytes_are_written_together_and_none_is_lost() {
     let pieces = Pieces::default();
-    let outlet = Outlet::new(pieces.clone());
+    let outlet = Outlet::new(pieces.clone()).unwrap();
     for byte in 0..=255_u8 {
         outlet.write(&[byte]);
     }
@@ -67,7 +67,7 @@ fn open(config: &SerialConfig) -> Result<SerialLine, VmError> {
 fn outlet_reader_that_went_away_is_a_failure_and_no_hang() {
     let (reader, writer) = UnixStream::pair().unwrap();
     drop(reader);
-    let outlet = Outlet::new(writer);
+    let outlet = Outlet::new(writer).unwrap();
     outlet.write(b"x");
     let started = Instant::now();
     while outlet.failure().is_none() {
@@ -89,7 +89,7 @@ fn print_much(outlet: &dyn CharSink, last: &[u8]) {
 #[test]
 fn outlet_that_nobody_reads_holds_the_guest_once_and_keeps_the_newest() {
     let (mut reader, writer) = UnixStream::pair().unwrap();
-    let outlet = Outlet::new(writer);
+    let outlet = Outlet::new(writer).unwrap();
     let started = Instant::now();
     print_much(&outlet, b"first");
     let once = started.elapsed();
@@ -113,7 +113,7 @@ fn outlet_that_nobody_reads_holds_the_guest_once_and_keeps_the_newest() {
 #[test]
 fn outlet_slow_reader_gets_everything() {
     let (mut reader, writer) = UnixStream::pair().unwrap();
-    let outlet = Outlet::new(writer);
+    let outlet = Outlet::new(writer).unwrap();
     let reader = std::thread::spawn(move || {
         let (mut count, mut bytes) = (0, vec![0; 256 << 10]);
         while let Ok(more @ 1..) = reader.read(&mut bytes) {
@@ -132,7 +132,7 @@ fn outlet_slow_reader_gets_everything() {
 #[test]
 fn outlet_stop_lets_a_waiting_guest_go_and_ends_soon() {
     let (_reader, writer) = UnixStream::pair().unwrap();
-    let outlet = Arc::new(Outlet::new(writer));
+    let outlet = Arc::new(Outlet::new(writer).unwrap());
     let guest = outlet.clone();
     let thread = std::thread::spawn(move || print_much(&*guest, b""));
     let started = Instant::now();
@@ -151,7 +151,7 @@ fn outlet_stop_lets_a_waiting_guest_go_and_ends_soon() {
 #[test]
 fn outlet_end_with_an_unread_pipe_comes_by_itself() {
     let (_reader, writer) = std::io::pipe().unwrap();
-    let outlet = Outlet::new(writer);
+    let outlet = Outlet::new(writer).unwrap();
     outlet.write(&[b'x'; 100_000]);
     let started = Instant::now();
     outlet.finish();
@@ -177,7 +177,7 @@ fn outlet_target_without_room_is_tried_again_and_told_once() {
     }
     let (pieces, (sender, told)) = (Pieces::default(), mpsc::channel());
     let trouble = move |error: &std::io::Error| sender.send(error.kind()).unwrap();
-    let outlet = Outlet::with_trouble(Full(pieces.clone(), 3), Box::new(trouble));
+    let outlet = Outlet::with_trouble(Full(pieces.clone(), 3), Box::new(trouble)).unwrap();
     outlet.write(b"kept");
     assert_eq!(
         told.recv_timeout(WITHIN).unwrap(),
@@ -210,7 +210,7 @@ fn file_line_in_a_missing_folder_names_it() {
 fn pty_line_carries_both_directions() {
     let mut line = open(&SerialConfig::Pty).unwrap();
     let (port, typed) = port();
-    line.start_input(port);
+    line.start_input(port).unwrap();
     let mut program = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -238,7 +238,7 @@ fn unix_line(dir: &tempfile::TempDir) -> (SerialLine, PathBuf, mpsc::Receiver<Ve
     let path = dir.path().join("s");
     let mut line = open(&SerialConfig::Unix(path.clone())).unwrap();
     let (port, typed) = port();
-    line.start_input(port);
+    line.start_input(port).unwrap();
     (line, path, typed)
 }
 
@@ -299,7 +299,7 @@ fn unix_line_next_client_is_served_while_the_guest_reads_nothing() {
     let path = dir.path().join("s");
     let mut line = open(&SerialConfig::Unix(path.clone())).unwrap();
     let port = SerialInput::new(Arc::new(Deaf));
-    line.start_input(port.clone());
+    line.start_input(port.clone()).unwrap();
     let mut first = UnixStream::connect(&path).unwrap();
     first.write_all(&[b'x'; 150_000]).unwrap();
     drop(first);
@@ -319,7 +319,7 @@ fn unix_line_keeps_output_for_the_first_client_and_serves_the_next() {
     let config = SerialConfig::Unix(path.clone());
     let mut line = open(&config).unwrap();
     let (port, typed) = port();
-    line.start_input(port);
+    line.start_input(port).unwrap();
     line.sink().write(b"early ");
     for word in ["one", "two"] {
         let mut client = UnixStream::connect(&path).unwrap();

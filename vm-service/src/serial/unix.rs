@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex};
+use vm_osal::NoThread;
 
 use super::Outlet;
 use crate::SerialInput;
@@ -105,7 +106,8 @@ impl UnixLine {
         };
         let clients = Arc::new(Clients::default());
         let release = clients.clone();
-        let outlet = Outlet::new(ToClient(clients.clone())).released_by(move || release.close());
+        let outlet = Outlet::new(ToClient(clients.clone())).map_err(io::Error::other)?;
+        let outlet = outlet.released_by(move || release.close());
         outlet.set_deserted(true);
         Ok(Self {
             listener,
@@ -119,7 +121,7 @@ impl UnixLine {
     }
 
     /// Serves clients, one after the other, on a thread that the end of the process ends.
-    pub(super) fn serve(self, port: SerialInput) {
+    pub(super) fn serve(self, port: SerialInput) -> Result<(), NoThread> {
         let Self {
             listener,
             clients,
@@ -142,10 +144,7 @@ impl UnixLine {
                 }
             }
         };
-        let started = std::thread::Builder::new()
-            .name("serial-in".into())
-            .spawn(thread);
-        started.expect("invariant: the host can start a thread");
+        vm_osal::spawn("serial-in", thread).map(drop)
     }
 }
 
