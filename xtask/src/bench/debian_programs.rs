@@ -101,7 +101,6 @@ pub(super) fn rows() -> Vec<Kernel> {
 /// What the guest is told for the chosen rows.
 pub(super) fn orders(guest_program: &str, rows: &[Kernel]) -> Vec<String> {
     let mut orders = Vec::new();
-    // What one row has prepared serves the later ones too, but it has to be there.
     for work in WORKS {
         if !rows.iter().any(|row| row.name == work.name) {
             continue;
