@@ -16,6 +16,7 @@ pub mod config;
 mod debug;
 mod exit;
 mod irq;
+mod local_irq;
 mod notices;
 mod time_base;
 mod width;
@@ -31,6 +32,7 @@ pub use debug::{
 };
 pub use exit::{ResetKind, VmExit};
 pub use irq::{IrqLine, NoIrq};
+pub use local_irq::LocalIrq;
 pub use notices::Notices;
 pub use time_base::TimeBase;
 pub use width::AccessWidth;
