@@ -25,17 +25,19 @@ impl Bytes<'_> {
 }
 
 impl CodePage for Bytes<'_> {
-    fn half(&mut self, offset: u16) -> u16 {
-        assert!(offset < 4096 && offset.is_multiple_of(2));
-        self.at(usize::from(offset.wrapping_sub(self.1)))
+    fn bytes(&mut self, offset: u16, into: &mut [u8]) {
+        assert!(offset < 4096 && offset.is_multiple_of(2) && into.len() == 2);
+        let half = self.at(usize::from(offset.wrapping_sub(self.1)));
+        into.copy_from_slice(&half.to_le_bytes());
     }
 
-    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
+    fn next_page(&mut self, into: &mut [u8]) -> Result<GuestPhysAddr, Exception> {
         let (code, value) = (ExceptionCode(12), 0x2000);
         if self.2 {
             return Err(Exception { code, value });
         }
-        Ok((GuestPhysAddr(0x8765_0000), self.at(2)))
+        into.copy_from_slice(&self.at(2).to_le_bytes());
+        Ok(GuestPhysAddr(0x8765_0000))
     }
 }
 

@@ -23,6 +23,8 @@ pub struct EngineParts<G: Guest> {
     pub memory: GuestMemory,
     /// Devices.
     pub bus: Arc<Bus>,
+    /// I/O ports, for an ISA that has them.
+    pub ports: Arc<Bus>,
     /// Address ranges (base, bytes) of the bus that hold code: boot ROM, flash. A virtual CPU's write to one throws
     /// away what was translated from it.
     pub rom: Vec<(GuestPhysAddr, u64)>,
@@ -39,6 +41,7 @@ pub struct Engine<G: Guest> {
     pub(crate) config: G::Config,
     pub(crate) memory: GuestMemory,
     pub(crate) bus: Arc<Bus>,
+    pub(crate) ports: Arc<Bus>,
     rom: Vec<Rom>,
     pub(crate) time: Arc<TimeBase>,
     pub(crate) alarms: Arc<dyn Alarms>,
@@ -130,6 +133,7 @@ impl<G: Guest> Engine<G> {
             config: parts.config,
             memory: parts.memory,
             bus: parts.bus,
+            ports: parts.ports,
             rom: parts.rom.into_iter().map(Rom::new).collect(),
             time: parts.time,
             alarms: parts.alarms,

@@ -5,13 +5,20 @@
 use std::sync::atomic::Ordering;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
-use vm_frontend::{Access, Exception, Guest};
+use vm_frontend::{Access, BusAbort, Exception, Guest};
+use vm_ir::ExceptionCode;
 use vm_mem::{HAS_CODE, TableRef, TlbFill, access, tag_of};
 
 use crate::frame::{FrameHead, SlowPaths};
 use crate::interp::memory;
 use crate::microop::MicroOp;
 use crate::vcpu::Vcpu;
+
+/// No guest's exception: the instruction is to be run by itself, as it stores to code ([`Guest::CODE_IS_COHERENT`]).
+pub(crate) const STORES_TO_CODE: Exception = Exception {
+    code: ExceptionCode(u32::MAX),
+    value: 0,
+};
 
 /// Slow paths of one guest ISA.
 pub(crate) struct For<G>(std::marker::PhantomData<G>);
@@ -82,7 +89,7 @@ unsafe fn probe<G: Guest>(f: *mut FrameHead, addr: u64, size_log2: u8) -> bool {
     // SAFETY: as above.
     unsafe {
         let addr = GuestVirtAddr(addr);
-        let result = owner::<G>(f).reach_all(addr, 1 << size_log2, Access::Write);
+        let result = owner::<G>(f).probe_store(addr, 1 << size_log2);
         outcome(f, result)
     }
 }
@@ -121,10 +128,10 @@ unsafe fn define<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
 
 /// Where an access goes.
 #[derive(Clone, Copy)]
-struct Place {
-    phys: GuestPhysAddr,
+pub(crate) struct Place {
+    pub(crate) phys: GuestPhysAddr,
     /// Its host address when that is RAM.
-    host: Option<u64>,
+    pub(crate) host: Option<u64>,
     /// Whether the TLB has it, and the page's code alone keeps writes from hitting.
     barred: bool,
 }
@@ -143,7 +150,12 @@ impl Place {
 impl<G: Guest> Vcpu<G> {
     /// Where an access of `bytes` bytes within a page goes, by the TLB or else by the page tables, whose translation is
     /// remembered where that is allowed.
-    fn reach(&mut self, addr: GuestVirtAddr, bytes: u64, kind: Access) -> Result<Place, Exception> {
+    pub(crate) fn reach(
+        &mut self,
+        addr: GuestVirtAddr,
+        bytes: u64,
+        kind: Access,
+    ) -> Result<Place, Exception> {
         if let Some(place) = self.reach_known(addr, bytes, kind) {
             return Ok(place);
         }
@@ -191,7 +203,11 @@ impl<G: Guest> Vcpu<G> {
         let place = self.reach(addr, bytes, kind)?;
         match place.host {
             Some(_) => Ok(place),
-            None => Err(G::bus_error(addr, kind)),
+            // Bytes that nobody answers for cannot be left out of an access half to RAM.
+            None => match G::bus_error(addr, kind) {
+                BusAbort::Raise(exception) => Err(exception),
+                BusAbort::Value(_) => Ok(place),
+            },
         }
     }
 
@@ -203,7 +219,7 @@ impl<G: Guest> Vcpu<G> {
         bytes: u64,
         kind: Access,
     ) -> Result<Place, Exception> {
-        let mapping = G::translate(state, &self.engine.memory, addr, bytes, kind)?;
+        let mapping = G::translate(state, &self.engine.memory, self.view, addr, bytes, kind)?;
         let phys = mapping.page + addr.page_offset();
         let Some((range, code)) = self.engine.memory.find(mapping.page) else {
             return Ok(Place {
@@ -280,7 +296,7 @@ impl<G: Guest> Vcpu<G> {
         let width = AccessWidth::from_bytes(bytes).expect("invariant: 1, 2, 4 or 8 bytes");
         match self.bus_read(place.phys.raw(), width) {
             Some(value) => Ok([value, 0]),
-            None => Err(G::bus_error(addr, Access::Read)),
+            None => nobody::<G>(addr, Access::Read).map(|value| [value & width.mask(), 0]),
         }
     }
 
@@ -290,8 +306,13 @@ impl<G: Guest> Vcpu<G> {
         self.note_watched(addr, bytes, false);
         let mut value = 0;
         for (n, place) in places.enumerate() {
-            let byte = place.host.map(|host| self.load_ram(place.phys, host, 0));
-            value |= byte.unwrap_or(0) << (8 * n);
+            let byte = match place.host {
+                Some(host) => self.load_ram(place.phys, host, 0),
+                None => self
+                    .bus_read(place.phys.raw(), AccessWidth::Byte)
+                    .unwrap_or(0xff),
+            };
+            value |= byte << (8 * n);
         }
         Ok([value, 0])
     }
@@ -314,7 +335,7 @@ impl<G: Guest> Vcpu<G> {
     ) -> Result<(), Exception> {
         self.counters_mut().tlb_misses += 1;
         if size_log2 == 4 {
-            self.reach_all(GuestVirtAddr(addr), 16, Access::Write)?;
+            self.probe_store(GuestVirtAddr(addr), 16)?;
             self.store(addr, 3, [value[0], 0])?;
             return self.store(addr.wrapping_add(8), 3, [value[1], 0]);
         }
@@ -322,13 +343,18 @@ impl<G: Guest> Vcpu<G> {
         let addr = GuestVirtAddr(addr);
         if addr.page_offset() + bytes > PAGE_BYTES {
             let places = self.reach_split(addr, bytes, Access::Write)?;
+            self.check_split_code(addr, bytes)?;
             self.note_watched(addr, bytes, true);
             for (n, place) in (0..).zip(places) {
-                self.store_ram(addr.wrapping_add(n), place, 0, value[0] >> (8 * n));
+                let byte = value[0] >> (8 * n);
+                if !self.store_ram(addr.wrapping_add(n), place, 0, byte) {
+                    self.bus_write(place.phys.raw(), AccessWidth::Byte, byte & 0xff);
+                }
             }
             return Ok(());
         }
         let place = self.reach(addr, bytes, Access::Write)?;
+        self.check_code(place, bytes)?;
         self.note_watched(addr, bytes, true);
         if self.store_ram(addr, place, size_log2, value[0]) {
             return Ok(());
@@ -338,8 +364,40 @@ impl<G: Guest> Vcpu<G> {
         if self.bus_write(place.phys.raw(), width, value[0]) {
             Ok(())
         } else {
-            Err(G::bus_error(addr, Access::Write))
+            nobody::<G>(addr, Access::Write).map(|_| ())
         }
+    }
+
+    /// Checks that bytes on up to two pages can be stored to, and that doing so needs no instruction run by itself.
+    fn probe_store(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
+        if addr.page_offset() + bytes > PAGE_BYTES {
+            self.reach_all(addr, bytes, Access::Write)?;
+            return self.check_split_code(addr, bytes);
+        }
+        let place = self.reach(addr, bytes, Access::Write)?;
+        self.check_code(place, bytes)
+    }
+
+    /// Whether a store may be done in the middle of a block: where stores to code take effect at once, not one that hits
+    /// code.
+    pub(crate) fn check_code(&self, place: Place, bytes: u64) -> Result<(), Exception> {
+        if !G::CODE_IS_COHERENT || self.runs_one || place.host.is_none() {
+            return Ok(());
+        }
+        match self.engine.memory.find(place.phys) {
+            Some((_, code)) if code.is_code(place.phys, bytes) => Err(STORES_TO_CODE),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for bytes on two pages.
+    fn check_split_code(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
+        if G::CODE_IS_COHERENT {
+            for place in self.reach_split(addr, bytes, Access::Write)? {
+                self.check_code(place, 1)?;
+            }
+        }
+        Ok(())
     }
 
     /// Stores to a place in RAM, within a page, to which the address leads; false when it is none.
@@ -370,14 +428,22 @@ impl<G: Guest> Vcpu<G> {
         if !addr.raw().is_multiple_of(1 << size_log2) {
             return Err(G::misaligned(addr, kind));
         }
-        let Place { phys, host, .. } = self.reach(addr, 1 << size_log2, kind)?;
+        let place = self.reach(addr, 1 << size_log2, kind)?;
+        let Place { phys, host, .. } = place;
+        if write {
+            self.check_code(place, 1 << size_log2)?;
+        }
         self.note_watched(addr, 1 << size_log2, write);
         match host {
             Some(host) => {
                 let there = self.rehearse_atomic(phys.raw(), host, 1 << size_log2);
                 Ok([there.unwrap_or(host), phys.raw()])
             }
-            None => Err(G::bus_error(addr, kind)),
+            None => match G::bus_error(addr, kind) {
+                BusAbort::Raise(exception) => Err(exception),
+                // An atomic operation on what is no RAM.
+                BusAbort::Value(_) => Err(G::misaligned(addr, kind)),
+            },
         }
     }
 
@@ -411,7 +477,7 @@ impl<G: Guest> Vcpu<G> {
                 // SAFETY: the block is aligned, so its words lie in the one page that was reached.
                 Some(host) => unsafe { access::store(host + offset, 3, 0) },
                 None if self.bus_write(phys.raw() + offset, AccessWidth::Double, 0) => {}
-                None => return Err(G::bus_error(addr, Access::Write)),
+                None => nobody::<G>(addr, Access::Write).map(|_| ())?,
             }
         }
         if let Some((_, code)) = self.engine.memory.find(phys) {
@@ -430,7 +496,7 @@ impl<G: Guest> Vcpu<G> {
     ) -> Result<(), Exception> {
         let place = self.reach_from(state, addr, bytes, kind)?;
         if place.host.is_none() && !self.engine.bus.answers(place.phys.raw()) {
-            return Err(G::bus_error(addr, kind));
+            return nobody::<G>(addr, kind).map(|_| ());
         }
         Ok(())
     }
@@ -443,5 +509,13 @@ impl<G: Guest> Vcpu<G> {
     /// Lines that are high.
     pub(crate) fn lines(&self) -> u64 {
         self.shared.lines.load(Ordering::SeqCst)
+    }
+}
+
+/// What an access gives that nobody answers.
+fn nobody<G: Guest>(addr: GuestVirtAddr, access: Access) -> Result<u64, Exception> {
+    match G::bus_error(addr, access) {
+        BusAbort::Raise(exception) => Err(exception),
+        BusAbort::Value(value) => Ok(value),
     }
 }

@@ -9,8 +9,8 @@ use vm_core::{Clock, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, TimeBase, VcpuId,
 use vm_device::Bus;
 use vm_engine::{Engine, EngineParts, Vcpu};
 use vm_frontend::{
-    Access, AddressSpace, CodePage, CommonState, Exception, Guest, InstanceSpec, LiftLimits,
-    Mapping, PhysMemory, Raised, SysEnv,
+    Access, AddressSpace, BusAbort, CodePage, CommonState, Exception, Guest, InstanceSpec,
+    LiftLimits, Mapping, PhysMemory, Raised, SysEnv, View,
 };
 use vm_ir::eval::block::{End, Fault, Machine};
 use vm_ir::eval::{FpControl, Value};
@@ -164,7 +164,7 @@ impl<const RULE: u8> Guest for Given<RULE> {
         _: LiftLimits<'_>,
         _: Block,
     ) -> Result<Block, Exception> {
-        code.half(key.phys_pc.page_offset() as u16);
+        code.bytes(key.phys_pc.page_offset() as u16, &mut [0; 2]);
         let given = config.lock().expect("no test panics with the lock");
         Ok(given.clone().expect("the test gives a block"))
     }
@@ -172,6 +172,7 @@ impl<const RULE: u8> Guest for Given<RULE> {
     fn translate(
         _: &State,
         _: &dyn PhysMemory,
+        _: View,
         addr: GuestVirtAddr,
         _: u64,
         access: Access,
@@ -179,7 +180,7 @@ impl<const RULE: u8> Guest for Given<RULE> {
         let page = addr.page_base().raw();
         let write = page != READ_ONLY;
         if !(DATA..DATA_END).contains(&page) && access != Access::Execute {
-            return Err(Self::bus_error(addr, access));
+            return Err(nobody(addr, access));
         }
         if access == Access::Write && !write {
             return Err(exception(WRITE_FAULT, addr.raw()));
@@ -195,21 +196,34 @@ impl<const RULE: u8> Guest for Given<RULE> {
         })
     }
 
-    fn bus_error(addr: GuestVirtAddr, access: Access) -> Exception {
-        let write = access == Access::Write;
-        exception(if write { WRITE_FAULT } else { READ_FAULT }, addr.raw())
+    fn bus_error(addr: GuestVirtAddr, access: Access) -> BusAbort {
+        BusAbort::Raise(nobody(addr, access))
     }
 
     fn misaligned(addr: GuestVirtAddr, _: Access) -> Exception {
         exception(MISALIGNED, addr.raw())
     }
 
-    fn raise(state: &mut State, _: &Self::Config, exception: Exception) -> Raised {
+    fn raise(
+        state: &mut State,
+        _: &Self::Config,
+        _: &mut dyn SysEnv<State>,
+        exception: Exception,
+    ) -> Raised {
         state.raised = [exception.code.0.into(), exception.value];
         Raised::Wedged
     }
 
-    fn take_interrupt(_: &mut State, _: u64) -> bool {
+    fn take_interrupt(
+        _: &mut State,
+        _: &Self::Config,
+        _: &mut dyn SysEnv<State>,
+        _: u64,
+    ) -> Option<Raised> {
+        None
+    }
+
+    fn interrupt_is_due(_: &State, _: u64) -> bool {
         false
     }
 
@@ -226,6 +240,12 @@ impl<const RULE: u8> Guest for Given<RULE> {
     ) -> Result<u64, Exception> {
         helper(number.0, args).map_err(|(code, value)| exception(code, value))
     }
+}
+
+/// The exception where there is no memory.
+fn nobody(addr: GuestVirtAddr, access: Access) -> Exception {
+    let write = access == Access::Write;
+    exception(if write { WRITE_FAULT } else { READ_FAULT }, addr.raw())
 }
 
 /// splitmix64.
@@ -477,6 +497,7 @@ impl<const RULE: u8> Bench<RULE> {
             config: given.clone(),
             memory: GuestMemory::new(&ranges).expect("host memory"),
             bus: Arc::new(Bus::new()),
+            ports: Arc::new(Bus::new()),
             rom: Vec::new(),
             time: Arc::new(TimeBase::new(clock.clone(), 1_000_000)),
             alarms: Arc::new(TimerThread::new(clock).unwrap()),

@@ -1,6 +1,6 @@
 //! The border between a guest ISA and the engine that runs it.
 
-use vm_core::{GuestPhysAddr, GuestVirtAddr, VcpuId};
+use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, VcpuId};
 use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Mode, StateLayout};
 pub use vm_mem::PhysMemory;
 pub use vm_mem::walk::Access;
@@ -88,6 +88,29 @@ pub enum Request {
     SyncCode,
 }
 
+/// Whose rights an access has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum View {
+    /// Those of the running code's data accesses.
+    Current,
+    /// The operating system's, whatever runs (x86: descriptor tables and task state; Intel SDM 3A, 5.6.1, "implicit
+    /// supervisor-mode accesses").
+    Supervisor,
+    /// An application's, whatever runs.
+    User,
+    /// All: addresses are guest-physical.
+    Physical,
+}
+
+/// What comes of an access that translates but reaches neither RAM nor a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BusAbort {
+    /// An exception.
+    Raise(Exception),
+    /// A read gives this value (its low bits); a write is lost.
+    Value(u64),
+}
+
 /// What [`Guest::raise`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Raised {
@@ -137,17 +160,64 @@ pub trait SysEnv<S> {
     ) -> Result<(), Exception>;
     /// Instructions retired before the running one.
     fn retired(&self) -> u64;
+    /// Loads `width` bytes, zero-extended, however they lie.
+    ///
+    /// # Errors
+    /// The guest exception that the load raises.
+    fn load(
+        &mut self,
+        state: &S,
+        addr: u64,
+        width: AccessWidth,
+        view: View,
+    ) -> Result<u64, Exception>;
+    /// Stores the low `width` bytes of `value`, however they lie. When it fails nothing has been written.
+    ///
+    /// # Errors
+    /// The guest exception that the store raises. What a helper has done before stays done: one that stores more than
+    /// once probes first, or leaves a state that the instruction can go on from.
+    fn store(
+        &mut self,
+        state: &S,
+        addr: u64,
+        width: AccessWidth,
+        value: u64,
+        view: View,
+    ) -> Result<(), Exception>;
+    /// Copies up to `bytes` bytes upwards as single bytes would be copied one after the other, with the current rights,
+    /// and gives how many it copied. It stops at page ends and does nothing where bytes must be copied one by one (devices,
+    /// code, watchpoints, ranges that overlap so that order shows): zero says nothing but "not this way".
+    fn copy_bytes(&mut self, state: &S, to: u64, from: u64, bytes: u64) -> u64;
+    /// Fills up to `bytes` bytes with `pattern`, whose first byte goes to `addr`, repeated every eight; gives how many as
+    /// [`SysEnv::copy_bytes`] does.
+    fn fill_bytes(&mut self, state: &S, addr: u64, pattern: u64, bytes: u64) -> u64;
+    /// Reads an I/O port; all ones where nothing answers.
+    fn port_read(&mut self, port: u16, width: AccessWidth) -> u64;
+    /// Writes an I/O port.
+    fn port_write(&mut self, port: u16, width: AccessWidth, value: u64);
+    /// [`vm_core::LocalIrq::acknowledge`] of this virtual CPU's own interrupt controller; `None` without one.
+    fn acknowledge_interrupt(&mut self) -> Option<u32>;
+    /// [`vm_core::LocalIrq::take_startup`].
+    fn take_startup(&mut self) -> Option<u32>;
+    /// [`vm_core::LocalIrq::init`].
+    fn init_local_irq(&mut self);
+    /// [`vm_core::LocalIrq::register_read`].
+    fn local_irq_read(&mut self, register: u32) -> Option<u64>;
+    /// [`vm_core::LocalIrq::register_write`].
+    fn local_irq_write(&mut self, register: u32, value: u64) -> bool;
 }
 
-/// One page of guest code as the lifter reads it. Memory may change under it; each half-word is read once.
+/// One page of guest code as the lifter reads it. Memory may change under it, so each byte is read once.
 pub trait CodePage {
-    /// Two bytes at an even `offset` below 4096.
-    fn half(&mut self, offset: u16) -> u16;
-    /// First two bytes of the next virtual page, and its physical page, for an instruction that straddles.
+    /// Fills `into` with the bytes from `offset` on, all of which are in the page. Bytes at even addresses come in
+    /// pairs, each read at once.
+    fn bytes(&mut self, offset: u16, into: &mut [u8]);
+    /// Fills `into` with the first bytes of the next virtual page, for an instruction that straddles; gives its
+    /// physical page.
     ///
     /// # Errors
     /// The exception that fetching them raises.
-    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception>;
+    fn next_page(&mut self, into: &mut [u8]) -> Result<GuestPhysAddr, Exception>;
 }
 
 /// Bounds on one block.
@@ -183,6 +253,13 @@ pub trait Guest: Sized + Send + Sync + 'static {
 
     /// Data access modes: how many different TLBs one address space can need.
     const DATA_MODES: usize;
+    /// Whether a store to code takes effect at once, as on x86, instead of at an instruction that asks for it
+    /// ([`Request::SyncCode`]). The engine then runs an instruction that stores to code by itself.
+    const CODE_IS_COHERENT: bool = false;
+    /// Bytes that one access for a fetch takes at most, and that all instructions are multiples of.
+    const PARCEL_BYTES: u64 = 2;
+    /// What two bytes of code read as where there is neither RAM nor a device.
+    const NO_CODE: u64 = 0;
 
     /// Slots, offsets and helpers.
     fn layout() -> &'static StateLayout;
@@ -196,6 +273,10 @@ pub trait Guest: Sized + Send + Sync + 'static {
     fn mode(state: &Self::State) -> Mode;
     /// What data accesses use now.
     fn address_space(state: &Self::State) -> AddressSpace;
+    /// The data mode of accesses with the rights of `view` (not [`View::Physical`]).
+    fn data_mode(state: &Self::State, _view: View) -> u8 {
+        Self::address_space(state).data_mode
+    }
 
     /// Decodes and lifts the block at `key`, into the storage of a `spare` one. Never crosses the page, but for one
     /// straddling instruction, which is a block of its own. Undefined instructions become exceptions of the block.
@@ -210,30 +291,45 @@ pub trait Guest: Sized + Send + Sync + 'static {
         spare: Block,
     ) -> Result<Block, Exception>;
 
-    /// Translates for an access of the current mode to `bytes` bytes of one page, setting accessed and dirty bits where
-    /// the ISA says so. All bytes are checked.
+    /// Translates for an access with the rights of `view` (not [`View::Physical`]) to `bytes` bytes of one page, setting
+    /// accessed and dirty bits where the ISA says so. All bytes are checked.
     ///
     /// # Errors
     /// The guest exception, with `addr` as the address that it tells.
     fn translate(
         state: &Self::State,
         memory: &dyn PhysMemory,
+        view: View,
         addr: GuestVirtAddr,
         bytes: u64,
         access: Access,
     ) -> Result<Mapping, Exception>;
 
-    /// The exception of an access of `bytes` bytes that translates but reaches neither RAM nor a device.
-    fn bus_error(addr: GuestVirtAddr, access: Access) -> Exception;
+    /// What an access does that translates but reaches neither RAM nor a device.
+    fn bus_error(addr: GuestVirtAddr, access: Access) -> BusAbort;
 
     /// The exception of an access that must be aligned and is not.
     fn misaligned(addr: GuestVirtAddr, access: Access) -> Exception;
 
     /// Delivers an exception of the instruction at `CommonState::pc`.
-    fn raise(state: &mut Self::State, config: &Self::Config, exception: Exception) -> Raised;
+    fn raise(
+        state: &mut Self::State,
+        config: &Self::Config,
+        env: &mut dyn SysEnv<Self::State>,
+        exception: Exception,
+    ) -> Raised;
 
-    /// Delivers the most urgent enabled interrupt among `lines` and those pending in the state, if there is one.
-    fn take_interrupt(state: &mut Self::State, lines: u64) -> bool;
+    /// Delivers the most urgent enabled interrupt among `lines` and those pending in the state; `None` if there is none.
+    fn take_interrupt(
+        state: &mut Self::State,
+        config: &Self::Config,
+        env: &mut dyn SysEnv<Self::State>,
+        lines: u64,
+    ) -> Option<Raised>;
+
+    /// Whether [`Guest::take_interrupt`] would find something in `lines` or the state: asked before every turn of the run
+    /// loop, so quick.
+    fn interrupt_is_due(state: &Self::State, lines: u64) -> bool;
 
     /// Whether a waiting virtual CPU wakes up.
     fn wakes(state: &Self::State, lines: u64) -> bool;

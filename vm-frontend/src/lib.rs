@@ -11,8 +11,9 @@
 
 mod guest;
 pub mod riscv;
+pub mod x86;
 
 pub use guest::{
-    Access, AddressSpace, CodePage, CommonState, Exception, FlushScope, Guest, InstanceSpec,
-    LiftLimits, Mapping, PhysMemory, Raised, Request, SysEnv,
+    Access, AddressSpace, BusAbort, CodePage, CommonState, Exception, FlushScope, Guest,
+    InstanceSpec, LiftLimits, Mapping, PhysMemory, Raised, Request, SysEnv, View,
 };

@@ -73,6 +73,34 @@ pub unsafe fn store(host: u64, size_log2: u8, value: u64) {
     }
 }
 
+/// Copies bytes upwards.
+///
+/// # Safety
+/// All bytes are of mapped guest RAM. Where the ranges overlap, `to` is not above `from`.
+pub unsafe fn copy(to: u64, from: u64, bytes: u64) {
+    // SAFETY: as the caller promises. The ABI has the direction flag clear.
+    unsafe {
+        asm!("rep movsb", inout("rdi") to => _, inout("rsi") from => _, inout("rcx") bytes => _,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// Fills bytes with `pattern`, its lowest byte first, over and over.
+///
+/// # Safety
+/// All bytes are of mapped guest RAM.
+pub unsafe fn fill(to: u64, pattern: u64, bytes: u64) {
+    let words = bytes / 8;
+    // SAFETY: as the caller promises. The ABI has the direction flag clear.
+    unsafe {
+        asm!("rep stosq", inout("rdi") to => _, in("rax") pattern, inout("rcx") words => _,
+            options(nostack, preserves_flags));
+        for n in 0..bytes % 8 {
+            store(to + 8 * words + n, 0, pattern >> (8 * n));
+        }
+    }
+}
+
 /// Compares memory with `old` and, when equal, stores `new`; gives what memory held, zero-extended. Sequentially
 /// consistent. `1 << size_log2` bytes, naturally aligned or at least within a cache line.
 #[inline]

@@ -83,6 +83,14 @@ impl CodePages {
             .is_some_and(|word| word.load(Ordering::SeqCst) != 0)
     }
 
+    /// Whether any of `bytes` bytes of one page at `addr` is of a granule with code.
+    pub fn is_code(&self, addr: GuestPhysAddr, bytes: u64) -> bool {
+        let bytes = bytes.min(PAGE_BYTES - addr.page_offset());
+        self.word(addr).is_some_and(|word| {
+            word.load(Ordering::SeqCst) & granules(addr.page_offset(), bytes) != 0
+        })
+    }
+
     /// To be called after `bytes` bytes at `addr` were written, by whoever wrote them. Tells the observer when
     /// a granule with code was hit.
     #[inline]

@@ -125,12 +125,14 @@ const BLOCKS: &[(&str, &[u32])] = &[
 struct Code(&'static [u32]);
 
 impl CodePage for Code {
-    fn half(&mut self, offset: u16) -> u16 {
-        let word = self.0.get(usize::from(offset / 4)).copied().unwrap_or(0);
-        (word >> (8 * (offset % 4))) as u16
+    fn bytes(&mut self, offset: u16, into: &mut [u8]) {
+        for (at, byte) in (offset..).zip(into) {
+            let word = self.0.get(usize::from(at / 4)).copied().unwrap_or(0);
+            *byte = (word >> (8 * (at % 4))) as u8;
+        }
     }
 
-    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
+    fn next_page(&mut self, _: &mut [u8]) -> Result<GuestPhysAddr, Exception> {
         unreachable!("no code is that long")
     }
 }

@@ -71,6 +71,7 @@ pub(crate) fn engine(translated: bool) -> Arc<Engine<Riscv>> {
         config: CpuModel::from_name("max").expect("a model").config(),
         memory,
         bus: Arc::new(Bus::new()),
+        ports: Arc::new(Bus::new()),
         rom: Vec::new(),
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock).unwrap()),

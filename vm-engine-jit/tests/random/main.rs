@@ -327,6 +327,7 @@ fn engine(image: &[u8], start: u64, data: &[u8]) -> Arc<Engine<Riscv>> {
         config: CpuModel::from_name("max").expect("a model").config(),
         memory,
         bus: Arc::new(Bus::new()),
+        ports: Arc::new(Bus::new()),
         rom: Vec::new(),
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock).unwrap()),

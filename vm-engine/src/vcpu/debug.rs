@@ -4,12 +4,11 @@
 
 use std::sync::atomic::Ordering;
 
-use vm_core::{GuestVirtAddr, PAGE_BYTES, VmExit};
-use vm_frontend::{Access, Exception, Guest, Request};
+use vm_core::{GuestPhysAddr, GuestVirtAddr, PAGE_BYTES, VmExit};
+use vm_frontend::{Access, BusAbort, Exception, Guest, Request, View};
 use vm_ir::{Attr, Block, BlockKey};
 
 use super::Vcpu;
-use super::fetch::PARCEL_BYTES;
 use crate::jump::Entry;
 use crate::microop::Leave;
 
@@ -43,9 +42,11 @@ impl<G: Guest> Vcpu<G> {
         let exit = if self.shared.take_stop() {
             VmExit::Interrupted
         } else {
-            self.refresh();
-            before(self.state());
-            self.step_online(true).unwrap_or(VmExit::Stepped)
+            let exit = self.refresh().or_else(|| {
+                before(self.state());
+                self.step_online(true)
+            });
+            exit.unwrap_or(VmExit::Stepped)
         };
         self.participant.offline();
         self.shared.set_running(false);
@@ -76,7 +77,9 @@ impl<G: Guest> Vcpu<G> {
         self.spare = block;
         // A budget of no instruction at all makes the end of this one come back here.
         self.head().counters.interpreted += 1;
+        self.runs_one = true;
         let leave = self.execute_with(Entry::Ops(code.head()), 0);
+        self.runs_one = false;
         match leave {
             Leave::Link => None,
             other => {
@@ -95,13 +98,14 @@ impl<G: Guest> Vcpu<G> {
             Attr::Insn { len, .. } => Some(u64::from(len)),
             _ => None,
         });
-        let before = bytes.unwrap_or_default().saturating_sub(PARCEL_BYTES);
+        let before = bytes.unwrap_or_default().saturating_sub(G::PARCEL_BYTES);
         let last = GuestVirtAddr(pc).wrapping_add(before);
         G::translate(
             self.state(),
             &self.engine.memory,
+            View::Current,
             last,
-            PARCEL_BYTES,
+            G::PARCEL_BYTES,
             Access::Execute,
         )
         .map(|_| ())
@@ -140,14 +144,20 @@ impl<G: Guest> Vcpu<G> {
     pub fn debug_read(&mut self, addr: GuestVirtAddr, into: &mut [u8]) -> Result<(), Exception> {
         for (n, byte) in into.iter_mut().enumerate() {
             let at = addr.wrapping_add(n as u64);
-            let mapping = G::translate(self.state(), &self.engine.memory, at, 1, Access::Read)?;
-            let phys = mapping.page + at.page_offset();
+            let phys = self.debug_translate(at)?;
             let slot = std::slice::from_mut(byte);
             if self.engine.memory.read(phys, slot).is_err() {
-                return Err(G::bus_error(at, Access::Read));
+                abort::<G>(at, Access::Read)?;
+                *byte = 0xff;
             }
         }
         Ok(())
+    }
+
+    fn debug_translate(&self, at: GuestVirtAddr) -> Result<GuestPhysAddr, Exception> {
+        let (memory, view) = (&self.engine.memory, View::Supervisor);
+        let mapping = G::translate(self.state(), memory, view, at, 1, Access::Read)?;
+        Ok(mapping.page + at.page_offset())
     }
 
     /// Writes guest memory as the debugger does: wherever a read is allowed, code included.
@@ -157,12 +167,19 @@ impl<G: Guest> Vcpu<G> {
     pub fn debug_write(&mut self, addr: GuestVirtAddr, from: &[u8]) -> Result<(), Exception> {
         for (n, byte) in from.iter().enumerate() {
             let at = addr.wrapping_add(n as u64);
-            let mapping = G::translate(self.state(), &self.engine.memory, at, 1, Access::Read)?;
-            let phys = mapping.page + at.page_offset();
+            let phys = self.debug_translate(at)?;
             if self.engine.memory.write(phys, &[*byte]).is_err() {
-                return Err(G::bus_error(at, Access::Write));
+                abort::<G>(at, Access::Write)?;
             }
         }
         Ok(())
+    }
+}
+
+/// The exception of an access that reaches nothing, if it has one.
+fn abort<G: Guest>(at: GuestVirtAddr, access: Access) -> Result<(), Exception> {
+    match G::bus_error(at, access) {
+        BusAbort::Raise(exception) => Err(exception),
+        BusAbort::Value(_) => Ok(()),
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, HostVirtAddr, PAGE_BYTES};
-use vm_frontend::{Access, CodePage, Exception, Guest, LiftLimits};
+use vm_frontend::{Access, BusAbort, CodePage, Exception, Guest, LiftLimits, View};
 use vm_ir::{Block, BlockKey};
 use vm_mem::{CodePages, access};
 use vm_softfloat::{Env, FlushResults, NanRule, Subnormals, Tininess};
@@ -17,9 +17,6 @@ use crate::engine::Engine;
 use crate::frame::Frame;
 use crate::jump::{Context, Entry};
 use crate::predecode::Rules;
-
-/// Bytes of one access for a fetch: instructions come in half-words ([`CodePage::half`]).
-pub(super) const PARCEL_BYTES: u64 = 2;
 
 /// Whether the host's floating-point unit, as [`crate::hostfp`] sets it, follows these rules, results that are NaNs aside.
 fn host_follows(rules: Env) -> bool {
@@ -132,14 +129,15 @@ impl<G: Guest> Vcpu<G> {
         let mapping = G::translate(
             self.state(),
             &self.engine.memory,
+            View::Current,
             addr,
-            PARCEL_BYTES,
+            G::PARCEL_BYTES,
             Access::Execute,
         )?;
         let fetchable = self.engine.memory.find(mapping.page).is_some()
             || self.engine.rom_at(mapping.page).is_some();
-        if !fetchable {
-            return Err(G::bus_error(addr, Access::Execute));
+        if !fetchable && let BusAbort::Raise(exception) = G::bus_error(addr, Access::Execute) {
+            return Err(exception);
         }
         let context = match self.head().global_context {
             global if mapping.global && global != 0 => global,
@@ -302,13 +300,32 @@ impl<'a, G: Guest> PageBytes<'a, G> {
         }
     }
 
-    /// Two bytes at an even offset. Marks before reading, so that a store after the reading is noticed.
-    fn half(&mut self, offset: u16) -> u16 {
-        let offset = offset & 0xffe;
+    /// Bytes from an offset on, each pair at an even address read at once. Marks before reading, so that a store after
+    /// the reading is noticed.
+    fn fill(&mut self, offset: u16, into: &mut [u8]) {
+        let mut offset = offset;
+        let mut left = into;
+        while !left.is_empty() && u64::from(offset) < PAGE_BYTES {
+            let pair = offset.is_multiple_of(2) && left.len() > 1;
+            let (here, behind) = left.split_at_mut(1 + usize::from(pair));
+            let value = self.parcel(offset, pair).to_le_bytes();
+            here.copy_from_slice(&value[..here.len()]);
+            offset += here.len() as u16;
+            left = behind;
+        }
+    }
+
+    /// One byte, or two at an even offset.
+    fn parcel(&mut self, offset: u16, pair: bool) -> u16 {
         let Some((host, code)) = self.ram else {
             let addr = self.page + u64::from(offset);
-            let half = self.engine.bus.read(addr.raw(), AccessWidth::Half);
-            return half.unwrap_or(0) as u16;
+            let width = if pair {
+                AccessWidth::Half
+            } else {
+                AccessWidth::Byte
+            };
+            let value = self.engine.bus.read(addr.raw(), width);
+            return value.unwrap_or(G::NO_CODE) as u16;
         };
         let granule = 1 << (offset / 64);
         if self.marked & granule == 0 {
@@ -316,8 +333,8 @@ impl<'a, G: Guest> PageBytes<'a, G> {
             self.mark(code, offset);
         }
         let host = host + u64::from(offset);
-        // SAFETY: the two bytes lie in one page of mapped RAM.
-        unsafe { access::load(host.raw(), 1) as u16 }
+        // SAFETY: the bytes lie in one page of mapped RAM, as two at an even offset do.
+        unsafe { access::load(host.raw(), pair.into()) as u16 }
     }
 
     fn mark(&self, code: &CodePages, offset: u16) {
@@ -339,13 +356,14 @@ struct BlockBytes<'a, G: Guest> {
 }
 
 impl<G: Guest> CodePage for BlockBytes<'_, G> {
-    fn half(&mut self, offset: u16) -> u16 {
-        self.page.half(offset)
+    fn bytes(&mut self, offset: u16, into: &mut [u8]) {
+        self.page.fill(offset, into);
     }
 
-    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
+    fn next_page(&mut self, into: &mut [u8]) -> Result<GuestPhysAddr, Exception> {
         let next = GuestVirtAddr(self.pc).page_base() + PAGE_BYTES;
         let page = self.vcpu.fetch_page(next)?;
-        Ok((page, PageBytes::of(self.page.engine, page).half(0)))
+        PageBytes::of(self.page.engine, page).fill(0, into);
+        Ok(page)
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+mod bytes;
 mod debug;
 mod env;
 mod fetch;
@@ -15,8 +16,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use fetched::FetchedPages;
 use rehearsal::Rehearsal;
-use vm_core::{GuestVirtAddr, VcpuId, VmExit};
-use vm_frontend::{AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request};
+use vm_core::{GuestVirtAddr, LocalIrq, VcpuId, VmExit};
+use vm_frontend::{
+    AddressSpace, Exception, FlushScope, Guest, InstanceSpec, Raised, Request, View,
+};
 use vm_gc::Participant;
 use vm_ir::{Block, Mode};
 use vm_mem::{MAX_MODES, SpaceRef, TlbSet, TlbStats};
@@ -28,7 +31,7 @@ use crate::microop::{BlockHead, Leave};
 use crate::predecode::Storage;
 use crate::retired::News;
 use crate::shared::{NAP, Remote, VcpuShared};
-use crate::slow::For;
+use crate::slow::{For, STORES_TO_CODE};
 use crate::tier;
 
 /// Guest instructions in a block at most.
@@ -136,6 +139,12 @@ pub struct Vcpu<G: Guest> {
     paused_at: u64,
     /// Turns of that loop.
     pauses: u32,
+    /// The interrupt controller of its own, if it has one.
+    local_irq: Option<Arc<dyn LocalIrq>>,
+    /// Whose rights accesses have.
+    pub(crate) view: View,
+    /// Whether the code that runs is one instruction that nothing keeps: it may store to code.
+    pub(crate) runs_one: bool,
     /// Storage for blocks in the making.
     spare: Block,
     predecoded: Storage,
@@ -191,9 +200,17 @@ impl<G: Guest> Vcpu<G> {
             watch_hit: None,
             paused_at: 0,
             pauses: 0,
+            local_irq: None,
+            view: View::Current,
+            runs_one: false,
             spare: Block::default(),
             predecoded: Storage::default(),
         }
+    }
+
+    /// Gives it an interrupt controller of its own. Call it before the first run.
+    pub fn set_local_irq(&mut self, controller: Arc<dyn LocalIrq>) {
+        self.local_irq = Some(controller);
     }
 
     /// Its number.
@@ -289,8 +306,10 @@ impl<G: Guest> Vcpu<G> {
                 }
             }
             self.drop_pointers_if_retired();
-            if self.stale {
-                self.refresh();
+            if self.stale
+                && let Some(exit) = self.refresh()
+            {
+                return exit;
             }
             let pc = self.common().pc;
             let entry = match self.find(pc) {
@@ -365,6 +384,9 @@ impl<G: Guest> Vcpu<G> {
             Leave::Link => self.link(),
             Leave::Exception => {
                 let exception = self.head().fault;
+                if G::CODE_IS_COHERENT && exception == STORES_TO_CODE {
+                    return self.step_online(true);
+                }
                 return self.raise(exception);
             }
             Leave::Breakpoint => {
@@ -400,9 +422,12 @@ impl<G: Guest> Vcpu<G> {
     fn raise(&mut self, exception: Exception) -> Option<VmExit> {
         self.head().counters.exceptions += 1;
         self.stale = true;
-        // SAFETY: as for `state`.
-        let state = unsafe { &mut (*self.frame.as_ptr()).state };
-        match G::raise(state, &self.engine.config, exception) {
+        let raised = self.in_env(|state, config, env| G::raise(state, config, env, exception));
+        self.raised(raised)
+    }
+
+    fn raised(&mut self, raised: Raised) -> Option<VmExit> {
+        match raised {
             Raised::Taken => None,
             Raised::Firmware => Some(VmExit::FirmwareCall),
             Raised::Wedged => Some(VmExit::Wedged {
@@ -511,14 +536,20 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Brings the frame's copies up to date with the state and delivers a pending interrupt.
-    fn refresh(&mut self) {
+    fn refresh(&mut self) -> Option<VmExit> {
         let lines = self.lines();
-        // SAFETY: as for `state`.
-        let state = unsafe { &mut (*self.frame.as_ptr()).state };
-        if G::take_interrupt(state, lines) {
-            self.head().counters.interrupts += 1;
+        if G::interrupt_is_due(self.state(), lines) {
+            let taken =
+                self.in_env(|state, config, env| G::take_interrupt(state, config, env, lines));
+            if let Some(raised) = taken {
+                self.head().counters.interrupts += 1;
+                if let Some(exit) = self.raised(raised) {
+                    return Some(exit);
+                }
+            }
         }
         self.refresh_translation();
+        None
     }
 
     /// Brings the frame's copies up to date with the state.

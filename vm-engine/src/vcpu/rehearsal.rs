@@ -12,6 +12,14 @@ use vm_mem::{TlbSet, access};
 pub(super) enum Asked {
     Read(u64, AccessWidth),
     Write(u64, AccessWidth, u64),
+    PortRead(u16, AccessWidth),
+    PortWrite(u16, AccessWidth, u64),
+    /// Registers of the virtual CPU's own interrupt controller.
+    LocalRead(u32),
+    LocalWrite(u32, u64),
+    /// What it hands over.
+    Acknowledge,
+    Startup,
     Time,
     Lines,
 }

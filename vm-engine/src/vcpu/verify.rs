@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
+use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, LocalIrq, PAGE_BYTES};
 use vm_frontend::Guest;
 use vm_ir::BlockKey;
 use vm_mem::{TlbSet, access};
@@ -126,18 +126,75 @@ impl<G: Guest> Vcpu<G> {
 
     /// Reads from a device.
     pub(crate) fn bus_read(&self, phys: u64, width: AccessWidth) -> Option<u64> {
-        let read = || self.engine.bus.read(phys, width);
+        let read = || match self.own_window(phys) {
+            Some((controller, offset)) => Some(controller.read(offset, width)),
+            None => self.engine.bus.read(phys, width),
+        };
         self.ask(Asked::Read(phys, width), read)
     }
 
     /// Writes to a device; false when there is none.
     pub(crate) fn bus_write(&self, phys: u64, width: AccessWidth, value: u64) -> bool {
         let write = || {
+            if let Some((controller, offset)) = self.own_window(phys) {
+                controller.write(offset, width, value);
+                return Some(0);
+            }
             let written = self.engine.bus.write(phys, width, value);
             self.engine.rom_written(GuestPhysAddr(phys));
             written.then_some(0)
         };
         self.ask(Asked::Write(phys, width, value), write).is_some()
+    }
+
+    /// The virtual CPU's own interrupt controller, if an address is in its window, and where there.
+    fn own_window(&self, phys: u64) -> Option<(&dyn LocalIrq, u64)> {
+        let controller = self.local_irq.as_deref()?;
+        let (base, bytes) = controller.window()?;
+        let offset = phys.wrapping_sub(base);
+        (offset < bytes).then_some((controller, offset))
+    }
+
+    /// Reads an I/O port.
+    pub(crate) fn port_read(&self, port: u16, width: AccessWidth) -> u64 {
+        let read = || self.engine.ports.read(port.into(), width);
+        let answer = self.ask(Asked::PortRead(port, width), read);
+        answer.unwrap_or(width.mask())
+    }
+
+    /// Writes an I/O port.
+    pub(crate) fn port_write(&self, port: u16, width: AccessWidth, value: u64) {
+        let write = || Some(self.engine.ports.write(port.into(), width, value).into());
+        self.ask(Asked::PortWrite(port, width, value), write);
+    }
+
+    /// Reads a register of the virtual CPU's own interrupt controller.
+    pub(crate) fn local_irq_read(&self, register: u32) -> Option<u64> {
+        let read = || self.local_irq.as_ref()?.register_read(register);
+        self.ask(Asked::LocalRead(register), read)
+    }
+
+    /// Writes a register of the virtual CPU's own interrupt controller.
+    pub(crate) fn local_irq_write(&self, register: u32, value: u64) -> bool {
+        let write = || {
+            let controller = self.local_irq.as_ref()?;
+            controller.register_write(register, value).then_some(0)
+        };
+        self.ask(Asked::LocalWrite(register, value), write)
+            .is_some()
+    }
+
+    /// What the virtual CPU's own interrupt controller has for it now.
+    pub(crate) fn acknowledge_interrupt(&self) -> Option<u32> {
+        let take = || Some(self.local_irq.as_ref()?.acknowledge()?.into());
+        self.ask(Asked::Acknowledge, take)
+            .map(|number| number as u32)
+    }
+
+    /// Where the virtual CPU has been told to start.
+    pub(crate) fn take_startup(&self) -> Option<u32> {
+        let take = || Some(self.local_irq.as_ref()?.take_startup()?.into());
+        self.ask(Asked::Startup, take).map(|place| place as u32)
     }
 
     /// Ticks of the guest's time counter.

@@ -46,6 +46,7 @@ pub(crate) fn engine_within(
         config: model.config(),
         memory,
         bus: Arc::new(bus),
+        ports: Arc::new(Bus::new()),
         rom: vec![(GuestPhysAddr(FLASH), FLASH_BYTES)],
         time: Arc::new(TimeBase::new(clock.clone(), 10_000_000)),
         alarms: Arc::new(TimerThread::new(clock).unwrap()),

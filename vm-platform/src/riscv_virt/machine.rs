@@ -113,6 +113,7 @@ impl Machine {
             config: config.isa,
             memory: memory.clone(),
             bus: bus.clone(),
+            ports: Arc::new(Bus::new()),
             rom: [layout::MROM, layout::FLASH0, layout::FLASH1]
                 .map(|r| (r.base, r.bytes))
                 .into(),

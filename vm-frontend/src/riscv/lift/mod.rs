@@ -135,17 +135,17 @@ pub fn lift(
         if offset >= PAGE || !first && (full || limits.stop_before.contains(&offset)) {
             return Ok(context.b.finish(jump(offset)));
         }
-        let low = code.half(offset);
+        let low = half(code, offset);
         let len = length(low);
         let straddles = len == 4 && offset == PAGE - 2;
         let high = match len {
             2 => 0,
-            _ if !straddles => code.half(offset + 2),
+            _ if !straddles => half(code, offset + 2),
             _ if !first => return Ok(context.b.finish(jump(offset))),
             _ => {
-                let (page, high) = code.next_page()?;
-                context.b.straddles(page);
-                high
+                let mut high = [0; 2];
+                context.b.straddles(code.next_page(&mut high)?);
+                u16::from_le_bytes(high)
             }
         };
         let bits = u32::from(high) << 16 | u32::from(low);
@@ -165,6 +165,13 @@ pub fn lift(
             }
         }
     }
+}
+
+/// Two bytes of code.
+fn half(code: &mut dyn CodePage, offset: u16) -> u16 {
+    let mut bytes = [0; 2];
+    code.bytes(offset, &mut bytes);
+    u16::from_le_bytes(bytes)
 }
 
 fn jump(offset: u16) -> Terminator {

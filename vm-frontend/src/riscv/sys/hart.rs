@@ -8,8 +8,8 @@ use vm_mem::PhysMemory;
 use vm_softfloat::{Env, Rounding};
 
 use crate::guest::{
-    Access, AddressSpace, CodePage, CommonState, Exception, Guest, InstanceSpec, LiftLimits,
-    Mapping, Raised, SysEnv,
+    Access, AddressSpace, BusAbort, CodePage, CommonState, Exception, Guest, InstanceSpec,
+    LiftLimits, Mapping, Raised, SysEnv, View,
 };
 use crate::riscv::isa::IsaConfig;
 use crate::riscv::lift;
@@ -71,6 +71,7 @@ impl Guest for Riscv {
     fn translate(
         state: &HartState,
         memory: &dyn PhysMemory,
+        _: View,
         addr: GuestVirtAddr,
         bytes: u64,
         access: Access,
@@ -78,20 +79,34 @@ impl Guest for Riscv {
         mmu::translate(state, memory, addr, bytes, access)
     }
 
-    fn bus_error(addr: GuestVirtAddr, access: Access) -> Exception {
-        mmu::access_fault(addr, access)
+    fn bus_error(addr: GuestVirtAddr, access: Access) -> BusAbort {
+        BusAbort::Raise(mmu::access_fault(addr, access))
     }
 
     fn misaligned(addr: GuestVirtAddr, access: Access) -> Exception {
         mmu::misaligned(addr, access)
     }
 
-    fn raise(state: &mut HartState, _: &IsaConfig, exception: Exception) -> Raised {
+    fn raise(
+        state: &mut HartState,
+        _: &IsaConfig,
+        _: &mut dyn SysEnv<HartState>,
+        exception: Exception,
+    ) -> Raised {
         trap::raise(state, exception)
     }
 
-    fn take_interrupt(state: &mut HartState, lines: u64) -> bool {
-        interrupts::take(state, lines)
+    fn take_interrupt(
+        state: &mut HartState,
+        _: &IsaConfig,
+        _: &mut dyn SysEnv<HartState>,
+        lines: u64,
+    ) -> Option<Raised> {
+        interrupts::take(state, lines).then_some(Raised::Taken)
+    }
+
+    fn interrupt_is_due(state: &HartState, lines: u64) -> bool {
+        interrupts::wakes(state, lines)
     }
 
     fn wakes(state: &HartState, lines: u64) -> bool {

@@ -1,9 +1,9 @@
 //! A machine around one hart for tests: records what helpers ask for.
 
-use vm_core::{GuestVirtAddr, VcpuId};
+use vm_core::{AccessWidth, GuestVirtAddr, VcpuId};
 use vm_ir::{ExceptionCode, HelperId};
 
-use crate::guest::{Access, Exception, FlushScope, InstanceSpec, Request, SysEnv};
+use crate::guest::{Access, Exception, FlushScope, InstanceSpec, Request, SysEnv, View};
 use crate::riscv::isa::{CpuModel, IsaConfig};
 use crate::riscv::state::HartState;
 
@@ -71,6 +71,50 @@ impl SysEnv<HartState> for Env {
     }
     fn retired(&self) -> u64 {
         self.retired
+    }
+    fn load(
+        &mut self,
+        _: &HartState,
+        addr: u64,
+        _: AccessWidth,
+        _: View,
+    ) -> Result<u64, Exception> {
+        unreachable!("no helper of a hart loads: {addr:x}")
+    }
+    fn store(
+        &mut self,
+        _: &HartState,
+        addr: u64,
+        _: AccessWidth,
+        _: u64,
+        _: View,
+    ) -> Result<(), Exception> {
+        unreachable!("no helper of a hart stores: {addr:x}")
+    }
+    fn copy_bytes(&mut self, _: &HartState, _: u64, _: u64, _: u64) -> u64 {
+        0
+    }
+    fn fill_bytes(&mut self, _: &HartState, _: u64, _: u64, _: u64) -> u64 {
+        0
+    }
+    fn port_read(&mut self, port: u16, _: AccessWidth) -> u64 {
+        unreachable!("RISC-V has no ports: {port:x}")
+    }
+    fn port_write(&mut self, port: u16, _: AccessWidth, _: u64) {
+        unreachable!("RISC-V has no ports: {port:x}")
+    }
+    fn acknowledge_interrupt(&mut self) -> Option<u32> {
+        None
+    }
+    fn take_startup(&mut self) -> Option<u32> {
+        None
+    }
+    fn init_local_irq(&mut self) {}
+    fn local_irq_read(&mut self, _: u32) -> Option<u64> {
+        None
+    }
+    fn local_irq_write(&mut self, _: u32, _: u64) -> bool {
+        false
     }
 }
 

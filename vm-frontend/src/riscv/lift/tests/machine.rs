@@ -27,24 +27,23 @@ pub(super) struct Machine {
 struct Code<'a>(&'a Blocks);
 
 impl Code<'_> {
-    fn fetch(&self, addr: u64) -> u16 {
-        let mut bytes = [0; 2];
+    fn fetch(&self, addr: u64, into: &mut [u8]) {
         self.0
             .memory
-            .read(addr, &mut bytes)
+            .read(addr, into)
             .expect("the program's code is there");
-        u16::from_le_bytes(bytes)
     }
 }
 
 impl CodePage for Code<'_> {
-    fn half(&mut self, offset: u16) -> u16 {
-        self.fetch(self.0.page_base + u64::from(offset))
+    fn bytes(&mut self, offset: u16, into: &mut [u8]) {
+        self.fetch(self.0.page_base + u64::from(offset), into);
     }
 
-    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
+    fn next_page(&mut self, into: &mut [u8]) -> Result<GuestPhysAddr, Exception> {
         let next = self.0.page_base + PAGE_BYTES;
-        Ok((GuestPhysAddr(next), self.fetch(next)))
+        self.fetch(next, into);
+        Ok(GuestPhysAddr(next))
     }
 }
 

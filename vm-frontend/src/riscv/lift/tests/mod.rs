@@ -47,18 +47,21 @@ impl Page {
 }
 
 impl CodePage for Page {
-    fn half(&mut self, offset: u16) -> u16 {
-        assert!(offset < PAGE && offset.is_multiple_of(2));
+    fn bytes(&mut self, offset: u16, into: &mut [u8]) {
+        assert!(offset < PAGE && offset.is_multiple_of(2) && into.len() == 2);
         let at = usize::from(
             offset
                 .checked_sub(self.offset)
                 .expect("code before the entry"),
         ) / 2;
-        self.halves.get(at).copied().unwrap_or(0)
+        let half = self.halves.get(at).copied().unwrap_or(0);
+        into.copy_from_slice(&half.to_le_bytes());
     }
 
-    fn next_page(&mut self) -> Result<(GuestPhysAddr, u16), Exception> {
-        self.next
+    fn next_page(&mut self, into: &mut [u8]) -> Result<GuestPhysAddr, Exception> {
+        let (page, half) = self.next?;
+        into.copy_from_slice(&half.to_le_bytes());
+        Ok(page)
     }
 }
 

@@ -49,9 +49,18 @@ fn layout_helpers_that_set_pc_write_state() {
 #[test]
 fn bus_error_is_access_fault_of_the_access() {
     let at = GuestVirtAddr(0x123);
-    assert_eq!(Riscv::bus_error(at, Access::Execute), exception(1, 0x123));
-    assert_eq!(Riscv::bus_error(at, Access::Read), exception(5, 0x123));
-    assert_eq!(Riscv::bus_error(at, Access::Write), exception(7, 0x123));
+    assert_eq!(
+        Riscv::bus_error(at, Access::Execute),
+        BusAbort::Raise(exception(1, 0x123))
+    );
+    assert_eq!(
+        Riscv::bus_error(at, Access::Read),
+        BusAbort::Raise(exception(5, 0x123))
+    );
+    assert_eq!(
+        Riscv::bus_error(at, Access::Write),
+        BusAbort::Raise(exception(7, 0x123))
+    );
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! Many bytes at once, for instructions that move them.
+
+#![allow(unsafe_code)]
+
+use vm_core::{GuestPhysAddr, GuestVirtAddr};
+use vm_frontend::{Access, Guest};
+use vm_mem::access;
+
+use super::Vcpu;
+
+impl<G: Guest> Vcpu<G> {
+    /// What [`vm_frontend::SysEnv::copy_bytes`] promises.
+    pub(super) fn copy_bytes(&mut self, to: u64, from: u64, bytes: u64) -> u64 {
+        let bytes = Self::in_page(to, Self::in_page(from, bytes));
+        let Some((source, _)) = self.plain(from, bytes, Access::Read) else {
+            return 0;
+        };
+        let Some((target, phys)) = self.plain(to, bytes, Access::Write) else {
+            return 0;
+        };
+        // Bytes that the copy itself has written are read again from there on.
+        let bytes = match target.wrapping_sub(source) {
+            0 => bytes,
+            ahead => bytes.min(ahead),
+        };
+        // SAFETY: both ranges are of mapped guest RAM, each within a page.
+        unsafe { access::copy(target, source, bytes) };
+        self.note_stored(phys, bytes);
+        bytes
+    }
+
+    /// What [`vm_frontend::SysEnv::fill_bytes`] promises.
+    pub(super) fn fill_bytes(&mut self, addr: u64, pattern: u64, bytes: u64) -> u64 {
+        let bytes = Self::in_page(addr, bytes);
+        let Some((target, phys)) = self.plain(addr, bytes, Access::Write) else {
+            return 0;
+        };
+        // SAFETY: the range is of mapped guest RAM, within a page.
+        unsafe { access::fill(target, pattern, bytes) };
+        self.note_stored(phys, bytes);
+        bytes
+    }
+
+    /// Host and guest-physical address of bytes of one page that may be accessed without further ado.
+    fn plain(&mut self, addr: u64, bytes: u64, kind: Access) -> Option<(u64, GuestPhysAddr)> {
+        if bytes == 0
+            || self.rehearsal_table().is_some()
+            || !self.engine.stops.load().watchpoints.is_empty()
+        {
+            return None;
+        }
+        let place = self.reach(GuestVirtAddr(addr), bytes, kind).ok()?;
+        if kind == Access::Write {
+            self.check_code(place, bytes).ok()?;
+        }
+        Some((place.host?, place.phys))
+    }
+
+    fn note_stored(&self, phys: GuestPhysAddr, bytes: u64) {
+        if let Some((_, code)) = self.engine.memory.find(phys) {
+            code.written(phys, bytes);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The state of one processor and its layout.
+
+use std::mem::offset_of;
+
+use vm_ir::{Slot, SlotDecl, Type};
+
+use crate::guest::CommonState;
+
+/// Words of a flag group (`vm_ir::eval::flags`).
+const FLAG_WORDS: usize = (Type::Flags.slot_bytes() / 8) as usize;
+
+/// A segment register with its hidden part (Intel SDM 3A, 3.4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Segment {
+    /// Base address. Blocks use it as a slot.
+    pub base: u64,
+    /// Limit in bytes, the granularity applied.
+    pub limit: u64,
+    /// Selector.
+    pub selector: u64,
+    /// Bits 40 to 47 and 52 to 55 of the descriptor, at bits 0 to 7 and 12 to 15: type, S, DPL, P, AVL, L, D/B, G.
+    pub attributes: u64,
+}
+
+/// A descriptor-table register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Table {
+    /// Linear address.
+    pub base: u64,
+    /// Limit in bytes.
+    pub limit: u64,
+}
+
+/// Numbers of the segment registers, as instructions encode them.
+pub mod seg {
+    /// ES.
+    pub const ES: usize = 0;
+    /// CS.
+    pub const CS: usize = 1;
+    /// SS.
+    pub const SS: usize = 2;
+    /// DS.
+    pub const DS: usize = 3;
+    /// FS.
+    pub const FS: usize = 4;
+    /// GS.
+    pub const GS: usize = 5;
+}
+
+/// Registers of one processor. Plain integers only.
+///
+/// [`CommonState::pc`] is the linear address of the next instruction: the base of CS plus RIP.
+#[derive(Clone, PartialEq, Debug)]
+#[repr(C)]
+pub struct CpuState {
+    /// What every ISA has.
+    pub common: CommonState,
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
+    pub gpr: [u64; 16],
+    /// CF, PF, AF, ZF, SF and OF as a flag group of the IR.
+    pub flags: [u64; FLAG_WORDS],
+    /// The direction flag: 1, or all ones (minus one) when it is set. String instructions multiply by it.
+    pub direction: u64,
+    /// The other bits of RFLAGS at their places: TF, IF, IOPL, NT, RF, VM, AC, VIF, VIP, ID.
+    pub system_flags: u64,
+    /// ES, CS, SS, DS, FS, GS.
+    pub segments: [Segment; 6],
+    /// LDTR.
+    pub ldtr: Segment,
+    /// TR.
+    pub tr: Segment,
+    /// GDTR.
+    pub gdtr: Table,
+    /// IDTR.
+    pub idtr: Table,
+    /// Current privilege level, 0 to 3.
+    pub cpl: u64,
+    /// CR0.
+    pub cr0: u64,
+    /// CR2.
+    pub cr2: u64,
+    /// CR3.
+    pub cr3: u64,
+    /// CR4.
+    pub cr4: u64,
+    /// XCR0.
+    pub xcr0: u64,
+    /// IA32_EFER.
+    pub efer: u64,
+    /// DR0 to DR7; 4 and 5 are unused.
+    pub dr: [u64; 8],
+    /// Not zero for one instruction behind STI, MOV SS and POP SS (Intel SDM 3A, 6.8.3): bit 0 interrupts wait, bit 1
+    /// debug exceptions wait too.
+    pub shadow: u64,
+    /// Bit 0: NMIs wait for IRET. Bit 1: INIT has been taken and a start-up interrupt is awaited. Bit 2: halted.
+    pub activity: u64,
+    /// Vector of the exception or interrupt that is being delivered plus one, or zero, to tell double faults.
+    pub delivering: u64,
+    /// Debug exceptions that the instruction has earned, in the places of DR6.
+    pub pending_debug: u64,
+    /// IA32_STAR, LSTAR, CSTAR, FMASK.
+    pub syscall: [u64; 4],
+    /// IA32_KERNEL_GS_BASE.
+    pub kernel_gs_base: u64,
+    /// IA32_SYSENTER_CS, ESP, EIP.
+    pub sysenter: [u64; 3],
+    /// IA32_PAT.
+    pub pat: u64,
+    /// IA32_TSC_AUX.
+    pub tsc_aux: u64,
+    /// What to add to the machine's time counter for the time-stamp counter.
+    pub tsc_offset: u64,
+    /// IA32_MISC_ENABLE.
+    pub misc_enable: u64,
+    /// IA32_MTRR_DEF_TYPE, the eleven fixed ranges, and base and mask of eight variable ones.
+    pub mtrr: [u64; 28],
+    /// Other model-specific registers that only keep what is written, by the rows of the MSR table.
+    pub msr_words: [u64; 32],
+    /// XMM0 to XMM15: the low halves of YMM0 to YMM15.
+    pub xmm: [[u64; 2]; 16],
+    /// The high halves of YMM0 to YMM15.
+    pub ymm_high: [[u64; 2]; 16],
+    /// Operands of vector helpers that come from memory.
+    pub vector_scratch: [[u64; 2]; 4],
+    /// MXCSR without its six exception flags, which accrue in `common`.
+    pub mxcsr: u64,
+    /// The eight x87 registers in physical order: significand, then sign and exponent. MMX registers are the significands.
+    pub x87: [[u64; 2]; 8],
+    /// x87 control word.
+    pub x87_control: u64,
+    /// x87 status word with TOP.
+    pub x87_status: u64,
+    /// x87 tags, abridged: bit n is set when physical register n is not empty.
+    pub x87_tags: u64,
+    /// Last x87 instruction's opcode, address, operand address; selectors at bits 48 to 63 in modes that have them.
+    pub x87_last: [u64; 3],
+}
+
+/// The first general register's slot: slot `GPR + n` is `gpr[n]`.
+pub const GPR: u16 = 0;
+/// The flag group's slot.
+pub const FLAGS: u16 = 16;
+/// The direction's slot.
+pub const DIRECTION: u16 = 17;
+/// The system flags' slot.
+pub const SYSTEM_FLAGS: u16 = 18;
+/// The slot of the base of ES; the other segments follow.
+pub const SEGMENT_BASE: u16 = 19;
+/// The slot of XMM0.
+pub const XMM: u16 = SEGMENT_BASE + 6;
+/// The slot of the high half of YMM0.
+pub const YMM_HIGH: u16 = XMM + 16;
+/// The slot of the first scratch vector.
+pub const VECTOR_SCRATCH: u16 = YMM_HIGH + 16;
+/// Slots in the layout.
+pub const SLOTS: usize = VECTOR_SCRATCH as usize + 4;
+
+/// Numbers of the general registers, as instructions encode them.
+pub mod gpr {
+    /// RAX.
+    pub const RAX: usize = 0;
+    /// RCX.
+    pub const RCX: usize = 1;
+    /// RDX.
+    pub const RDX: usize = 2;
+    /// RBX.
+    pub const RBX: usize = 3;
+    /// RSP.
+    pub const RSP: usize = 4;
+    /// RBP.
+    pub const RBP: usize = 5;
+    /// RSI.
+    pub const RSI: usize = 6;
+    /// RDI.
+    pub const RDI: usize = 7;
+}
+
+/// Order in which general registers are given host registers: as compiled code uses them.
+const PIN_ORDER: [usize; 16] = [0, 4, 7, 6, 2, 3, 1, 5, 12, 8, 13, 14, 15, 9, 10, 11];
+
+const GPR_NAMES: [&str; 16] = [
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15",
+];
+const SEGMENT_NAMES: [&str; 6] = [
+    "es_base", "cs_base", "ss_base", "ds_base", "fs_base", "gs_base",
+];
+const XMM_NAMES: [&str; 16] = [
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+    "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+];
+const YMM_NAMES: [&str; 16] = [
+    "ymmh0", "ymmh1", "ymmh2", "ymmh3", "ymmh4", "ymmh5", "ymmh6", "ymmh7", "ymmh8", "ymmh9",
+    "ymmh10", "ymmh11", "ymmh12", "ymmh13", "ymmh14", "ymmh15",
+];
+const SCRATCH_NAMES: [&str; 4] = ["vs0", "vs1", "vs2", "vs3"];
+
+/// The slot of general register `n`.
+pub const fn gpr_slot(n: usize) -> Slot {
+    Slot::state(GPR + n as u16)
+}
+
+/// The slot of the base of segment `n`.
+pub const fn segment_base_slot(n: usize) -> Slot {
+    Slot::state(SEGMENT_BASE + n as u16)
+}
+
+/// Every slot of a processor.
+pub static SLOT_TABLE: [SlotDecl; SLOTS] = slot_table();
+
+const fn slot_table() -> [SlotDecl; SLOTS] {
+    const fn row(name: &'static str, ty: Type, offset: usize) -> SlotDecl {
+        SlotDecl {
+            name,
+            ty,
+            offset: offset as u32,
+            pin_rank: 255,
+        }
+    }
+    let mut table = [row("", Type::I64, 0); SLOTS];
+    let mut n = 0;
+    while n < 16 {
+        let (g, v) = (8 * n, 16 * n);
+        table[GPR as usize + n] = row(GPR_NAMES[n], Type::I64, offset_of!(CpuState, gpr) + g);
+        table[XMM as usize + n] = row(XMM_NAMES[n], Type::V128, offset_of!(CpuState, xmm) + v);
+        let high = offset_of!(CpuState, ymm_high) + v;
+        table[YMM_HIGH as usize + n] = row(YMM_NAMES[n], Type::V128, high);
+        n += 1;
+    }
+    table[FLAGS as usize] = row("fl", Type::Flags, offset_of!(CpuState, flags));
+    table[DIRECTION as usize] = row("df", Type::I64, offset_of!(CpuState, direction));
+    table[SYSTEM_FLAGS as usize] = row("sysfl", Type::I64, offset_of!(CpuState, system_flags));
+    let mut n = 0;
+    while n < 6 {
+        let at =
+            offset_of!(CpuState, segments) + n * size_of::<Segment>() + offset_of!(Segment, base);
+        table[SEGMENT_BASE as usize + n] = row(SEGMENT_NAMES[n], Type::I64, at);
+        n += 1;
+    }
+    let mut n = 0;
+    while n < 4 {
+        let at = offset_of!(CpuState, vector_scratch) + 16 * n;
+        table[VECTOR_SCRATCH as usize + n] = row(SCRATCH_NAMES[n], Type::V128, at);
+        n += 1;
+    }
+    let mut rank = 0;
+    while rank < PIN_ORDER.len() {
+        table[GPR as usize + PIN_ORDER[rank]].pin_rank = rank as u8;
+        table[XMM as usize + rank].pin_rank = rank as u8;
+        rank += 1;
+    }
+    table
+}
