@@ -300,5 +300,6 @@ fn file_size_limit_below_the_ram_is_told_and_kills_nobody() {
         "{messages}"
     );
     assert!(messages.contains("guest RAM"), "{messages}");
+    assert!(messages.contains("ulimit -f"), "{messages}");
     assert_eq!(messages.lines().count(), 1, "{messages}");
 }

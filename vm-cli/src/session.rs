@@ -161,7 +161,8 @@ fn trace_to(file: &Path, kernel: Option<PathBuf>) -> anyhow::Result<Arc<TextTrac
     let out = File::create(file)
         .with_context(|| format!("cannot write the trace to {}", file.display()))?;
     let out = Box::new(BufWriter::with_capacity(1 << 20, out));
-    Ok(Arc::new(TextTrace::new(out, Symbols::of(kernel).table())))
+    let (symbols, notices) = (Symbols::of(kernel).table(), Notices::to(|line| say(line)));
+    Ok(Arc::new(TextTrace::new(out, symbols, notices)))
 }
 
 /// Lets a debugger at the machine, which may wait for it.

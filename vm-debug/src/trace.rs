@@ -6,10 +6,10 @@
 //! (QEMU with `-accel tcg,one-insn-per-tb=on -d cpu,nochain`).
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vm_core::{ExecTrace, GuestVirtAddr, VcpuId};
+use vm_core::{ExecTrace, GuestVirtAddr, Notices, VcpuId};
 
 use crate::symbols::SymbolTable;
 
@@ -22,16 +22,32 @@ const ABI: [&str; 32] = [
 
 /// Writes a trace as text.
 pub struct TextTrace {
-    out: Mutex<Box<dyn Write + Send>>,
+    /// Nothing once it takes no more.
+    out: Mutex<Option<Box<dyn Write + Send>>>,
     symbols: Option<Arc<SymbolTable>>,
+    notices: Notices,
 }
 
 impl TextTrace {
-    /// Writes to `out`, with names from `symbols` where there are some. Buffering is the writer's affair.
-    pub fn new(out: Box<dyn Write + Send>, symbols: Option<Arc<SymbolTable>>) -> Self {
+    /// Writes to `out`, with names from `symbols` where there are some. Buffering is the writer's affair. When `out` takes
+    /// no more (full disk), `notices` hears of it, and the trace ends; the guest goes on.
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        symbols: Option<Arc<SymbolTable>>,
+        notices: Notices,
+    ) -> Self {
         Self {
-            out: Mutex::new(out),
+            out: Mutex::new(Some(out)),
             symbols,
+            notices,
+        }
+    }
+
+    fn write(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = out.as_mut().map(|out| write(out)) {
+            *out = None;
+            self.notices.say(&format!("the trace ends: {error}"));
         }
     }
 
@@ -54,20 +70,11 @@ impl TextTrace {
 impl ExecTrace for TextTrace {
     fn instruction(&self, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]) {
         let text = self.record(vcpu, pc, registers);
-        // A full disk must not take the guest down; the trace just ends.
-        let _ = self
-            .out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(text.as_bytes());
+        self.write(|out| out.write_all(text.as_bytes()));
     }
 
     fn end(&self) {
-        let _ = self
-            .out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .flush();
+        self.write(|out| out.flush());
     }
 }
 
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn record_has_qemus_register_rows() {
-        let trace = TextTrace::new(Box::new(std::io::sink()), None);
+        let trace = TextTrace::new(Box::new(std::io::sink()), None, Notices::default());
         let mut registers = [0; 32];
         registers[1] = 0xab;
         registers[31] = u64::MAX;
@@ -92,5 +99,23 @@ mod tests {
         );
         assert_eq!(lines.len(), 10);
         assert!(lines[9].ends_with("x31/t6   ffffffffffffffff"));
+    }
+
+    #[test]
+    fn trace_whose_file_is_full_says_so_once_and_ends() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let hear = said.clone();
+        let notices = Notices::to(move |line| hear.lock().unwrap().push(line.to_owned()));
+        let trace = TextTrace::new(Box::new(full.unwrap()), None, notices);
+        for _ in 0..3 {
+            trace.instruction(VcpuId(0), GuestVirtAddr(0x1000), &[0; 32]);
+        }
+        trace.end();
+        let said = said.lock().unwrap();
+        assert!(
+            said.len() == 1 && said[0].starts_with("the trace ends: "),
+            "{said:?}"
+        );
     }
 }

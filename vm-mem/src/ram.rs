@@ -19,7 +19,7 @@ pub type GuestRamMap = GuestMemoryMmap<CodeWatch>;
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// The host would not give the memory.
-    #[error("the host cannot give {} MiB of guest RAM: {reason}; ask for less with --memory", .bytes >> 20)]
+    #[error("the host cannot give {} MiB of guest RAM: {reason}, or ask for less with --memory", .bytes >> 20)]
     Reserve {
         /// Bytes that were asked for.
         bytes: u64,
@@ -89,7 +89,12 @@ impl GuestMemory {
             bytes: total,
             reason,
         };
-        let file = vm_osal::memory_file("guest-ram", total).map_err(|e| refused(e.to_string()))?;
+        let file = vm_osal::memory_file("guest-ram", total).map_err(|error| match error.kind() {
+            std::io::ErrorKind::FileTooLarge => refused(
+                "this process may make no file that large, as `ulimit -f` says of memory files too: raise it".into(),
+            ),
+            _ => refused(error.to_string()),
+        })?;
         let file: Arc<File> = Arc::new(file);
         let mut regions = Vec::new();
         let mut table = Vec::new();

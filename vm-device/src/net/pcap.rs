@@ -3,8 +3,10 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use vm_core::Notices;
 
 /// Marks a little-endian file with times in nanoseconds.
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
@@ -72,6 +74,49 @@ impl<W: Write> PcapWriter<W> {
     }
 }
 
+/// A capture of what passes by. When its file takes no more (full disk) it says so and ends; the network goes on.
+pub struct Capture {
+    writer: Option<PcapWriter>,
+    path: PathBuf,
+    notices: Notices,
+}
+
+impl Capture {
+    /// Begins a capture in the file at `path`.
+    ///
+    /// # Errors
+    /// Those of the host's file system.
+    pub fn begin(path: PathBuf, notices: Notices) -> io::Result<Self> {
+        Ok(Self {
+            writer: Some(PcapWriter::create(&path)?),
+            path,
+            notices,
+        })
+    }
+
+    /// Notes a frame that passes now.
+    pub fn note(&mut self, frame: &[u8]) {
+        self.write(|writer| writer.record(SystemTime::now(), frame));
+    }
+
+    /// Hands everything noted so far to the file.
+    pub fn flush(&mut self) {
+        self.write(PcapWriter::flush);
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut PcapWriter) -> io::Result<()>) {
+        if let Some(writer) = &mut self.writer
+            && let Err(error) = write(writer)
+        {
+            self.notices.say(&format!(
+                "the capture in {} ends: {error}",
+                self.path.display()
+            ));
+            self.writer = None;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +134,34 @@ mod tests {
         expected.extend([4, 3, 2, 1, 5, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3]);
         expected.extend([4, 3, 2, 1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn capture_whose_file_takes_no_more_says_so_once_and_ends() {
+        let said = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let hear = said.clone();
+        let notices = Notices::to(move |line| hear.lock().push(line.to_owned()));
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut capture = Capture {
+            writer: Some(PcapWriter {
+                out: BufWriter::new(full),
+            }),
+            path: "net.pcap".into(),
+            notices,
+        };
+        capture.note(&[1, 2, 3]);
+        assert!(
+            said.lock().is_empty(),
+            "nothing has been handed to the file"
+        );
+        for _ in 0..3 {
+            capture.note(&[1, 2, 3]);
+            capture.flush();
+        }
+        let said = said.lock();
+        assert!(
+            said.len() == 1 && said[0].starts_with("the capture in net.pcap ends: "),
+            "{said:?}"
+        );
     }
 }

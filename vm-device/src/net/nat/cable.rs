@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use smoltcp::wire::{
     ETHERNET_HEADER_LEN, EthernetAddress, EthernetFrame, EthernetProtocol, IPV4_HEADER_LEN,
@@ -15,7 +14,7 @@ use super::arp::Neighbours;
 use super::loss::Loss;
 use super::plan::Plan;
 use crate::net::FrameSink;
-use crate::net::pcap::PcapWriter;
+use crate::net::pcap::Capture;
 
 /// Frames kept for a card that has no room; senders that can wait ask [`Cable::ready`] instead.
 const WAITING_FRAMES: usize = 256;
@@ -55,7 +54,7 @@ pub(super) struct Cable {
     card: Option<Arc<dyn FrameSink>>,
     /// Frames that the card refused, oldest first; not empty exactly while the card is full.
     waiting: VecDeque<Vec<u8>>,
-    pcap: Option<PcapWriter>,
+    capture: Option<Capture>,
     /// Which frames to the guest never arrive.
     loss: Loss,
     /// Identification of the next packet (RFC 6864).
@@ -63,7 +62,7 @@ pub(super) struct Cable {
 }
 
 impl Cable {
-    pub(super) fn new(plan: &Plan, pcap: Option<PcapWriter>) -> Self {
+    pub(super) fn new(plan: &Plan, capture: Option<Capture>) -> Self {
         Self {
             mac: plan.mac,
             address: plan.gateway,
@@ -78,7 +77,7 @@ impl Cable {
             ],
             card: None,
             waiting: VecDeque::new(),
-            pcap,
+            capture,
             loss: Loss::new(plan.loss_percent),
             ident: 0,
         }
@@ -96,7 +95,7 @@ impl Cable {
     /// Offers the waiting frames again.
     pub(super) fn resume(&mut self) {
         while let Some(frame) = self.waiting.pop_front() {
-            if !offer(self.card.as_deref(), &mut self.pcap, &frame) {
+            if !offer(self.card.as_deref(), &mut self.capture, &frame) {
                 self.waiting.push_front(frame);
                 return;
             }
@@ -105,13 +104,13 @@ impl Cable {
 
     /// Records a frame that the guest sent.
     pub(super) fn capture(&mut self, frame: &[u8]) {
-        capture(&mut self.pcap, frame);
+        capture(&mut self.capture, frame);
     }
 
     /// Makes the capture complete on disk; called when nothing else is to do.
     pub(super) fn flush_capture(&mut self) {
-        if self.pcap.as_mut().is_some_and(|pcap| pcap.flush().is_err()) {
-            self.pcap = None;
+        if let Some(capture) = &mut self.capture {
+            capture.flush();
         }
     }
 
@@ -295,7 +294,7 @@ impl Cable {
         frame.set_dst_addr(to);
         frame.set_ethertype(kind);
         let busy = !self.waiting.is_empty();
-        if (busy || !offer(self.card.as_deref(), &mut self.pcap, bytes))
+        if (busy || !offer(self.card.as_deref(), &mut self.capture, bytes))
             && self.waiting.len() < WAITING_FRAMES
         {
             self.waiting.push_back(bytes.to_vec());
@@ -304,20 +303,17 @@ impl Cable {
 }
 
 /// Hands a frame to the card; false when the card is full. Without a card the cable leads nowhere.
-fn offer(card: Option<&dyn FrameSink>, pcap: &mut Option<PcapWriter>, frame: &[u8]) -> bool {
+fn offer(card: Option<&dyn FrameSink>, into: &mut Option<Capture>, frame: &[u8]) -> bool {
     let taken = card.is_none_or(|card| card.receive(frame));
     if taken {
-        capture(pcap, frame);
+        capture(into, frame);
     }
     taken
 }
 
-/// A capture that cannot be written any more (full disk) ends; the network goes on.
-fn capture(pcap: &mut Option<PcapWriter>, frame: &[u8]) {
-    if let Some(writer) = pcap
-        && writer.record(SystemTime::now(), frame).is_err()
-    {
-        *pcap = None;
+fn capture(into: &mut Option<Capture>, frame: &[u8]) {
+    if let Some(capture) = into {
+        capture.note(frame);
     }
 }
 

@@ -28,7 +28,7 @@ use super::plan::{Plan, Route};
 use super::tcp::{Target, Tcp};
 use super::token::{Token, Waits};
 use super::udp::{Outgoing, Udp};
-use crate::net::pcap::PcapWriter;
+use crate::net::pcap::Capture;
 
 /// Connections taken from a listener before others have their turn.
 const ACCEPTS_A_TURN: usize = 16;
@@ -42,7 +42,7 @@ pub(super) struct Parts {
     pub(super) access: Access,
     pub(super) resolvers: Resolvers,
     pub(super) listeners: Listeners,
-    pub(super) pcap: Option<PcapWriter>,
+    pub(super) capture: Option<Capture>,
     pub(super) waker: Waker,
     pub(super) limits: Limits,
     pub(super) notices: Notices,
@@ -86,7 +86,7 @@ impl Gateway {
     pub(super) fn new(plan: Plan, parts: Parts, now: Instant) -> Self {
         let limits = parts.limits;
         Self {
-            cable: Cable::new(&plan, parts.pcap),
+            cable: Cable::new(&plan, parts.capture),
             access: parts.access,
             loss: Loss::new(plan.loss_percent),
             reassembly: Reassembly::default(),

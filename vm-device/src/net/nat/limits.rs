@@ -94,4 +94,20 @@ mod tests {
         assert_eq!(limits(256), (84, 42));
         assert_eq!(limits(u64::MAX), (4096, 1024));
     }
+
+    #[test]
+    fn shortages_are_said_once_with_what_to_do() {
+        let said = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let hear = said.clone();
+        let notices = Notices::to(move |line| hear.lock().push(line.to_owned()));
+        let mut shortages = Shortages::new(notices, Limits::of(64));
+        for _ in 0..3 {
+            shortages.echo();
+            shortages.connections(21);
+        }
+        let said = said.lock();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("net.ipv4.ping_group_range"), "{said:?}");
+        assert!(said[1].contains("ulimit -n"), "{said:?}");
+    }
 }

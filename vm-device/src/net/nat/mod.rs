@@ -57,7 +57,7 @@ use self::forward::Listeners;
 use self::gateway::{Gateway, Parts};
 use self::limits::Limits;
 use self::plan::Plan;
-use super::pcap::PcapWriter;
+use super::pcap::Capture;
 use super::{FrameSink, NetBackend};
 
 /// A running built-in network.
@@ -76,8 +76,9 @@ impl Nat {
         let plan = Plan::new(&config)?;
         let mut listeners = Listeners::open(&config.forwards, &plan)?;
         let forwarded = std::mem::take(&mut listeners.bound);
-        let pcap = config.pcap.map(|path| {
-            PcapWriter::create(&path).map_err(|source| NatError::Capture { path, source })
+        let capture = config.pcap.map(|path| {
+            let begun = Capture::begin(path.clone(), config.notices.clone());
+            begun.map_err(|source| NatError::Capture { path, source })
         });
         let (waker, wakeups) = wake_pair()?;
         let mailbox = Arc::new(Mailbox::new(waker.clone()));
@@ -86,7 +87,7 @@ impl Nat {
             access: Access::new(config.restrict, config.allow),
             resolvers: Resolvers::new(config.resolvers),
             listeners,
-            pcap: pcap.transpose()?,
+            capture: capture.transpose()?,
             waker,
             limits: Limits::of(open_files),
             notices: config.notices,

@@ -46,7 +46,7 @@ impl Bare {
             access: Access::new(config.restrict, config.allow),
             resolvers: Resolvers::new(Some(config.resolvers.unwrap_or_default())),
             listeners: Listeners::open(&config.forwards, &plan).unwrap(),
-            pcap: None,
+            capture: None,
             waker,
             limits: Limits::of(config.open_files_max.unwrap_or(1024)),
             notices: config.notices,

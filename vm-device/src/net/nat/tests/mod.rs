@@ -4,6 +4,7 @@ mod crowd;
 mod guest;
 mod hostile;
 mod restricted;
+mod routed;
 mod services;
 mod tcp;
 mod tcp_faults;

@@ -520,7 +520,7 @@ fn echo(to: Ipv4Addr, ttl: u8, data: &[u8]) -> Vec<u8> {
     )
 }
 
-fn echo_payload(data: &[u8]) -> Vec<u8> {
+pub(super) fn echo_payload(data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 8 + data.len()];
     let mut packet = Icmpv4Packet::new_unchecked(&mut bytes);
     packet.set_msg_type(Icmpv4Message::EchoRequest);
