@@ -96,7 +96,7 @@ pub(crate) struct FrameHead {
     /// Values to and from slow paths.
     pub(crate) value: [u64; 2],
     /// Always zero.
-    pub(crate) zero: u64,
+    pub(crate) zero: [u64; 2],
     /// Constants of the running block's operations.
     pub(crate) scratch: [u64; SCRATCH_WORDS],
     /// Zero while MXCSR is Rust's, else one more than the guest's rounding, which host code has loaded.
@@ -180,7 +180,7 @@ pub(crate) struct Frame<S> {
 
 /// Bytes from the frame's start to the guest state.
 pub(crate) const STATE_OFFSET: usize = size_of::<FrameHead>();
-/// Bytes from the frame's start to the word that is always zero.
+/// Bytes from the frame's start to the two words that are always zero.
 pub(crate) const ZERO_OFFSET: u16 = offset_of!(FrameHead, zero) as u16;
 
 /// Bytes from the frame's start to scratch word `n`.
@@ -219,7 +219,7 @@ impl<S> Frame<S> {
                     value: 0,
                 },
                 value: [0; 2],
-                zero: 0,
+                zero: [0; 2],
                 scratch: [0; SCRATCH_WORDS],
                 fp_live: 0,
                 mxcsr: 0,

@@ -12,7 +12,7 @@ use vm_ir::{
 
 use crate::code::TooManyTemps;
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
-use crate::interp::{atomic, control, float, int};
+use crate::interp::{atomic, control, float, int, vector};
 use crate::microop::{BlockHead, CodeWord, CodeWords, Handler, MicroOp};
 use crate::tier::Step;
 
@@ -237,6 +237,7 @@ impl<'a> Predecoder<'a> {
             Family::Access(op) => self.access(op, inst),
             Family::Reserve(op) => self.atomic(inst, |size| atomic::reserve_handler(op, size)),
             Family::Modify(op) => self.atomic(inst, |size| atomic::modify_handler(op, size)),
+            Family::Move(Move::Mov) if inst.ty == Type::V128 => self.mov_vector(inst),
             Family::Move(Move::Mov) => {
                 let d = self.integer(inst)?;
                 self.mov(inst, d)
@@ -277,6 +278,7 @@ impl<'a> Predecoder<'a> {
             | Family::VecShift(_)
             | Family::VecMove(_)
             | Family::VecFp(_) => None,
+            Family::VecRow(_) => self.vector_row(inst),
         }
     }
 
@@ -389,6 +391,32 @@ impl<'a> Predecoder<'a> {
                 self.emit(int::mov_handler(ty, inst.ext), |op| (op.d, op.a) = (d, a));
             }
         }
+        Some(())
+    }
+
+    fn mov_vector(&mut self, inst: &Inst) -> Option<()> {
+        let d = self.offset(inst.dst?);
+        let a = self.offset(inst.args[0].slot()?);
+        self.emit(vector::mov, |op| (op.d, op.a) = (d, a));
+        Some(())
+    }
+
+    /// A row of the guest's table that needs no floating-point rules.
+    fn vector_row(&mut self, inst: &Inst) -> Option<()> {
+        let Attr::Vector { row, imm } = inst.attr else {
+            return None;
+        };
+        let declared = &self.rules.layout.vectors[usize::from(row.0)];
+        let (handler, function) = vector::plain_row(declared.function)?;
+        let d = self.offset(inst.dst?);
+        let [a, b, c, _] = inst.args.map(|operand| match operand {
+            Operand::Slot(slot) => self.offset(slot),
+            _ => ZERO_OFFSET,
+        });
+        self.emit(handler, |op| {
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, i32::from(imm));
+            op.imm = function;
+        });
         Some(())
     }
 

@@ -17,7 +17,8 @@ use vm_ir::eval::{FpControl, Value};
 use vm_ir::{
     Attr, AttrClass, Block, BlockKey, Class, Cond, Effects, Endian, ExceptionCode, Ext, FenceSet,
     FlagCond, FlagKind, FpToIntRule, HelperDecl, HelperId, Inst, MemAttr, MemOrder, MinMaxRule,
-    Mode, Op, Operand, Rounding, Slot, SlotDecl, StateLayout, Terminator, Type, verify,
+    Mode, Op, Operand, Rounding, Slot, SlotDecl, StateLayout, Terminator, Type, VectorDecl,
+    VectorFunction, VectorId, verify,
 };
 use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};
@@ -84,6 +85,25 @@ static LAYOUT: StateLayout = StateLayout {
         HelperDecl {
             name: "fail",
             effects: Effects::MAY_FAULT,
+        },
+    ],
+    vectors: &[
+        VectorDecl {
+            name: "mix",
+            function: VectorFunction::Plain(|out, a, b, c, imm| {
+                *out = [a[0] ^ b[1], c[0].wrapping_add(imm.into())];
+            }),
+            encoding: 0,
+        },
+        VectorDecl {
+            name: "round",
+            function: VectorFunction::Float(|fp, out, a, _, _, _| {
+                let rounded = fp.run(Rounding::Dynamic, |env, flags| {
+                    vm_softfloat::convert::<vm_softfloat::F64, vm_softfloat::F32>(a[0], env, flags)
+                });
+                *out = [rounded.into(), a[1]];
+            }),
+            encoding: 0,
         },
     ],
 };
@@ -343,7 +363,9 @@ fn operand(random: &mut Random, class: Class, ty: Type, temps: &[Type]) -> Opera
     let constant = match class {
         Class::Imm => true,
         Class::Int | Class::Any => random.one_in(3),
-        Class::OptInt | Class::OptFlags if random.one_in(2) => return Operand::None,
+        Class::OptInt | Class::OptFlags | Class::OptVec if random.one_in(2) => {
+            return Operand::None;
+        }
         _ => false,
     };
     if constant {
@@ -359,7 +381,7 @@ fn operand(random: &mut Random, class: Class, ty: Type, temps: &[Type]) -> Opera
         };
         let fits = match class {
             Class::Flags | Class::OptFlags => found == Type::Flags,
-            Class::Vec => found == Type::V128,
+            Class::Vec | Class::OptVec => found == Type::V128,
             Class::Wide => found == Type::I128,
             Class::Fp => !found.is_int() && (ty.is_int() || found.bits() >= ty.bits()),
             _ => found.is_int() && found.bits() >= ty.bits(),
@@ -429,6 +451,10 @@ fn attr(random: &mut Random, op: Op, indexed: bool, ty: Type) -> Attr {
         AttrClass::FlagCond => Attr::FlagCond(random.pick(&FlagCond::ALL)),
         AttrClass::FlagKind => Attr::FlagKind(random.pick(&FlagKind::ALL)),
         AttrClass::Helper => Attr::Helper(HelperId(random.below(2) as u16)),
+        AttrClass::Vector => Attr::Vector {
+            row: VectorId(random.below(2) as u16),
+            imm: random.below(4) as u8,
+        },
         AttrClass::Lane => Attr::Lane {
             ty: random.pick(&lanes),
             index: random.pick(&[0, 0, 1, 7, 15]),

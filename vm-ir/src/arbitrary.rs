@@ -4,13 +4,13 @@ use vm_core::GuestPhysAddr;
 
 use crate::attr::{
     Attr, Cond, Endian, FenceSet, FlagCond, FlagKind, FpToIntRule, HelperId, MemAttr, MemOrder,
-    MinMaxRule, Rounding,
+    MinMaxRule, Rounding, VectorId,
 };
 use crate::block::{Block, BlockKey, ExceptionCode, JumpKind, Mode, Terminator};
 use crate::eval::block::{Fault, Machine};
 use crate::inst::{Ext, Inst, Operand};
 use crate::op::{AttrClass, Class, Effects, Op};
-use crate::slot::{HelperDecl, Slot, SlotDecl, StateLayout, Type};
+use crate::slot::{HelperDecl, Slot, SlotDecl, StateLayout, Type, VectorDecl, VectorFunction};
 use crate::verify::{accepts, effects};
 
 /// A small generator of random numbers (splitmix64).
@@ -102,6 +102,25 @@ pub(crate) static LAYOUT: StateLayout = StateLayout {
         HelperDecl {
             name: "fail",
             effects: Effects::MAY_FAULT,
+        },
+    ],
+    vectors: &[
+        VectorDecl {
+            name: "mix",
+            function: VectorFunction::Plain(|out, a, b, c, imm| {
+                *out = [a[0] ^ b[1], c[0].wrapping_add(imm.into())];
+            }),
+            encoding: 0,
+        },
+        VectorDecl {
+            name: "round",
+            function: VectorFunction::Float(|fp, out, a, _, _, _| {
+                let raised = fp.run(Rounding::Dynamic, |env, flags| {
+                    vm_softfloat::convert::<vm_softfloat::F64, vm_softfloat::F32>(a[0], env, flags)
+                });
+                *out = [raised.into(), a[1]];
+            }),
+            encoding: 0,
         },
     ],
 };
@@ -375,7 +394,9 @@ impl Making<'_> {
         let constant = match class {
             Class::Imm => true,
             Class::Int | Class::Any => self.random.one_in(3),
-            Class::OptInt | Class::OptFlags if self.random.one_in(2) => return Operand::None,
+            Class::OptInt | Class::OptFlags | Class::OptVec if self.random.one_in(2) => {
+                return Operand::None;
+            }
             _ => false,
         };
         if constant {
@@ -392,7 +413,7 @@ impl Making<'_> {
             };
             let fits = match class {
                 Class::Flags | Class::OptFlags => found == Type::Flags,
-                Class::Vec => found == Type::V128,
+                Class::Vec | Class::OptVec => found == Type::V128,
                 Class::Wide => found == Type::I128,
                 Class::Fp => !found.is_int() && (ty.is_int() || found.bits() >= ty.bits()),
                 _ => found.is_int() && found.bits() >= ty.bits(),
@@ -458,6 +479,10 @@ impl Making<'_> {
             AttrClass::FlagCond => Attr::FlagCond(random.pick(&FlagCond::ALL)),
             AttrClass::FlagKind => Attr::FlagKind(random.pick(&FlagKind::ALL)),
             AttrClass::Helper => Attr::Helper(HelperId(random.below(4) as u16)),
+            AttrClass::Vector => Attr::Vector {
+                row: VectorId(random.below(2) as u16),
+                imm: random.below(3) as u8,
+            },
             AttrClass::Lane => {
                 let index = random.pick(&[0, 0, 1, 7, 15, 40]);
                 Attr::Lane {

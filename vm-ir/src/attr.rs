@@ -387,6 +387,10 @@ pub enum FpToIntRule {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HelperId(pub u16);
 
+/// Number of an operation in the ISA's [`crate::StateLayout::vectors`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct VectorId(pub u16);
+
 /// Which accesses a fence keeps in order: predecessors before it, successors after it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FenceSet {
@@ -448,6 +452,13 @@ pub enum Attr {
     FlagKind(FlagKind),
     /// Helper called.
     Helper(HelperId),
+    /// Vector operation of the guest's own.
+    Vector {
+        /// Which.
+        row: VectorId,
+        /// The constant that its function gets.
+        imm: u8,
+    },
     /// Vector lanes: the lane's type, and a lane number or shift count where the operation has one.
     Lane {
         /// Type of a lane.

@@ -2,7 +2,9 @@
 
 use vm_core::GuestPhysAddr;
 
-use crate::attr::{Attr, Cond, FenceSet, FlagCond, FlagKind, HelperId, MemAttr, Rounding};
+use crate::attr::{
+    Attr, Cond, FenceSet, FlagCond, FlagKind, HelperId, MemAttr, Rounding, VectorId,
+};
 use crate::block::{Block, BlockKey, Terminator};
 use crate::inst::{Ext, Inst, Operand};
 use crate::op::Op;
@@ -252,6 +254,24 @@ impl BlockBuilder {
             dst,
             operands,
             Attr::Helper(helper),
+        );
+    }
+
+    /// Computes a vector as a row of the guest's table says.
+    pub fn vector<const N: usize>(
+        &mut self,
+        row: VectorId,
+        imm: u8,
+        dst: Slot,
+        operands: [Operand; N],
+    ) {
+        self.op_with(
+            Op::VecCall,
+            Type::V128,
+            Ext::Zero,
+            Some(dst),
+            operands,
+            Attr::Vector { row, imm },
         );
     }
 

@@ -26,11 +26,11 @@ mod verify;
 
 pub use attr::{
     Attr, Cond, Endian, FenceSet, FlagCond, FlagKind, FpToIntRule, HelperId, MemAttr, MemOrder,
-    MinMaxRule, Rounding,
+    MinMaxRule, Rounding, VectorId,
 };
 pub use block::{Block, BlockKey, ExceptionCode, JumpKind, Mode, Terminator, leaves_page};
 pub use builder::BlockBuilder;
 pub use inst::{Ext, Inst, Operand};
 pub use op::{AttrClass, Class, Effects, Family, Op, OpInfo, family};
-pub use slot::{HelperDecl, Slot, SlotDecl, StateLayout, Type};
+pub use slot::{HelperDecl, Slot, SlotDecl, StateLayout, Type, Vector, VectorDecl, VectorFunction};
 pub use verify::{VerifyError, Violation, verify};

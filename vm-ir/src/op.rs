@@ -22,6 +22,8 @@ pub enum Class {
     Any,
     /// An integer or nothing.
     OptInt,
+    /// A 128-bit vector or nothing.
+    OptVec,
     /// A flag group or nothing.
     OptFlags,
     /// A constant.
@@ -51,6 +53,8 @@ pub enum AttrClass {
     FlagKind,
     /// `Helper`.
     Helper,
+    /// `Vector`.
+    Vector,
     /// `Lane`.
     Lane,
     /// `Field`.
@@ -510,6 +514,11 @@ ops! {
         VecFpSub "v_fp_sub" Vec [Vec Vec] Lane ACCRUES;
         /// Lane-wise floating-point product, rounded dynamically.
         VecFpMul "v_fp_mul" Vec [Vec Vec] Lane ACCRUES;
+    }
+    /// Computes a vector as a row of the guest's table says.
+    VecRow {
+        /// The row's function of up to three vectors and a constant; effects as the row says.
+        VecCall "v_call" Vec [OptVec OptVec OptVec] Vector NONE;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::eval::FpControl;
 use crate::op::Effects;
 
 /// Type of a slot, or the type an operation works in.
@@ -151,6 +152,53 @@ pub struct HelperDecl {
     pub effects: Effects,
 }
 
+/// A 128-bit vector, low half first.
+pub type Vector = [u64; 2];
+
+/// What a vector operation of the guest's own computes: the result from up to three vectors, of which those not given are
+/// zero, and a constant.
+#[derive(Clone, Copy, Debug)]
+pub enum VectorFunction {
+    /// From its operands alone.
+    Plain(fn(out: &mut Vector, a: &Vector, b: &Vector, c: &Vector, imm: u8)),
+    /// By the rules of floating point in force, accruing exceptions.
+    Float(fn(fp: &mut FpControl, out: &mut Vector, a: &Vector, b: &Vector, c: &Vector, imm: u8)),
+}
+
+impl VectorFunction {
+    /// Computes the result.
+    pub fn run(self, fp: &mut FpControl, [a, b, c]: [&Vector; 3], imm: u8) -> Vector {
+        let mut out = [0; 2];
+        match self {
+            Self::Plain(function) => function(&mut out, a, b, c, imm),
+            Self::Float(function) => function(fp, &mut out, a, b, c, imm),
+        }
+        out
+    }
+}
+
+/// A vector operation of the guest's own, for `v_call`.
+#[derive(Clone, Copy, Debug)]
+pub struct VectorDecl {
+    /// Name in the text form and in statistics.
+    pub name: &'static str,
+    /// What it computes. One that may raise floating-point exceptions is [`VectorFunction::Float`].
+    pub function: VectorFunction,
+    /// How the guest's instruction set encodes it, for translators to hosts of the same instruction set; zero: not given.
+    /// The front end says what the bits are.
+    pub encoding: u32,
+}
+
+impl VectorDecl {
+    /// What it does besides computing a result.
+    pub const fn effects(&self) -> Effects {
+        match self.function {
+            VectorFunction::Plain(_) => Effects::NONE,
+            VectorFunction::Float(_) => Effects::ACCRUES,
+        }
+    }
+}
+
 /// How one guest ISA's state is laid out: the one declaration that decoder, interpreter, translators, debugger
 /// and checker share. Slots never overlap.
 #[derive(Debug)]
@@ -163,6 +211,8 @@ pub struct StateLayout {
     pub bytes: u32,
     /// Helpers by number.
     pub helpers: &'static [HelperDecl],
+    /// Vector operations of its own by number.
+    pub vectors: &'static [VectorDecl],
 }
 
 impl StateLayout {

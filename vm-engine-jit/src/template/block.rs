@@ -113,7 +113,8 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
         | Family::VecLanes(_)
         | Family::VecShift(_)
         | Family::VecMove(_)
-        | Family::VecFp(_) => false,
+        | Family::VecFp(_)
+        | Family::VecRow(_) => false,
     }
 }
 
@@ -141,7 +142,8 @@ pub(crate) fn has_slow_path(inst: &Inst) -> bool {
         | Family::VecLanes(_)
         | Family::VecShift(_)
         | Family::VecMove(_)
-        | Family::VecFp(_) => false,
+        | Family::VecFp(_)
+        | Family::VecRow(_) => false,
     }
 }
 
@@ -380,7 +382,8 @@ impl Emitter<'_> {
             | Family::VecLanes(_)
             | Family::VecShift(_)
             | Family::VecMove(_)
-            | Family::VecFp(_) => None,
+            | Family::VecFp(_)
+            | Family::VecRow(_) => None,
         }
     }
 

@@ -111,7 +111,8 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
         | Family::VecLanes(_)
         | Family::VecShift(_)
         | Family::VecMove(_)
-        | Family::VecFp(_) => false,
+        | Family::VecFp(_)
+        | Family::VecRow(_) => false,
     };
     let constant = || inst.args.iter().any(|arg| arg.imm().is_some());
     known && inst.dst.is_some() && inst.ext != Ext::Keep && (inst.op == Op::IntToFp || !constant())
@@ -174,7 +175,8 @@ impl Emitter<'_> {
             | Family::VecLanes(_)
             | Family::VecShift(_)
             | Family::VecMove(_)
-            | Family::VecFp(_) => None,
+            | Family::VecFp(_)
+            | Family::VecRow(_) => None,
         }
     }
 

@@ -108,7 +108,8 @@ impl Emitter<'_> {
             | Family::VecLanes(_)
             | Family::VecShift(_)
             | Family::VecMove(_)
-            | Family::VecFp(_) => return None,
+            | Family::VecFp(_)
+            | Family::VecRow(_) => return None,
         }
         Some(())
     }

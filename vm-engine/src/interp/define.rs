@@ -4,7 +4,7 @@
 
 use vm_frontend::Guest;
 use vm_ir::eval::{self, FpControl, Value};
-use vm_ir::{Inst, Operand};
+use vm_ir::{Inst, Op, Operand};
 use vm_softfloat::Rounding;
 
 use crate::frame::{FrameHead, common, word};
@@ -42,8 +42,11 @@ pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
             flags: (*common).fp_flags,
             rules: G::fp_rules(),
         };
-        let value = eval::evaluate(inst, args, dst_old, (*common).page_base, &mut fp)
-            .expect("invariant: predecoding gives other operations handlers");
+        let value = match inst.op {
+            Op::VecCall => eval::vector_row(inst, args, G::layout(), &mut fp),
+            _ => eval::evaluate(inst, args, dst_old, (*common).page_base, &mut fp),
+        }
+        .expect("invariant: predecoding gives other operations handlers");
         (*common).fp_flags = fp.flags;
         for (n, &word_of_value) in value.iter().take(words).enumerate() {
             *word(f, (*op).d).add(n) = word_of_value;

@@ -11,6 +11,7 @@ pub(crate) mod define;
 pub(crate) mod float;
 pub(crate) mod int;
 pub(crate) mod memory;
+pub(crate) mod vector;
 
 /// Goes on with the next micro-operation.
 macro_rules! next {

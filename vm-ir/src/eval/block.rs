@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use vm_core::PAGE_BYTES;
 
-use super::{FpControl, Value, compare, constant, evaluate, fill};
+use super::{FpControl, Value, compare, constant, evaluate, fill, vector_row};
 use crate::attr::{Attr, Endian, HelperId, MemAttr};
 use crate::block::{Block, ExceptionCode, JumpKind, Terminator};
 use crate::inst::{Ext, Inst, Operand};
@@ -332,6 +332,11 @@ impl Run<'_> {
                 self.write(inst.dst, constant(result as i64));
             }
             (Family::Control(_), _) => {}
+            (Family::VecRow(_), _) => {
+                let value = vector_row(inst, args, self.layout, &mut self.machine.fp)
+                    .expect("invariant: a verified row exists");
+                self.write(inst.dst, value);
+            }
             (Family::Access(op), Attr::Mem(mem)) => self.access(op, inst, mem, args)?,
             (Family::Reserve(op), Attr::Mem(mem)) => self.reserve(op, inst, mem, args)?,
             (Family::Modify(op), Attr::Mem(mem)) => self.modify(op, inst, mem, args)?,

@@ -3,7 +3,8 @@
 //! fast.
 //!
 //! An operation reads the low bits of its operands, computes in its type, and fills the destination's words as its
-//! [`Ext`] says. Operations that reach memory or leave the block are not here: [`evaluate`] gives `None`.
+//! [`Ext`] says. Operations that reach memory or leave the block and those of
+//! a guest's own table are not here: [`evaluate`] gives `None`.
 //!
 //! | family | file |
 //! |---|---|
@@ -21,10 +22,10 @@ mod int;
 mod tests;
 mod vector;
 
-use crate::attr::Rounding;
+use crate::attr::{Attr, Rounding};
 use crate::inst::{Ext, Inst, Operand};
 use crate::op::{Class, Family, family::Move};
-use crate::slot::Type;
+use crate::slot::{StateLayout, Type};
 
 pub use int::compare;
 
@@ -47,7 +48,7 @@ pub struct FpControl {
 
 impl FpControl {
     /// Runs `operation` under the rounding asked for and accrues what it raises.
-    fn run<T>(
+    pub fn run<T>(
         &mut self,
         rounding: Rounding,
         operation: impl FnOnce(&vm_softfloat::Env, &mut vm_softfloat::Flags) -> T,
@@ -82,7 +83,8 @@ impl Outcome {
     }
 }
 
-/// The destination's words after `inst`, or `None` for operations that reach memory, leave the block, call, or mark.
+/// The destination's words after `inst`, or `None` for operations that reach memory, leave the block, call (a row of the
+/// guest's table is called by [`vector_row`]), or mark.
 ///
 /// `args` are the operands' slots as they stand ([`constant`] for constants, zeros where there is none), `dst_old` the
 /// destination's, `page_base` the virtual address of the block's page. Of the words given back, write as many as the
@@ -97,7 +99,11 @@ pub fn evaluate(
     let low = args.map(|value| value[0]);
     let wide = args.map(|value| u128::from(value[1]) << 64 | u128::from(value[0]));
     let outcome = match inst.op.family() {
-        Family::Control(_) | Family::Access(_) | Family::Reserve(_) | Family::Modify(_) => None,
+        Family::Control(_)
+        | Family::Access(_)
+        | Family::Reserve(_)
+        | Family::Modify(_)
+        | Family::VecRow(_) => None,
         Family::Move(Move::Mov) if inst.ty == Type::Flags => Some(Outcome::Group(args[0])),
         Family::Move(Move::Mov) => Some(Outcome::Bits {
             value: wide[0],
@@ -129,6 +135,22 @@ pub fn evaluate(
     })
 }
 
+/// The result of `v_call`; `None` for other operations and rows that do not exist.
+pub fn vector_row(
+    inst: &Inst,
+    args: [Value; 4],
+    layout: &StateLayout,
+    fp: &mut FpControl,
+) -> Option<Value> {
+    let Attr::Vector { row, imm } = inst.attr else {
+        return None;
+    };
+    let [a, b, c, _] = args.map(|[low, high, ..]| [low, high]);
+    let declared = layout.vectors.get(usize::from(row.0))?;
+    let [low, high] = declared.function.run(fp, [&a, &b, &c], imm);
+    Some([low, high, 0, 0, 0])
+}
+
 /// The value of a constant operand.
 pub fn constant(value: i64) -> Value {
     let sign = (value >> 63) as u64;
@@ -151,7 +173,7 @@ pub fn result_words(inst: &Inst) -> usize {
 fn words(inst: &Inst, class: Class) -> usize {
     match class {
         Class::Flags | Class::OptFlags => 5,
-        Class::Vec | Class::Wide => 2,
+        Class::Vec | Class::OptVec | Class::Wide => 2,
         Class::Any => inst.ty.slot_bytes() as usize / 8,
         Class::None | Class::Int | Class::OptInt | Class::Fp | Class::Imm => 1,
     }

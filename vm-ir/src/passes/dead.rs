@@ -26,12 +26,12 @@ pub fn remove_dead(block: &mut Block, layout: &StateLayout) {
     }
     block
         .insts
-        .retain(|inst| inst.op == Op::Insn || !is_idle(inst));
+        .retain(|inst| inst.op == Op::Insn || !is_idle(inst, layout));
 }
 
 /// An operation that computes a result for nobody.
-fn is_idle(inst: &Inst) -> bool {
-    inst.dst.is_none() && inst.op != Op::Call && inst.op.info().effects == Effects::NONE
+fn is_idle(inst: &Inst, layout: &StateLayout) -> bool {
+    inst.dst.is_none() && inst.op != Op::Call && effects(inst, layout) == Effects::NONE
 }
 
 /// The slots whose contents somebody may still look at.
@@ -65,7 +65,7 @@ impl Live<'_> {
                 self.set(dst, false);
             }
         }
-        if is_idle(inst) {
+        if is_idle(inst, self.layout) {
             return;
         }
         if self.lets_look(inst) {

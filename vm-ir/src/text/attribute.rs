@@ -68,7 +68,7 @@ fn side_named(name: &str) -> Option<(bool, bool)> {
 /// The attribute that an operation's table row asks for.
 pub(super) fn attribute(op: Op, parts: &mut Parts<'_, '_>) -> Result<Attr> {
     Ok(match op.info().attr {
-        AttrClass::None | AttrClass::Insn | AttrClass::Helper => Attr::None,
+        AttrClass::None | AttrClass::Insn | AttrClass::Helper | AttrClass::Vector => Attr::None,
         AttrClass::Mem => {
             let (size_log2, signed) = parts.must("access size", size_named)?;
             let endian = if parts.flag("be") {

@@ -5,7 +5,7 @@ use vm_core::GuestPhysAddr;
 use super::attribute::{attribute, cond_named, type_named};
 use super::cursor::{Cursor, Parts, Problem, Result, magnitude};
 use super::{EXTENSIONS, has_address, is_untyped, value_in};
-use crate::attr::{Attr, HelperId};
+use crate::attr::{Attr, HelperId, VectorId};
 use crate::block::{Block, BlockKey, ExceptionCode, JumpKind, Mode, Terminator};
 use crate::inst::{Ext, Inst, Operand};
 use crate::op::{AttrClass, Op};
@@ -246,8 +246,10 @@ impl Parser<'_> {
             .unwrap_or_default();
         inst.attr = attribute(op, &mut parts)?;
         parts.finish()?;
-        if op.info().attr == AttrClass::Helper {
-            inst.attr = Attr::Helper(self.helper(cursor)?);
+        match op.info().attr {
+            AttrClass::Helper => inst.attr = Attr::Helper(self.helper(cursor)?),
+            AttrClass::Vector => inst.attr = self.vector(cursor)?,
+            _ => {}
         }
         let mut next = 0;
         if has_address(op) {
@@ -285,6 +287,28 @@ impl Parser<'_> {
         };
         let number = found.ok_or_else(|| cursor.error_at(at, unknown()))?;
         Ok(HelperId(number as u16))
+    }
+
+    /// `@name` or `@name/constant`.
+    fn vector(&self, cursor: &mut Cursor<'_>) -> Result<Attr> {
+        cursor.skip_space();
+        cursor.expect("@")?;
+        let (at, name) = cursor.run(|c| !c.is_whitespace() && c != '/');
+        let found = self.layout.vectors.iter().position(|row| row.name == name);
+        let unknown = || Problem::Unknown {
+            what: "vector operation",
+            name: name.to_owned(),
+        };
+        let number = found.ok_or_else(|| cursor.error_at(at, unknown()))?;
+        let imm = if cursor.eat("/") {
+            cursor.number_as()?
+        } else {
+            0
+        };
+        Ok(Attr::Vector {
+            row: VectorId(number as u16),
+            imm,
+        })
     }
 
     /// `[base + index<<shift + displacement]`.

@@ -9,7 +9,7 @@ use crate::inst::{Inst, Operand};
 use crate::op::Op;
 use crate::slot::{Slot, StateLayout, Type};
 
-/// The text form of a block. The layout names its slots and helpers.
+/// The text form of a block. The layout names its slots, helpers and vector operations.
 pub fn print(block: &Block, layout: &StateLayout) -> String {
     let mut out = String::new();
     let printer = Printer {
@@ -169,6 +169,16 @@ impl Printer<'_> {
                 Some(declared) => write!(out, " @{}", declared.name),
                 None => write!(out, " @#{}", helper.0),
             },
+            Attr::Vector { row, imm } => {
+                match self.layout.vectors.get(usize::from(row.0)) {
+                    Some(declared) => write!(out, " @{}", declared.name)?,
+                    None => write!(out, " @#{}", row.0)?,
+                }
+                match imm {
+                    0 => Ok(()),
+                    _ => write!(out, "/{imm}"),
+                }
+            }
             Attr::Lane { ty, index } => match index {
                 0 if !inst.op.uses_lane_index() => write!(out, ".{ty}"),
                 _ => write!(out, ".{ty}[{index}]"),

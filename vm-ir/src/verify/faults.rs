@@ -11,12 +11,16 @@ use crate::inst::{Inst, Operand};
 use crate::op::{Effects, Op};
 use crate::slot::StateLayout;
 
-/// The effects of an operation, those of the helper it calls included.
+/// The effects of an operation, those of the helper or the vector operation that it calls included.
 pub(crate) fn effects(inst: &Inst, layout: &StateLayout) -> Effects {
     let own = inst.op.info().effects;
     match inst.attr {
         Attr::Helper(helper) => match layout.helpers.get(usize::from(helper.0)) {
             Some(declared) => own.and(declared.effects),
+            None => own,
+        },
+        Attr::Vector { row, .. } => match layout.vectors.get(usize::from(row.0)) {
+            Some(declared) => own.and(declared.effects()),
             None => own,
         },
         _ => own,

@@ -41,6 +41,9 @@ pub enum Violation {
     /// The helper is not in the layout.
     #[error("helper does not exist")]
     NoSuchHelper,
+    /// The vector operation is not in the layout.
+    #[error("vector operation does not exist")]
+    NoSuchVector,
     /// The operation table asks for another attribute.
     #[error("attribute is not of the operation's class")]
     AttributeClass,

@@ -34,6 +34,9 @@ impl Checker<'_> {
             Attr::Helper(helper) if usize::from(helper.0) >= self.layout.helpers.len() => {
                 return Err(Violation::NoSuchHelper);
             }
+            Attr::Vector { row, .. } if usize::from(row.0) >= self.layout.vectors.len() => {
+                return Err(Violation::NoSuchVector);
+            }
             _ => None,
         };
         problem.map_or(Ok(()), |what| Err(Violation::Attribute(what)))
@@ -54,7 +57,7 @@ impl Checker<'_> {
             Op::FpToInt | Op::VecExtract => ty.is_int(),
             op => match op.info().args.first().or(Some(&op.info().result)) {
                 Some(Class::Fp) => ty.is_fp(),
-                Some(Class::Vec) => ty == Type::V128,
+                Some(Class::Vec | Class::OptVec) => ty == Type::V128,
                 _ if op == Op::IntToFp => ty.is_fp(),
                 _ if op == Op::VecSplat => ty == Type::V128,
                 _ => ty.is_int(),
@@ -93,7 +96,7 @@ impl Checker<'_> {
         let wrong = Err(Violation::Class(name));
         match operand {
             Operand::None => match class {
-                Class::OptInt | Class::OptFlags => Ok(()),
+                Class::OptInt | Class::OptFlags | Class::OptVec => Ok(()),
                 _ => wrong,
             },
             Operand::Imm(_) => match class {
@@ -144,7 +147,7 @@ fn is_of_class(class: Class, ty: Type, slot: Type) -> bool {
         Class::None | Class::Imm => false,
         Class::Int | Class::OptInt => slot.is_int(),
         Class::Fp => matches!(slot, Type::F32 | Type::F64 | Type::V128),
-        Class::Vec => slot == Type::V128,
+        Class::Vec | Class::OptVec => slot == Type::V128,
         Class::Wide => slot == Type::I128,
         Class::Flags | Class::OptFlags => slot == Type::Flags,
         Class::Any => (slot == Type::Flags) == (ty == Type::Flags),
@@ -163,7 +166,7 @@ fn operand_type(inst: &Inst, number: usize) -> Type {
         // Boxes are 64 bits wide whatever is in them.
         (Op::FpUnbox, ..) => Type::F64,
         _ => match class {
-            Class::Vec => Type::V128,
+            Class::Vec | Class::OptVec => Type::V128,
             Class::Wide => Type::I128,
             Class::Flags | Class::OptFlags => Type::Flags,
             _ => inst.ty,
@@ -194,6 +197,7 @@ fn class_of(attr: &Attr) -> AttrClass {
         Attr::FlagCond(_) => AttrClass::FlagCond,
         Attr::FlagKind(_) => AttrClass::FlagKind,
         Attr::Helper(_) => AttrClass::Helper,
+        Attr::Vector { .. } => AttrClass::Vector,
         Attr::Lane { .. } => AttrClass::Lane,
         Attr::Field { .. } => AttrClass::Field,
         Attr::Fence(_) => AttrClass::Fence,

@@ -34,7 +34,7 @@ macro_rules! layout {
             }
             slots
         };
-        StateLayout { isa: $isa, slots: &SLOTS, bytes: 160, helpers: $helpers }
+        StateLayout { isa: $isa, slots: &SLOTS, bytes: 160, helpers: $helpers, vectors: &[] }
     }};
 }
 

@@ -26,6 +26,7 @@ static LAYOUT: StateLayout = StateLayout {
     slots: &SLOT_TABLE,
     bytes: size_of::<HartState>() as u32,
     helpers: HELPERS,
+    vectors: &[],
 };
 
 impl Guest for Riscv {

@@ -39,6 +39,7 @@ fn has_attr(attr: &Attr, class: AttrClass) -> bool {
         AttrClass::FlagCond => matches!(attr, Attr::FlagCond(_)),
         AttrClass::FlagKind => matches!(attr, Attr::FlagKind(_)),
         AttrClass::Helper => matches!(attr, Attr::Helper(_)),
+        AttrClass::Vector => matches!(attr, Attr::Vector { .. }),
         AttrClass::Lane => matches!(attr, Attr::Lane { .. }),
         AttrClass::Field => matches!(attr, Attr::Field { .. }),
         AttrClass::Fence => matches!(attr, Attr::Fence(_)),
@@ -55,7 +56,7 @@ fn lift_every_instruction_gives_operations_as_the_table_says() {
             for (number, arg) in inst.args.iter().enumerate() {
                 let fits = match info.args.get(number) {
                     None => matches!(arg, Operand::None),
-                    Some(Class::OptInt | Class::OptFlags) => true,
+                    Some(Class::OptInt | Class::OptFlags | Class::OptVec) => true,
                     Some(Class::Imm) => matches!(arg, Operand::Imm(_)),
                     Some(Class::Fp | Class::Flags | Class::Wide | Class::Vec) => {
                         matches!(arg, Operand::Slot(_))
