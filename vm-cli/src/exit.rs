@@ -42,9 +42,9 @@ pub(crate) fn message(outcome: Outcome) -> Option<String> {
         Outcome::Reset => Some("the guest asked for a reset (--no-reboot)".to_owned()),
         Outcome::Panicked => Some("the guest's kernel panicked".to_owned()),
         Outcome::Failed(code) => Some(format!("the guest failed with code {code}")),
-        Outcome::Wedged { hart, pc } => Some(format!(
+        Outcome::Wedged { vcpu, pc } => Some(format!(
             "CPU {} of the guest cannot go on at {pc}: its trap handler traps at once",
-            hart.0
+            vcpu.0
         )),
     }
 }
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn outcomes_have_the_documented_codes() {
         let wedged = Outcome::Wedged {
-            hart: VcpuId(0),
+            vcpu: VcpuId(0),
             pc: GuestVirtAddr(0),
         };
         for (outcome, code) in [

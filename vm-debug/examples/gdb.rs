@@ -15,7 +15,8 @@ use vm_debug::gdb::GdbServer;
 use vm_debug::symbols::{symbols_from_kernel, write_elf};
 use vm_device::chardev::CharSink;
 use vm_frontend::riscv::isa::CpuModel;
-use vm_platform::riscv_virt::machine::{Machine, MachineConfig};
+use vm_platform::machine::MachineConfig;
+use vm_platform::riscv_virt::{self, VirtConfig};
 
 struct Stdout;
 
@@ -35,38 +36,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = GdbServer::bind(port)?;
     let ram_bytes = 512 << 20;
     let file = BootFile::read(Role::Kernel, Path::new(kernel), ram_bytes)?;
-    let mut machine = Machine::new(MachineConfig {
-        cpus: 2,
-        ram_bytes,
-        isa: CpuModel::ALL[0].config(),
-        boot: BootRequest {
-            firmware: Firmware::BuiltIn,
-            kernel: Some(Program::from_file(&file, GuestArch::Riscv64, ram_bytes)?),
-            initrd: Some(BootFile::read(Role::Initrd, Path::new(initrd), ram_bytes)?),
-            code_flash: None,
-            reset_address: GuestPhysAddr(0),
-            boot_hart: 0,
+    let mut machine = riscv_virt::build(
+        MachineConfig {
+            rng: true,
+            balloon: None,
+            no_reboot: true,
+            start_paused: true,
+            ..MachineConfig::new(2, ram_bytes, Arc::new(Stdout))
         },
-        offered: None,
-        builtin_sbi: true,
-        bootargs: "console=ttyS0".to_owned(),
-        device_tree: None,
-        rtc_start: std::time::Duration::ZERO,
-        flash: Default::default(),
-        serial: Arc::new(Stdout),
-        disks: Vec::new(),
-        nics: Vec::new(),
-        console: None,
-        rng: true,
-        balloon: None,
-        virtio: Default::default(),
-        no_reboot: true,
-        stop_on_panic: false,
-        notices: vm_core::Notices::default(),
-        start_paused: true,
-        code_budget_bytes: 48 << 20,
-        trace: None,
-    })?;
+        VirtConfig {
+            isa: CpuModel::ALL[0].config(),
+            boot: BootRequest {
+                firmware: Firmware::BuiltIn,
+                kernel: Some(Program::from_file(&file, GuestArch::Riscv64, ram_bytes)?),
+                initrd: Some(BootFile::read(Role::Initrd, Path::new(initrd), ram_bytes)?),
+                code_flash: None,
+                reset_address: GuestPhysAddr(0),
+                boot_hart: 0,
+            },
+            offered: None,
+            builtin_sbi: true,
+            bootargs: "console=ttyS0".to_owned(),
+            device_tree: None,
+            flash: Default::default(),
+            virtio: Default::default(),
+        },
+    )?;
     let target = machine.debugger();
     let server = server.on_kill(machine.stopper());
     println!("gdb connects to {}", server.local_addr()?);

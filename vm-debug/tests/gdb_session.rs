@@ -15,7 +15,8 @@ use vm_debug::gdb::GdbServer;
 use vm_debug::symbols::{SymbolTable, symbols_from_kernel, write_elf};
 use vm_device::chardev::CharSink;
 use vm_frontend::riscv::isa::CpuModel;
-use vm_platform::riscv_virt::machine::{Machine, MachineConfig, Outcome};
+use vm_platform::machine::{Machine, MachineConfig, Outcome};
+use vm_platform::riscv_virt::{self, VirtConfig};
 
 const GDB: &str = "gdb-multiarch";
 /// A session takes seconds; a loaded host takes its time.
@@ -53,38 +54,32 @@ impl CharSink for NoConsole {
 fn machine(kernel: &Path, initrd: &Path) -> Machine {
     let file = BootFile::read(Role::Kernel, kernel, RAM_BYTES).unwrap();
     let program = Program::from_file(&file, GuestArch::Riscv64, RAM_BYTES).unwrap();
-    Machine::new(MachineConfig {
-        cpus: 2,
-        ram_bytes: RAM_BYTES,
-        isa: CpuModel::ALL[0].config(),
-        boot: BootRequest {
-            firmware: Firmware::BuiltIn,
-            kernel: Some(program),
-            initrd: Some(BootFile::read(Role::Initrd, initrd, RAM_BYTES).unwrap()),
-            code_flash: None,
-            reset_address: GuestPhysAddr(0),
-            boot_hart: 0,
+    riscv_virt::build(
+        MachineConfig {
+            rng: true,
+            balloon: None,
+            no_reboot: true,
+            start_paused: true,
+            ..MachineConfig::new(2, RAM_BYTES, Arc::new(NoConsole))
         },
-        offered: None,
-        builtin_sbi: true,
-        bootargs: "console=ttyS0".to_owned(),
-        device_tree: None,
-        rtc_start: std::time::Duration::ZERO,
-        flash: Default::default(),
-        serial: Arc::new(NoConsole),
-        disks: Vec::new(),
-        nics: Vec::new(),
-        console: None,
-        rng: true,
-        balloon: None,
-        virtio: Default::default(),
-        no_reboot: true,
-        stop_on_panic: false,
-        notices: vm_core::Notices::default(),
-        start_paused: true,
-        code_budget_bytes: 48 << 20,
-        trace: None,
-    })
+        VirtConfig {
+            isa: CpuModel::ALL[0].config(),
+            boot: BootRequest {
+                firmware: Firmware::BuiltIn,
+                kernel: Some(program),
+                initrd: Some(BootFile::read(Role::Initrd, initrd, RAM_BYTES).unwrap()),
+                code_flash: None,
+                reset_address: GuestPhysAddr(0),
+                boot_hart: 0,
+            },
+            offered: None,
+            builtin_sbi: true,
+            bootargs: "console=ttyS0".to_owned(),
+            device_tree: None,
+            flash: Default::default(),
+            virtio: Default::default(),
+        },
+    )
     .unwrap()
 }
 

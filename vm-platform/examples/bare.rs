@@ -13,7 +13,8 @@ use vm_boot::{BootFile, Role};
 use vm_core::{GuestArch, GuestPhysAddr};
 use vm_device::chardev::CharSink;
 use vm_frontend::riscv::isa::CpuModel;
-use vm_platform::riscv_virt::machine::{Machine, MachineConfig, Outcome};
+use vm_platform::machine::{MachineConfig, Outcome};
+use vm_platform::riscv_virt::{self, VirtConfig};
 
 struct Stdout;
 
@@ -29,40 +30,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let ram_bytes = 128 << 20;
         let file = BootFile::read(Role::Kernel, Path::new(&path), ram_bytes)?;
         let program = Program::from_file(&file, GuestArch::Riscv64, ram_bytes)?;
-        let mut machine = Machine::new(MachineConfig {
-            cpus: 1,
-            ram_bytes,
-            isa: CpuModel::from_name(&std::env::var("CPU").unwrap_or("max".into()))
-                .ok_or("no such CPU")?
-                .config(),
-            boot: BootRequest {
-                firmware: Firmware::None,
-                kernel: Some(program),
-                initrd: None,
-                code_flash: None,
-                reset_address: GuestPhysAddr(0),
-                boot_hart: 0,
+        let mut machine = riscv_virt::build(
+            MachineConfig {
+                no_reboot: true,
+                ..MachineConfig::new(1, ram_bytes, Arc::new(Stdout))
             },
-            offered: None,
-            builtin_sbi: false,
-            bootargs: String::new(),
-            device_tree: None,
-            rtc_start: std::time::Duration::ZERO,
-            flash: Default::default(),
-            serial: Arc::new(Stdout),
-            disks: Vec::new(),
-            nics: Vec::new(),
-            console: None,
-            rng: false,
-            balloon: Some(false),
-            virtio: Default::default(),
-            no_reboot: true,
-            stop_on_panic: false,
-            notices: vm_core::Notices::default(),
-            start_paused: false,
-            code_budget_bytes: 48 << 20,
-            trace: None,
-        })?;
+            VirtConfig {
+                isa: CpuModel::from_name(&std::env::var("CPU").unwrap_or("max".into()))
+                    .ok_or("no such CPU")?
+                    .config(),
+                boot: BootRequest {
+                    firmware: Firmware::None,
+                    kernel: Some(program),
+                    initrd: None,
+                    code_flash: None,
+                    reset_address: GuestPhysAddr(0),
+                    boot_hart: 0,
+                },
+                offered: None,
+                builtin_sbi: false,
+                bootargs: String::new(),
+                device_tree: None,
+                flash: Default::default(),
+                virtio: Default::default(),
+            },
+        )?;
         if std::env::var("ACCEL").is_ok_and(|accel| accel == "jit") {
             machine.translate(Default::default())?;
         }

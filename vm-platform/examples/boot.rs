@@ -12,7 +12,8 @@ use vm_boot::{BootFile, Role};
 use vm_core::{GuestArch, GuestPhysAddr, VcpuId};
 use vm_device::chardev::CharSink;
 use vm_frontend::riscv::isa::CpuModel;
-use vm_platform::riscv_virt::machine::{Machine, MachineConfig};
+use vm_platform::machine::MachineConfig;
+use vm_platform::riscv_virt::{self, VirtConfig};
 
 struct Stdout;
 
@@ -35,38 +36,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let program = Program::from_file(&file, GuestArch::Riscv64, ram_bytes)?;
     let initrd = BootFile::read(Role::Initrd, Path::new(&initrd), ram_bytes)?;
     let isa = CpuModel::ALL[0].config();
-    let mut machine = Machine::new(MachineConfig {
-        cpus,
-        ram_bytes,
-        isa,
-        boot: BootRequest {
-            firmware: Firmware::BuiltIn,
-            kernel: Some(program),
-            initrd: Some(initrd),
-            code_flash: None,
-            reset_address: GuestPhysAddr(0),
-            boot_hart: 0,
+    let mut machine = riscv_virt::build(
+        MachineConfig {
+            rtc_start: std::time::UNIX_EPOCH.elapsed().unwrap_or_default(),
+            rng: true,
+            balloon: None,
+            no_reboot: true,
+            ..MachineConfig::new(cpus, ram_bytes, Arc::new(Stdout))
         },
-        offered: None,
-        builtin_sbi: true,
-        bootargs,
-        device_tree: None,
-        rtc_start: std::time::UNIX_EPOCH.elapsed().unwrap_or_default(),
-        flash: Default::default(),
-        serial: Arc::new(Stdout),
-        disks: Vec::new(),
-        nics: Vec::new(),
-        console: None,
-        rng: true,
-        balloon: None,
-        virtio: Default::default(),
-        no_reboot: true,
-        stop_on_panic: false,
-        notices: vm_core::Notices::default(),
-        start_paused: false,
-        code_budget_bytes: 48 << 20,
-        trace: None,
-    })?;
+        VirtConfig {
+            isa,
+            boot: BootRequest {
+                firmware: Firmware::BuiltIn,
+                kernel: Some(program),
+                initrd: Some(initrd),
+                code_flash: None,
+                reset_address: GuestPhysAddr(0),
+                boot_hart: 0,
+            },
+            offered: None,
+            builtin_sbi: true,
+            bootargs,
+            device_tree: None,
+            flash: Default::default(),
+            virtio: Default::default(),
+        },
+    )?;
     if std::env::var("ACCEL").is_ok_and(|accel| accel == "jit") {
         machine.translate(Default::default())?;
     }

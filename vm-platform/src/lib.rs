@@ -1,14 +1,20 @@
 //! The guest machines: memory maps, device wiring, device trees.
 //!
-//! What it is: for each machine the addresses and interrupt numbers of its devices, the description of the
-//! hardware that the guest reads (device tree), and the wiring of CPUs, memory and devices. The addresses
-//! are those of QEMU's machines of the same name, so that unmodified firmware and kernels run.
+//! What it is: [`machine`], what all machines have in common, whatever their guest (assembly, threads of virtual CPUs,
+//! run loop, reset, debugger, statistics), and a folder for each board: the addresses and interrupt numbers of its
+//! devices, their wiring, and the description of the hardware that the guest reads (device tree, ACPI tables). The
+//! addresses are those of QEMU's machines, so that unmodified firmware and kernels run.
 //!
 //! What it refuses to do: know the inside of a device or run guest code.
 //!
-//! Data flow: a machine's `layout` names every address once; the wiring puts devices there; `fdt` describes
-//! the same addresses to the guest.
+//! Data flow: a board plans from the configuration; `machine` makes memory, clocks, engine and virtual CPUs of the plan;
+//! the board's `layout` names every address once, its wiring puts devices there and its description tells the guest the
+//! same addresses.
 //!
 //! Specifications: Devicetree Specification 0.4 and the Linux kernel's devicetree bindings.
 
+pub mod machine;
+mod region;
 pub mod riscv_virt;
+
+pub use region::Region;

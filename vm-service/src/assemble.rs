@@ -15,18 +15,14 @@ use vm_device::block::{BlockBackend, Content, DiskAccess, Overlay, RawDisk};
 use vm_device::host_room::HostRoom;
 use vm_device::net::nat::{self, Forward, Nat, NatConfig, NatError};
 use vm_frontend::riscv::isa::IsaConfig;
-use vm_platform::riscv_virt::layout;
-use vm_platform::riscv_virt::machine::{
-    self, Disk, MachineConfig, MachineError, Nic, OfferedKernel,
-};
+use vm_platform::machine::{Disk, MOST_CPUS, Machine, MachineConfig, MachineError, Nic};
+use vm_platform::riscv_virt::{self, OfferedKernel, VirtConfig, layout};
 
 use crate::flash;
 use crate::serial::SerialLine;
 use crate::signature::Signature;
 use crate::{VmBuilder, VmError};
 
-/// CPUs that the machine has room for.
-const MOST_CPUS: u32 = 8;
 /// The first card's hardware address; further ones count up. The prefix is the one that virtual cards use.
 const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
@@ -58,9 +54,24 @@ impl Inputs {
     }
 }
 
+/// The board that a machine is built around, and what only it is made from.
+pub(crate) enum Board {
+    RiscvVirt(Box<VirtConfig>),
+}
+
+impl Board {
+    /// Builds the machine.
+    pub(crate) fn build(self, machine: MachineConfig) -> Result<Machine, MachineError> {
+        match self {
+            Self::RiscvVirt(board) => riscv_virt::build(machine, *board),
+        }
+    }
+}
+
 /// A machine's configuration with everything open that it names.
 pub(crate) struct Assembly {
     pub(crate) machine: MachineConfig,
+    pub(crate) board: Board,
     pub(crate) nats: Vec<Arc<Nat>>,
     pub(crate) signature: Option<Signature>,
 }
@@ -97,27 +108,29 @@ impl Assembly {
                 slot: net.slot,
             })
             .collect();
-        let machine = MachineConfig {
-            cpus: config.cpus,
-            ram_bytes: config.memory().bytes(),
+        let board = VirtConfig {
             isa,
             builtin_sbi: matches!(request.firmware, Firmware::BuiltIn),
             boot: request,
             offered,
             bootargs: config.append.clone(),
             device_tree,
-            rtc_start: crate::rtc::shown(config.rtc, SystemTime::now()),
             flash: flash::open(&config.flash)?,
+            virtio: match config.virtio {
+                VirtioTransport::Pci => riscv_virt::VirtioTransport::Pci,
+                VirtioTransport::Mmio => riscv_virt::VirtioTransport::Mmio,
+            },
+        };
+        let machine = MachineConfig {
+            cpus: config.cpus,
+            ram_bytes: config.memory().bytes(),
+            rtc_start: crate::rtc::shown(config.rtc, SystemTime::now()),
             serial: serial.sink(),
             disks,
             nics,
             console: console.map(SerialLine::sink),
             rng: config.rng,
             balloon: config.balloon,
-            virtio: match config.virtio {
-                VirtioTransport::Pci => machine::VirtioTransport::Pci,
-                VirtioTransport::Mmio => machine::VirtioTransport::Mmio,
-            },
             no_reboot: config.no_reboot,
             stop_on_panic: config.on_panic == OnPanic::Stop,
             notices: builder.notices.clone(),
@@ -127,6 +140,7 @@ impl Assembly {
         };
         Ok(Self {
             machine,
+            board: Board::RiscvVirt(Box::new(board)),
             nats,
             signature,
         })

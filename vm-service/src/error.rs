@@ -10,7 +10,7 @@ use vm_device::net::nat::NatError;
 use vm_frontend::riscv::isa::CpuError;
 use vm_mem::MemoryError;
 use vm_osal::NoThread;
-use vm_platform::riscv_virt::machine::MachineError;
+use vm_platform::machine::MachineError;
 
 /// Why a virtual machine could not be made or run. Each message is one line: what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,7 @@ use vm_boot::{BootFile, Role};
 use vm_core::GuestPhysAddr;
 use vm_core::config::FlashConfig;
 use vm_device::firmware::flash::{FileStore, FlashAccess, FlashError};
-use vm_platform::riscv_virt::layout;
-use vm_platform::riscv_virt::machine::FlashBank;
+use vm_platform::riscv_virt::{FlashBank, layout};
 
 use crate::VmError;
 

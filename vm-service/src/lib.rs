@@ -82,4 +82,4 @@ pub use vm_core::config::{
 pub use vm_core::{GuestArch, GuestPhysAddr, Notices};
 pub use vm_device::chardev::CharSink;
 pub use vm_device::virtio::balloon::VirtioBalloon;
-pub use vm_platform::riscv_virt::machine::Outcome;
+pub use vm_platform::machine::Outcome;

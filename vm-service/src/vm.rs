@@ -11,7 +11,7 @@ use vm_device::net::nat::Nat;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_engine_jit::Dump;
 use vm_mem::GuestMemory;
-use vm_platform::riscv_virt::machine::{Machine, Outcome, TranslateOptions};
+use vm_platform::machine::{Machine, Outcome, TranslateOptions};
 
 use crate::assemble::{self, Assembly, Inputs};
 use crate::lifecycle::Lifecycle;
@@ -185,7 +185,7 @@ impl Vm {
             console.as_mut().map(SerialLine::keep_text),
         ];
         let assembly = Assembly::of(&builder, inputs, &serial, console.as_ref())?;
-        let machine = Machine::new(assembly.machine)?;
+        let machine = assembly.board.build(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, config.arch, || {
             let dump = config.dump.unwrap_or_default();
             let dump = Dump {
@@ -218,7 +218,7 @@ impl Vm {
             debugger: machine.debugger(),
             balloon: machine.balloon().cloned(),
             sinks: lines.iter().map(SerialLine::sink).collect(),
-            memory: machine.engine().memory().clone(),
+            memory: machine.memory().clone(),
             printed,
         };
         Ok(Self {
@@ -274,7 +274,7 @@ impl Vm {
         let ended = self.handle.lifecycle.advance(State::Running, State::Ended);
         debug_assert!(ended, "invariant: only run ends a machine");
         let signature = match (&outcome, &self.signature) {
-            (Ok(_), Some(signature)) => signature.write(machine.engine().memory()),
+            (Ok(_), Some(signature)) => signature.write(machine.memory()),
             _ => Ok(()),
         };
         self.close();

@@ -19,11 +19,13 @@ use vm_device::timer::goldfish::GoldfishRtc;
 use vm_device::virtio::{EmptySlot, VirtioMmio};
 use vm_engine::VcpuShared;
 
-use super::config::{FlashBank, MachineError, OfferedKernel, Outcome};
-use super::control::Event;
+use super::config::{FlashBank, OfferedKernel};
 use super::fdt::node::{self, Node};
-use super::layout::{self, Region};
+use super::layout;
 use super::wiring::{Wiring, line};
+use crate::Region;
+use crate::machine::control::Event;
+use crate::machine::{MachineError, Outcome};
 
 type Made = Result<Arc<dyn BusDevice>, MachineError>;
 /// What makes the device of a row.
@@ -82,13 +84,17 @@ impl Row {
 
 fn rom(row: &Row, wiring: &mut Wiring<'_>) -> Made {
     let Region { base, bytes } = row.region;
-    Ok(Arc::new(Rom::new(base, bytes, &wiring.parts.reset_vector)?))
+    Ok(Arc::new(Rom::new(
+        base,
+        bytes,
+        &wiring.fittings.reset_vector,
+    )?))
 }
 
 fn fw_cfg(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let fw_cfg = FwCfg::new(wiring.parts.memory.clone());
-    fw_cfg.add_u16(KEY_NB_CPUS, wiring.parts.lines.len() as u16);
-    for (key, bytes) in wiring.parts.offered.drain(..) {
+    fw_cfg.add_u16(KEY_NB_CPUS, wiring.parts.vcpus.len() as u16);
+    for (key, bytes) in wiring.fittings.offered.drain(..) {
         fw_cfg.add_bytes(key, bytes);
     }
     Ok(Arc::new(fw_cfg))
@@ -116,7 +122,7 @@ pub(super) fn kernel_items(
 }
 
 fn flash(row: &Row, wiring: &mut Wiring<'_>) -> Made {
-    let [first, second] = &mut wiring.parts.flash;
+    let [first, second] = &mut wiring.fittings.flash;
     let bank = if row.region == layout::FLASH0 {
         first
     } else {
@@ -132,7 +138,7 @@ fn clint(_: &Row, wiring: &mut Wiring<'_>) -> Made {
         timer: vcpu.line(line::MACHINE_TIMER),
     };
     let parts = &wiring.parts;
-    let lines = parts.lines.iter().map(hart_lines).collect();
+    let lines = parts.vcpus.iter().map(hart_lines).collect();
     Ok(Arc::new(Clint::new(
         lines,
         parts.time.clone(),
@@ -145,15 +151,13 @@ fn plic(_: &Row, wiring: &mut Wiring<'_>) -> Made {
 }
 
 fn test(_: &Row, wiring: &mut Wiring<'_>) -> Made {
-    let shared = wiring.parts.shared.clone();
+    let control = wiring.parts.control.clone();
     let finish = move |finish: Finish| {
-        if let Some(shared) = shared.upgrade() {
-            shared.raise(match finish {
-                Finish::PowerOff => Event::End(Outcome::PoweredOff),
-                Finish::Fail(code) => Event::End(Outcome::Failed(code)),
-                Finish::Reset => Event::Reset,
-            });
-        }
+        control.raise(match finish {
+            Finish::PowerOff => Event::End(Outcome::PoweredOff),
+            Finish::Fail(code) => Event::End(Outcome::Failed(code)),
+            Finish::Reset => Event::Reset,
+        });
     };
     Ok(Arc::new(SifiveTest::new(Box::new(finish))))
 }

@@ -9,7 +9,8 @@ use vm_fdt::FdtWriter;
 
 use self::node::{Node, Parent};
 use super::devices::{self, Row};
-use super::layout::{self, Region};
+use super::layout;
+use crate::Region;
 
 /// Virtual address translation that the harts offer, by its longest mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

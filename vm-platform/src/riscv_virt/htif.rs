@@ -4,47 +4,55 @@
 //! rest data. Device 0: data with bit 0 set ends the run with code data >> 1. Device 1, command 1 prints a character.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vm_boot::image::HtifSymbols;
 use vm_core::GuestPhysAddr;
 
-use super::config::Outcome;
-use super::control::{Event, Shared};
+use super::board::Virt;
+use crate::machine::Outcome;
+use crate::machine::board::Poll;
+use crate::machine::control::Event;
+use crate::machine::shared::Shared;
 
-/// Polls the two words.
-pub(super) struct Htif {
+/// How often the words are looked at.
+const POLL: Duration = Duration::from_micros(500);
+
+/// The two words of a program that has the symbol `tohost`.
+pub(super) fn poll(symbols: HtifSymbols, machine: &Arc<Shared<Virt>>) -> Option<Poll> {
+    let htif = Htif {
+        tohost: symbols.tohost?,
+        fromhost: symbols.fromhost,
+        machine: machine.clone(),
+    };
+    Some(Poll {
+        every: POLL,
+        look: Box::new(move || htif.poll()),
+    })
+}
+
+struct Htif {
     tohost: GuestPhysAddr,
     fromhost: Option<GuestPhysAddr>,
-    shared: Arc<Shared>,
+    machine: Arc<Shared<Virt>>,
 }
 
 impl Htif {
-    /// For a program that has the symbol `tohost`.
-    pub(super) fn new(symbols: HtifSymbols, shared: Arc<Shared>) -> Option<Self> {
-        Some(Self {
-            tohost: symbols.tohost?,
-            fromhost: symbols.fromhost,
-            shared,
-        })
-    }
-
     fn word(&self, addr: GuestPhysAddr) -> Option<u64> {
         let mut bytes = [0; 8];
-        self.shared.engine.memory().read(addr, &mut bytes).ok()?;
+        let memory = self.machine.engine.memory();
+        memory.read(addr, &mut bytes).ok()?;
         Some(u64::from_le_bytes(bytes))
     }
 
     fn set(&self, addr: GuestPhysAddr, value: u64) {
         // Both words were found in RAM before; a program that moved them has only itself to blame.
-        let _ = self
-            .shared
-            .engine
-            .memory()
-            .write(addr, &value.to_le_bytes());
+        let memory = self.machine.engine.memory();
+        let _ = memory.write(addr, &value.to_le_bytes());
     }
 
     /// Serves what the program has put into `tohost`.
-    pub(super) fn poll(&mut self) {
+    fn poll(&self) {
         let Some(request) = self.word(self.tohost).filter(|&word| word != 0) else {
             return;
         };
@@ -56,10 +64,10 @@ impl Htif {
                     0 => Outcome::PoweredOff,
                     code => Outcome::Failed(u16::try_from(code).unwrap_or(u16::MAX)),
                 };
-                self.shared.raise(Event::End(outcome));
+                self.machine.control.raise(Event::End(outcome));
             }
             (1, 1) => {
-                self.shared.serial.write(&[data as u8]);
+                self.machine.serial.write(&[data as u8]);
                 self.set(self.tohost, 0);
                 if let Some(fromhost) = self.fromhost {
                     self.set(fromhost, 1 << 56 | 1 << 48);

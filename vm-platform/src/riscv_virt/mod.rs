@@ -1,15 +1,23 @@
-//! The RISC-V `virt` machine: one PLIC, CLINT timers, a 16550, virtio over mmio and PCIe.
+//! The RISC-V `virt` board: one PLIC, CLINT timers, a 16550, virtio over mmio and PCIe.
 
+mod board;
 mod config;
-mod control;
-mod debug;
 mod devices;
 pub mod fdt;
-mod hart_thread;
+mod firmware;
 mod htif;
 pub mod layout;
-pub mod machine;
-mod panic_watch;
-mod slots;
-mod statistics;
+mod registers;
 mod wiring;
+
+use crate::machine::{Machine, MachineConfig, MachineError};
+
+pub use config::{FlashBank, OfferedKernel, VirtConfig, VirtioTransport};
+
+/// Builds a machine around this board and loads its programs. Nothing runs yet.
+///
+/// # Errors
+/// When the configuration does not make a machine.
+pub fn build(machine: MachineConfig, board: VirtConfig) -> Result<Machine, MachineError> {
+    Machine::new::<board::Virt>(machine, board)
+}

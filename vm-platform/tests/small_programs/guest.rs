@@ -9,7 +9,8 @@ use vm_boot::{BootFile, Role};
 use vm_core::{DebugTarget, GuestArch, GuestPhysAddr, GuestVirtAddr, StopCause, VcpuId};
 use vm_device::chardev::{CharInput, CharSink};
 use vm_frontend::riscv::isa::CpuModel;
-use vm_platform::riscv_virt::machine::{Machine, MachineConfig, Outcome};
+use vm_platform::machine::{MachineConfig, Outcome};
+use vm_platform::riscv_virt::{self, VirtConfig};
 
 const RAM_BYTES: u64 = 16 << 20;
 /// For what takes milliseconds on an idle host.
@@ -69,47 +70,38 @@ impl Running {
         std::fs::write(&path, image(program)).unwrap();
         let file = BootFile::read(Role::Kernel, &path, RAM_BYTES).unwrap();
         let screen = Arc::new(Screen::default());
-        let mut machine = Machine::new(MachineConfig {
-            cpus: 2,
-            ram_bytes: RAM_BYTES,
-            isa: CpuModel::from_name(cpu).expect("a model").config(),
-            boot: BootRequest {
-                firmware: Firmware::BuiltIn,
-                kernel: Some(Program::from_file(&file, GuestArch::Riscv64, RAM_BYTES).unwrap()),
-                initrd: None,
-                code_flash: None,
-                reset_address: GuestPhysAddr(0),
-                boot_hart: 0,
+        let mut machine = riscv_virt::build(
+            MachineConfig {
+                code_budget_bytes: 16 << 20,
+                ..MachineConfig::new(2, RAM_BYTES, screen.clone())
             },
-            offered: None,
-            builtin_sbi: true,
-            bootargs: String::new(),
-            device_tree: None,
-            rtc_start: std::time::Duration::ZERO,
-            flash: Default::default(),
-            serial: screen.clone(),
-            disks: Vec::new(),
-            nics: Vec::new(),
-            console: None,
-            rng: false,
-            balloon: Some(false),
-            virtio: Default::default(),
-            no_reboot: false,
-            stop_on_panic: false,
-            notices: vm_core::Notices::default(),
-            start_paused: false,
-            code_budget_bytes: 16 << 20,
-            trace: None,
-        })
+            VirtConfig {
+                isa: CpuModel::from_name(cpu).expect("a model").config(),
+                boot: BootRequest {
+                    firmware: Firmware::BuiltIn,
+                    kernel: Some(Program::from_file(&file, GuestArch::Riscv64, RAM_BYTES).unwrap()),
+                    initrd: None,
+                    code_flash: None,
+                    reset_address: GuestPhysAddr(0),
+                    boot_hart: 0,
+                },
+                offered: None,
+                builtin_sbi: true,
+                bootargs: String::new(),
+                device_tree: None,
+                flash: Default::default(),
+                virtio: Default::default(),
+            },
+        )
         .unwrap();
-        let engine = machine.engine().clone();
+        let vcpus = machine.vcpus();
         Self {
             screen,
             keyboard: machine.serial_input(),
             debugger: machine.debugger(),
             peers: Box::new(move || {
-                let peers = engine.peers();
-                peers.iter().map(|peer| format!("{peer:?}")).collect()
+                let shown = vcpus.iter().map(|vcpu| format!("{vcpu:?}"));
+                shown.collect()
             }),
             stop: Box::new(machine.stopper()),
             thread: Some(std::thread::spawn(move || machine.run().unwrap())),

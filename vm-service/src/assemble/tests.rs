@@ -53,10 +53,15 @@ fn assembly_every_setting_arrives() {
         no_reboot: true,
         ..bare_program(&dir)
     };
-    let Assembly { machine, nats, .. } = assembly(&config).unwrap();
+    let Assembly {
+        machine,
+        board: Board::RiscvVirt(board),
+        nats,
+        ..
+    } = assembly(&config).unwrap();
     assert_eq!((machine.cpus, machine.ram_bytes), (3, 96 << 20));
-    assert_eq!(machine.isa, "rv64,+zba".parse().unwrap());
-    assert_eq!(machine.bootargs, "quiet");
+    assert_eq!(board.isa, "rv64,+zba".parse().unwrap());
+    assert_eq!(board.bootargs, "quiet");
     assert_eq!(machine.rtc_start.as_secs(), 1_801_396_800);
     assert_eq!(machine.disks[0].serial, "A");
     assert!(machine.disks[0].backend.read_only());
@@ -65,8 +70,8 @@ fn assembly_every_setting_arrives() {
     assert_eq!(machine.nics[0].mac, FIRST_MAC);
     assert_eq!(machine.nics[1].mac, [2, 0, 0, 0, 0, 9]);
     assert_eq!(nats.len(), 2);
-    assert!(!machine.rng && machine.no_reboot && !machine.builtin_sbi);
-    assert_eq!(machine.virtio, machine::VirtioTransport::Mmio);
+    assert!(!machine.rng && machine.no_reboot && !board.builtin_sbi);
+    assert_eq!(board.virtio, riscv_virt::VirtioTransport::Mmio);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Nodes of single devices: what a node says beside the place and the interrupt, which the device's row has.
 
-use super::super::layout::{self, Region};
+use super::super::layout;
 use super::{PLIC_PHANDLE, TEST_PHANDLE, Tree, Written};
+use crate::Region;
 
 /// Where in the tree a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

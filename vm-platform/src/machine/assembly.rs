@@ -1,0 +1,129 @@
+//! How a machine is put together around its board.
+
+use std::sync::Arc;
+
+use vm_core::{Clock, GuestPhysAddr, Notices, TimeBase, VcpuId};
+use vm_device::Bus;
+use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
+use vm_mem::GuestMemory;
+use vm_osal::{HostClock, TimerThread};
+
+use super::Machine;
+use super::board::{Board, Parts};
+use super::config::{MOST_CPUS, MachineConfig, MachineError, Outcome};
+use super::control::{Control, Event};
+use super::shared::Shared;
+use super::vcpu_thread::VcpuThread;
+use super::virtio::VirtioParts;
+use crate::Region;
+
+/// Stack of a virtual CPU's thread: see the block budget of the interpreter.
+const VCPU_STACK_BYTES: usize = 16 << 20;
+
+impl Machine {
+    /// Builds the machine and loads its programs. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When the configuration does not make a machine.
+    pub(crate) fn new<B: Board>(
+        config: MachineConfig,
+        own: B::Config,
+    ) -> Result<Self, MachineError> {
+        if !(1..=MOST_CPUS).contains(&config.cpus) {
+            return Err(MachineError::Cpus(config.cpus));
+        }
+        let mut board = B::new(&config, own)?;
+        let memory = GuestMemory::new(&ranges(board.ram()))?;
+        let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+        let timers = Arc::new(TimerThread::new(clock.clone())?);
+        let time = Arc::new(TimeBase::new(clock.clone(), board.time_hz()));
+        let bus = Arc::new(Bus::new());
+        let engine = Engine::new(EngineParts {
+            config: board.cpu(),
+            memory: memory.clone(),
+            bus: bus.clone(),
+            ports: Arc::new(Bus::new()),
+            rom: ranges(board.rom()),
+            time: time.clone(),
+            alarms: timers.clone(),
+            code_budget_bytes: config.code_budget_bytes,
+        });
+        let control = Control::new(config.cpus, config.start_paused, config.no_reboot);
+        tell_of_panics(&control, config.notices, config.stop_on_panic);
+
+        let vcpus: Vec<Vcpu<B::Guest>> = (0..config.cpus)
+            .map(|vcpu| Vcpu::new(&engine, board.spec(VcpuId(vcpu))))
+            .collect();
+        let handles: Vec<Arc<VcpuShared>> =
+            vcpus.iter().map(|vcpu| vcpu.shared().clone()).collect();
+        control.set_vcpus(handles.clone());
+        let serial = control.panic_watch.over(config.serial);
+        let console = config.console.map(|sink| control.panic_watch.over(sink));
+        let ports = board.place(Parts {
+            bus: &bus,
+            memory: &memory,
+            vcpus: &handles,
+            clock,
+            time,
+            timers: &timers,
+            control: &control,
+            serial: serial.clone(),
+            rtc_start: config.rtc_start,
+            virtio: VirtioParts {
+                disks: config.disks,
+                nics: config.nics,
+                console,
+                rng: config.rng,
+                balloon: config.balloon,
+            },
+        })?;
+
+        let shared = Arc::new(Shared {
+            board,
+            engine,
+            control: control.clone(),
+            serial,
+            bus,
+            vcpus: vcpus.into_iter().map(|it| Arc::new(it.into())).collect(),
+            trace: config.trace,
+            code_budget_bytes: config.code_budget_bytes,
+        });
+        let mut machine = Self {
+            core: shared.clone(),
+            control,
+            ports,
+            threads: Vec::new(),
+            _timers: timers,
+        };
+        let threads: Vec<_> = shared
+            .vcpus
+            .iter()
+            .map(|vcpu| VcpuThread::new(shared.clone(), vcpu.clone()))
+            .collect();
+        for thread in threads {
+            let name = format!("vcpu{}", thread.id().0);
+            let thread = vm_osal::spawn_with_stack(&name, VCPU_STACK_BYTES, move || thread.run());
+            // When it cannot be had, dropping the machine ends those before it.
+            machine.threads.push(thread?);
+        }
+        shared.board.load(&memory)?;
+        Ok(machine)
+    }
+}
+
+/// Says, or makes an end, when the kernel has panicked and stands still.
+fn tell_of_panics(control: &Arc<Control>, notices: Notices, stops: bool) {
+    let machine = Arc::downgrade(control);
+    control
+        .panic_watch
+        .on_standing_still(move || match machine.upgrade() {
+            Some(machine) if stops => machine.raise(Event::End(Outcome::Panicked)),
+            _ => notices.say(
+                "the guest's kernel has panicked and stands still (--on-panic stop would end the machine)",
+            ),
+        });
+}
+
+fn ranges(regions: Vec<Region>) -> Vec<(GuestPhysAddr, u64)> {
+    regions.into_iter().map(|r| (r.base, r.bytes)).collect()
+}

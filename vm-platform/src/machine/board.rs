@@ -1,0 +1,168 @@
+//! What a board adds to the machinery that all machines share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vm_core::{Clock, GuestArch, GuestVirtAddr, TimeBase, VcpuId};
+use vm_device::Bus;
+use vm_device::chardev::{CharInput, CharSink};
+use vm_device::virtio::balloon::VirtioBalloon;
+use vm_device::virtio::console::VirtioConsole;
+use vm_engine::{Engine, Vcpu, VcpuShared};
+use vm_frontend::{Guest, InstanceSpec};
+use vm_mem::GuestMemory;
+use vm_osal::TimerThread;
+
+use super::config::{MachineConfig, MachineError};
+use super::control::{Control, Event};
+use super::shared::Shared;
+use super::virtio::VirtioParts;
+use crate::Region;
+
+/// A board: where memory and devices are, how interrupts are wired, what virtual CPUs start with.
+///
+/// The order of its life: [`Board::new`] plans from the configuration alone; the machine makes memory, clocks, engine
+/// and virtual CPUs as the plan says; [`Board::place`] puts the devices on the bus; [`Board::load`] and
+/// [`Board::power_on`] run then and at every reset, between which no virtual CPU runs.
+pub(crate) trait Board: Sized + Send + Sync + 'static {
+    /// The instruction set of its virtual CPUs.
+    type Guest: Inspect;
+    /// What it is made from beside the [`MachineConfig`].
+    type Config;
+    /// Firmware that the machine itself is.
+    type Firmware: Firmware<Self>;
+
+    /// Plans the board.
+    ///
+    /// # Errors
+    /// When the configuration does not make one.
+    fn new(machine: &MachineConfig, config: Self::Config) -> Result<Self, MachineError>;
+
+    /// Where RAM is.
+    fn ram(&self) -> Vec<Region>;
+
+    /// Parts of the bus that code runs from: boot ROM, flash.
+    fn rom(&self) -> Vec<Region>;
+
+    /// Instructions and features of the virtual CPUs.
+    fn cpu(&self) -> <Self::Guest as Guest>::Config;
+
+    /// Rate of the guest's time counter in Hz.
+    fn time_hz(&self) -> u64;
+
+    /// How a virtual CPU starts.
+    fn spec(&self, vcpu: VcpuId) -> InstanceSpec;
+
+    /// Makes the devices and puts them on the bus.
+    ///
+    /// # Errors
+    /// When there are more than the board has room for, or an image does not fit its device.
+    fn place(&mut self, parts: Parts<'_>) -> Result<Ports, MachineError>;
+
+    /// Writes programs and descriptions into RAM, which is zero.
+    ///
+    /// # Errors
+    /// When a program's file can no longer be read.
+    fn load(&self, memory: &GuestMemory) -> Result<(), MachineError>;
+
+    /// Puts a virtual CPU that stands still into its state after power-on.
+    fn power_on(&self, vcpu: &mut Vcpu<Self::Guest>);
+
+    /// Whether a virtual CPU runs right after power-on, rather than when firmware is told to start it.
+    fn starts(&self, vcpu: VcpuId) -> bool;
+
+    /// The firmware that answers [`vm_core::VmExit::FirmwareCall`].
+    fn firmware(&self) -> Option<&Self::Firmware>;
+
+    /// The device tree that the guest gets; empty on boards that have none.
+    fn device_tree(&self) -> &[u8] {
+        &[]
+    }
+
+    /// Something that has to be looked at again and again while the machine runs.
+    fn poll(&self, machine: &Arc<Shared<Self>>) -> Option<Poll> {
+        let _ = machine;
+        None
+    }
+}
+
+/// What is looked at while a machine runs.
+pub(crate) struct Poll {
+    /// The time between two looks.
+    pub(crate) every: Duration,
+    /// Looks, and does what there is to do. The machine's lock is free.
+    pub(crate) look: Box<dyn FnMut()>,
+}
+
+/// What a board's devices are connected to.
+pub(crate) struct Parts<'a> {
+    pub(crate) bus: &'a Bus,
+    pub(crate) memory: &'a GuestMemory,
+    /// The virtual CPUs, whose interrupt lines devices drive.
+    pub(crate) vcpus: &'a [Arc<VcpuShared>],
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) time: Arc<TimeBase>,
+    pub(crate) timers: &'a TimerThread,
+    /// Where devices end or reset the machine.
+    pub(crate) control: &'a Arc<Control>,
+    pub(crate) serial: Arc<dyn CharSink>,
+    /// What the real-time clock shows now, since 1970-01-01 00:00:00 on the clock.
+    pub(crate) rtc_start: Duration,
+    pub(crate) virtio: VirtioParts,
+}
+
+/// The devices that are used from outside, too.
+pub(crate) struct Ports {
+    pub(crate) serial: Arc<dyn CharInput>,
+    pub(crate) console: Option<Arc<VirtioConsole>>,
+    pub(crate) balloon: Option<Arc<VirtioBalloon>>,
+}
+
+/// A guest whose registers people can read by name.
+pub(crate) trait Inspect: Guest {
+    /// Its architecture.
+    const ARCH: GuestArch;
+
+    /// The program counter and the general registers by number, for traces.
+    fn general_registers(state: &Self::State) -> (GuestVirtAddr, &[u64]);
+
+    /// The value of a register; `None` when there is none of that name.
+    fn read_register(engine: &Engine<Self>, vcpu: &Vcpu<Self>, name: &str) -> Option<u64>;
+
+    /// Sets a register; false when there is none of that name or it cannot be written.
+    fn write_register(engine: &Engine<Self>, vcpu: &mut Vcpu<Self>, name: &str, value: u64)
+    -> bool;
+}
+
+/// Firmware that the machine itself is: it answers calls, and starts and stops virtual CPUs when it is asked to.
+pub(crate) trait Firmware<B: Board>: Send + Sync {
+    /// How a virtual CPU goes on that was off or suspended.
+    type Entry: Copy + Send;
+
+    /// Answers the call for which the virtual CPU has left its loop.
+    fn call(&self, machine: &Shared<B>, vcpu: &mut Vcpu<B::Guest>) -> Answer<Self::Entry>;
+
+    /// Where a virtual CPU that is off was told to start, if it was. It counts as started then.
+    fn take_start(&self, vcpu: VcpuId) -> Option<Self::Entry>;
+
+    /// Lets a virtual CPU go on that was off or suspended.
+    fn enter(&self, machine: &Shared<B>, vcpu: &mut Vcpu<B::Guest>, entry: Self::Entry);
+
+    /// Whether a virtual CPU is off or suspended.
+    fn is_idle(&self, vcpu: VcpuId) -> bool;
+
+    /// Puts it back into its state after power-on. No virtual CPU runs.
+    fn reset(&self);
+}
+
+/// What a virtual CPU does after a call of its firmware.
+pub(crate) enum Answer<E> {
+    /// It goes on behind the call.
+    Return,
+    /// It is off until it is told to start.
+    Off,
+    /// It sleeps until an interrupt wakes it, and then goes on so.
+    Suspend(E),
+    /// The machine resets or ends.
+    Raise(Event),
+}
