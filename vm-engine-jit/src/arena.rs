@@ -8,14 +8,14 @@
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vm_core::GuestPhysAddr;
 use vm_engine::tier::HostPlace;
 use vm_osal::ExecutableMemory;
 
 use crate::asm::DISPLACEMENT_BYTES;
+use crate::template::{Site, Ways};
 
 /// Bytes of a chunk, the most that one block's code may take.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
@@ -81,6 +81,8 @@ struct Chunks {
 pub(crate) struct Arena {
     memory: ExecutableMemory,
     chunks: Mutex<Chunks>,
+    /// What jumps within a page do that are linked, and that are kept apart.
+    ways: OnceLock<Ways>,
 }
 
 /// A place for code in the arena.
@@ -184,7 +186,14 @@ impl Arena {
                 extents: HashMap::new(),
                 pages: HashMap::new(),
             }),
+            ways: OnceLock::new(),
         })
+    }
+
+    /// Says where the shared code for jumps is, once that is there.
+    pub(crate) fn set_ways(&self, ways: Ways) {
+        // Said twice, the first holds; nobody does.
+        let _ = self.ways.set(ways);
     }
 
     fn lock(&self) -> MutexGuard<'_, Chunks> {
@@ -305,29 +314,61 @@ impl Piece {
         }
     }
 
-    /// The bytes of the way through in which a displacement lies.
-    fn displacement(&self, at: u32) -> Range<usize> {
-        let at = at as usize;
-        at..at + DISPLACEMENT_BYTES as usize
+    /// Replaces the displacement `at` bytes into one of the parts.
+    ///
+    /// # Safety
+    /// It is the displacement of a jump or call; with the target the code does what it is for, and it is there as long as
+    /// this code.
+    unsafe fn lead(&self, of: &Place, at: usize, target: u64) {
+        let end = at + DISPLACEMENT_BYTES as usize;
+        assert!(end <= of.bytes(), "invariant: the jump is of this piece");
+        let from = self.arena.memory.address(of.offset()) + end as u64;
+        let displacement = i32::try_from(target.wrapping_sub(from) as i64);
+        let displacement = displacement.expect("invariant: one arena");
+        // SAFETY: the caller's promise.
+        unsafe {
+            let place = of.offset() + at;
+            self.arena.memory.replace(place, displacement as u32);
+        }
+    }
+
+    /// Where in the part out of the way a site is, and what stands there.
+    fn site(&self, site: u64) -> (usize, Site) {
+        assert!(self.holds(site), "invariant: the site is of this piece");
+        let [_, cold] = self.addresses();
+        let bytes: *const [u8; Site::BYTES] = std::ptr::with_exposed_provenance(site as usize);
+        // SAFETY: the site is of this piece, whose code can be read, and has this many bytes.
+        let found = Site::read(unsafe { bytes.read() });
+        ((site - cold) as usize, found)
+    }
+
+    /// Has the call before a site go elsewhere.
+    fn replace_way(&self, at: usize, way: impl Fn(&Ways) -> u64) {
+        let ways = self.arena.ways.get();
+        let ways = ways.expect("invariant: shared code is there before blocks");
+        // SAFETY: each of the ways does what a jump within the page needs.
+        unsafe { self.lead(&self.cold, at - DISPLACEMENT_BYTES as usize, way(ways)) }
     }
 }
 
 impl HostPlace for Piece {
-    fn link(&self, at: u32, target: u64) {
-        let [hot, _] = self.addresses();
-        let place = self.displacement(at);
-        assert!(
-            place.end <= self.hot.bytes(),
-            "invariant: the jump is of this piece"
-        );
-        let displacement = target.wrapping_sub(hot + place.end as u64) as i64;
-        let displacement = i32::try_from(displacement).expect("invariant: one arena");
-        // SAFETY: the word is the displacement of a jump, which has led out of the block and now leads to another one,
-        // which is dropped no sooner.
-        unsafe {
-            let place = self.hot.offset() + place.start;
-            self.arena.memory.replace(place, displacement as u32);
+    fn holds(&self, site: u64) -> bool {
+        let [_, cold] = self.addresses();
+        (cold..cold + self.cold.bytes() as u64).contains(&site)
+    }
+
+    fn link(&self, site: u64, target: u64) {
+        let (at, site) = self.site(site);
+        if let Some(jump) = site.jump() {
+            // SAFETY: the jump has led out of the block and now leads to another one, which is dropped no sooner.
+            unsafe { self.lead(&self.hot, jump as usize, target) }
+            self.replace_way(at, |ways| ways.linked);
         }
+    }
+
+    fn keep_apart(&self, site: u64) {
+        let (at, _) = self.site(site);
+        self.replace_way(at, |ways| ways.apart);
     }
 }
 

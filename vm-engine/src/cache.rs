@@ -20,7 +20,6 @@ use vm_mem::{CodePages, CodeWriteObserver};
 
 use crate::code::Code;
 use crate::jump::Entry;
-use crate::microop::{BlockHead, LinkCell};
 use crate::retired::{EntryNote, RetiredLog};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use age::{Age, Ages};
@@ -81,11 +80,6 @@ impl CachedBlock {
     /// Where it is entered.
     pub(crate) fn entry(&self) -> Entry {
         self.code.entry()
-    }
-
-    /// Its head, by which it is entered, too.
-    pub(crate) fn head(&self) -> *const BlockHead {
-        self.code.head()
     }
 }
 
@@ -290,10 +284,10 @@ impl BlockCache {
         self.retire_pages(&mut index, |page| page.wrapping_sub(base.raw()) < bytes);
     }
 
-    /// Links a block to the cell `site` of another one, or notes that it is kept apart, as its one instruction lies on two
+    /// Links a block to the site of another one, or notes that it is kept apart, as its one instruction lies on two
     /// pages. Both must be in the cache, made from the page `page`, so that they are retired together; otherwise nothing
     /// is done.
-    pub(crate) fn link(&self, page: GuestPhysAddr, site: *const LinkCell, to: &CachedBlock) {
+    pub(crate) fn link(&self, page: GuestPhysAddr, site: u64, to: &CachedBlock) {
         let index = self.lock();
         let Some(page) = index.pages.get(&page.page_base().raw()) else {
             return;
@@ -305,12 +299,8 @@ impl BlockCache {
         if let Some(from) = from
             && is_there()
         {
-            // SAFETY: the site is in a block in the index, which is alive.
-            let site = unsafe { &*site };
-            match to.second_page {
-                None => from.code.link(site, &to.code),
-                Some(_) => site.keep_apart(),
-            }
+            let together = to.second_page.is_none();
+            from.code.link(site, together.then_some(&to.code));
         }
     }
 

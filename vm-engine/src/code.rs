@@ -4,68 +4,84 @@ use vm_ir::{Attr, Block, Inst};
 
 use crate::interp::control;
 use crate::jump::Entry;
-use crate::microop::{BlockHead, CodeWords, LinkCell};
+use crate::microop::{BlockHead, CodeWords};
 use crate::predecode::{Place, Predecoder, Rules, Storage};
 use crate::tier::{self, HostCode, Step, Translation, Translator};
 
 /// Code of one block, ready to run.
 pub(crate) struct Code {
+    /// All of the block behind its head; or, where it has host code, what that has the interpreter run.
     words: CodeWords,
     /// Operations that run by their definition; micro-ops point into it.
     _defined: Box<[Inst]>,
-    /// What the block is run by where it is not by its micro-ops alone.
+    /// What the block is run by where it is not by its micro-ops.
     host: Option<HostCode>,
+    guest_insns: u32,
 }
 
 impl Code {
-    /// What predecoding made, without host code.
-    fn of(storage: &mut Storage) -> Self {
+    /// What predecoding made of a block.
+    fn of(block: &Block, storage: &mut Storage) -> Self {
         let (words, _defined) = storage.take();
         Self {
             words,
             _defined,
             host: None,
+            guest_insns: block.guest_insns,
         }
     }
 
-    /// The block's head.
+    /// The head of a block that is run by its micro-ops.
     pub(crate) fn head(&self) -> *const BlockHead {
+        debug_assert!(self.host.is_none(), "host code is entered elsewhere");
         self.words.head()
     }
 
     /// Guest instructions in the block.
     pub(crate) fn guest_insns(&self) -> u64 {
-        self.words.guest_insns()
+        self.guest_insns.into()
     }
 
-    /// Whether a link cell is one of its own.
-    pub(crate) fn holds(&self, cell: *const LinkCell) -> bool {
-        self.words.holds(cell)
+    /// Whether this is the code that left at a site to be linked.
+    pub(crate) fn holds(&self, site: u64) -> bool {
+        let host = self.host.as_ref();
+        host.is_some_and(|host| host.place.holds(site)) || self.words.cell(site).is_some()
     }
 
     /// Nothing to run; `number` tells it from others.
     #[cfg(test)]
     pub(crate) fn numbered(number: u64) -> Self {
-        let head = BlockHead {
-            insns: number as u32,
-        };
         Self {
-            words: CodeWords::of(head, std::iter::empty()),
+            words: CodeWords::without_head(std::iter::empty()),
             _defined: [].into(),
             host: None,
+            guest_insns: number as u32,
         }
     }
 
-    /// Bytes of host memory.
+    /// Bytes of host memory, what the allocator adds included, about.
     pub(crate) fn bytes(&self) -> usize {
-        let defined = std::mem::size_of_val(&*self._defined);
-        self.words.bytes() + defined + 64 + self.host_bytes().iter().sum::<usize>()
+        let place = self
+            .host
+            .as_ref()
+            .map_or(0, |host| size_of_val(&*host.place));
+        let parts = [
+            self.words.bytes(),
+            size_of_val(&*self._defined),
+            place,
+            size_of::<Self>(),
+        ];
+        let taken = parts.iter().filter(|&&bytes| bytes != 0);
+        let own: usize = taken.map(|bytes| bytes + ALLOCATION_BYTES).sum();
+        own + self.host_bytes().iter().sum::<usize>()
     }
 
     /// Bytes of host code, on the way through and out of it.
     pub(crate) fn host_bytes(&self) -> [usize; 2] {
         let host = self.host.as_ref();
-        host.map_or([0; 2], |host| [host.hot_bytes, host.cold_bytes])
+        host.map_or([0; 2], |host| {
+            [host.hot_bytes as usize, host.cold_bytes as usize]
+        })
     }
 
     /// Where the block is entered.
@@ -76,14 +92,22 @@ impl Code {
         }
     }
 
-    /// Links one of its cells to another block. Host code goes there at once where that one has host code, too.
-    pub(crate) fn link(&self, cell: &LinkCell, to: &Self) {
-        cell.set(to.head());
-        if let (Some(host), Some(at), Entry::Host(target)) = (&self.host, cell.jump(), to.entry()) {
-            host.place.link(at, target);
+    /// Has a site of this code, which it has left at, lead to another block at once from now on; or, where that is not
+    /// possible, by way of the jump cache.
+    pub(crate) fn link(&self, site: u64, to: Option<&Self>) {
+        let to = to.map(Self::entry);
+        match (&self.host, self.words.cell(site), to) {
+            (_, Some(cell), Some(Entry::Ops(head))) if self.host.is_none() => cell.set(head),
+            (_, Some(cell), _) => cell.keep_apart(),
+            (Some(host), None, Some(Entry::Host(target))) => host.place.link(site, target),
+            (Some(host), None, _) => host.place.keep_apart(site),
+            (None, None, _) => {}
         }
     }
 }
+
+/// Bytes that an allocation takes beside its own.
+const ALLOCATION_BYTES: usize = 16;
 
 /// The block needs more temporaries than a frame has; a shorter one will do.
 #[derive(Debug)]
@@ -111,10 +135,10 @@ pub(crate) fn predecode(
         predecoder.inst(inst);
     }
     predecoder.terminator(&block.terminator);
-    Ok(Code::of(storage))
+    Ok(Code::of(block, storage))
 }
 
-/// Has a block translated to host code. Its micro-ops are those that the host code falls back to.
+/// Has a block translated to host code. It keeps micro-ops only of what the host code has the interpreter run.
 pub(crate) fn translate(
     (block, pc): (&Block, u64),
     rules: Rules,
@@ -122,7 +146,6 @@ pub(crate) fn translate(
     translator: &dyn Translator,
 ) -> Option<Code> {
     let mut predecoder = Predecoder::start(block, rules, storage).ok()?;
-    let entry = predecoder.emit(tier::resume_host, |_| ());
     for inst in &block.insts {
         let marker = matches!(inst.attr, Attr::Insn { .. });
         let falls_back = marker || translator.falls_back(inst);
@@ -131,20 +154,21 @@ pub(crate) fn translate(
                 predecoder.inst(inst);
             }
         });
-        if place.is_some() {
+        if place.first.is_some() {
             predecoder.emit(tier::resume_host, |_| ());
         }
         predecoder.made.places.push(place);
     }
-    let end = predecoder.place(|predecoder| predecoder.terminator(&block.terminator));
-    let mut code = Code::of(storage);
-    let step = |place: Option<Place>| match place {
-        None => Step::default(),
-        Some(place) => Step {
-            first: code.words.address(place.first),
-            links: place.links.map_or(0, |at| code.words.address(at)),
-            left: place.left,
-        },
+    let end = predecoder.place(|predecoder| {
+        if translator.leaves_for(&block.terminator) {
+            predecoder.terminator(&block.terminator);
+        }
+    });
+    let (words, _defined) = storage.take_steps();
+    let step = |place: Place| Step {
+        first: place.first.map_or(0, |at| words.address(at)),
+        pc_offset: place.pc_offset,
+        left: place.left,
     };
     let Storage {
         temp_offsets,
@@ -153,7 +177,7 @@ pub(crate) fn translate(
         ..
     } = storage;
     steps.extend(places.iter().copied().map(step));
-    let mut host = translator.translate(&Translation {
+    let host = translator.translate(&Translation {
         block,
         pc,
         layout: rules.layout,
@@ -162,11 +186,10 @@ pub(crate) fn translate(
         host_float: rules.host_float,
         terminator: step(end),
     })?;
-    let enter = tier::enter_host_at(translator.enter(), host.entry);
-    code.words.set_op(entry, enter);
-    for jump in std::mem::take(&mut host.jumps) {
-        code.words.cell(jump.cell).set_jump(jump.at);
-    }
-    code.host = Some(host);
-    Some(code)
+    Some(Code {
+        words,
+        _defined,
+        host: Some(host),
+        guest_insns: block.guest_insns,
+    })
 }

@@ -10,7 +10,7 @@ use vm_ir::ExceptionCode;
 use vm_mem::{NO_TAG, TlbSet};
 
 use crate::jump::{Context, Entry, Lines};
-use crate::microop::{LinkCell, MicroOp};
+use crate::microop::MicroOp;
 
 /// Words for the temporaries of one block.
 pub(crate) const TEMP_WORDS: usize = 1024;
@@ -85,8 +85,8 @@ pub(crate) struct FrameHead {
     pub(crate) global_context: Context,
     /// Instructions retired from which on the run loop must get a turn.
     pub(crate) limit: u64,
-    /// The link cell that a block left through, to be filled.
-    pub(crate) link_site: *const LinkCell,
+    /// Where a block left to be linked: the address of a link cell, or of a place in host code.
+    pub(crate) link_site: u64,
     /// Slow paths of the guest ISA.
     pub(crate) slow: &'static SlowPaths,
     /// The `Vcpu` that owns this frame.
@@ -211,7 +211,7 @@ impl<S> Frame<S> {
                 context: 0,
                 global_context: 0,
                 limit: 0,
-                link_site: std::ptr::null(),
+                link_site: 0,
                 slow,
                 owner: std::ptr::null_mut(),
                 fault: Exception {

@@ -1,7 +1,8 @@
 //! What a block's code is made of: its head, micro-operations, and the cells through which it leads to other blocks.
 //!
 //! All lie in one array of words of 32 bytes ([`CodeWord`]), so that whoever has the head has the first operation, and
-//! whoever has an operation has the next one, by an addition.
+//! whoever has an operation has the next one, by an addition. A block with host code has no head, and operations only
+//! where host code wants some run.
 
 #![allow(unsafe_code)]
 
@@ -99,57 +100,37 @@ impl MicroOp {
     }
 }
 
-/// A way from one block to another: an offset from the page's base, and the block there once it is known.
+/// A way from the operations of one block to another block: an offset from the page's base, and the block there once it
+/// is known. (Host code has ways of its own: [`crate::tier::HostPlace`].)
 #[repr(C)]
 pub(crate) struct LinkCell {
     /// Head of the block, or null.
     head: AtomicPtr<BlockHead>,
     /// Where it is.
     pub(crate) offset: i32,
-    /// What to change when it is known: see [`Self::jump`].
-    jump: AtomicU32,
+    /// Not zero: the block may not be linked.
+    apart: AtomicU32,
 }
 
 impl LinkCell {
-    /// Bytes from a cell to the head's address.
-    pub(crate) const HEAD: usize = std::mem::offset_of!(Self, head);
-
     /// Leads to an offset from the page's base, to no block yet.
     pub(crate) const fn new(offset: i32) -> Self {
         Self {
             head: AtomicPtr::new(std::ptr::null_mut()),
             offset,
-            jump: AtomicU32::new(Self::NO_JUMP),
+            apart: AtomicU32::new(0),
         }
-    }
-
-    /// There is no host code that jumps.
-    const NO_JUMP: u32 = u32::MAX;
-    /// The block may not be linked: one on two pages is checked on every way to it.
-    pub(crate) const APART: u32 = u32::MAX - 1;
-    /// Bytes from a cell to what may be [`Self::APART`].
-    pub(crate) const JUMP: usize = std::mem::offset_of!(Self, jump);
-
-    /// Where the host code of the cell's block jumps: bytes from the code's start to what
-    /// [`crate::tier::HostPlace::link`] changes.
-    pub(crate) fn jump(&self) -> Option<u32> {
-        let jump = self.jump.load(Ordering::Relaxed);
-        (jump < Self::APART).then_some(jump)
-    }
-
-    /// Says where it jumps.
-    pub(crate) fn set_jump(&self, at: u32) {
-        self.jump.store(at, Ordering::Relaxed);
     }
 
     /// Whether the block may not be linked.
     pub(crate) fn is_apart(&self) -> bool {
-        self.jump.load(Ordering::Relaxed) == Self::APART
+        self.apart.load(Ordering::Relaxed) != 0
     }
 
-    /// Notes that the block may not be linked.
+    /// Notes that the block may not be linked: one on two pages is checked on every way to it, and operations do not go
+    /// on in host code by themselves.
     pub(crate) fn keep_apart(&self) {
-        self.set_jump(Self::APART);
+        self.apart.store(1, Ordering::Relaxed);
     }
 
     /// The linked block's head, or null.
@@ -204,38 +185,29 @@ impl CodeWords {
         Self(std::iter::once(CodeWord { head }).chain(behind).collect())
     }
 
-    /// The block's head.
+    /// Operations of a block that is not entered by them.
+    pub(crate) fn without_head(words: impl Iterator<Item = CodeWord>) -> Self {
+        Self(words.collect())
+    }
+
+    /// The block's head, which is the first word if it has one.
     pub(crate) fn head(&self) -> *const BlockHead {
         self.0.as_ptr().cast()
     }
 
-    /// Guest instructions of the block.
-    pub(crate) fn guest_insns(&self) -> u64 {
-        // SAFETY: the first word is a head (`of`).
-        u64::from(unsafe { self.0[0].head.insns })
-    }
-
-    /// Address of word number `n` behind the head.
+    /// Address of word number `n`.
     pub(crate) fn address(&self, n: usize) -> u64 {
-        (&raw const self.0[1 + n]).expose_provenance() as u64
+        (&raw const self.0[n]).expose_provenance() as u64
     }
 
-    /// The link cell at an address, which [`CodeWords::address`] or what lies beside that has given.
-    pub(crate) fn cell(&self, address: u64) -> &LinkCell {
+    /// The link cell at an address that one of its operations has left through; `None` when it is none of these.
+    pub(crate) fn cell(&self, address: u64) -> Option<&LinkCell> {
         let at: *const LinkCell = std::ptr::with_exposed_provenance(address as usize);
-        assert!(self.holds(at), "invariant: the cell is of this block");
         // SAFETY: the address lies within, and only cells' addresses are given to who asks.
-        unsafe { &*at }
-    }
-
-    /// Replaces the operation that is word number `n` behind the head.
-    pub(crate) fn set_op(&mut self, n: usize, op: MicroOp) {
-        self.0[1 + n].op = op;
-    }
-
-    /// Whether an address lies within.
-    pub(crate) fn holds<T>(&self, at: *const T) -> bool {
-        self.0.as_ptr_range().contains(&at.cast())
+        self.0
+            .as_ptr_range()
+            .contains(&at.cast())
+            .then(|| unsafe { &*at })
     }
 
     /// Bytes of host memory.

@@ -28,20 +28,20 @@ pub(crate) struct Storage {
     defined: Vec<Inst>,
     /// Micro-ops that do, in the same order.
     definitions: Vec<usize>,
-    /// Where the micro-ops of each operation are, if it has any.
-    pub(crate) places: Vec<Option<Place>>,
+    /// Where each operation is.
+    pub(crate) places: Vec<Place>,
     /// What host code finds there.
     pub(crate) steps: Vec<Step>,
 }
 
-/// Where the micro-ops of one operation are among the block's.
+/// Where an operation is: in the block, and its micro-ops among the block's.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
-    /// The first.
-    pub(crate) first: usize,
-    /// The link cells of the last, if it has some.
-    pub(crate) links: Option<usize>,
-    /// Guest instructions of the block that have not run where they lead away.
+    /// The first micro-op, if there are any.
+    pub(crate) first: Option<usize>,
+    /// Offset of the guest instruction in its page.
+    pub(crate) pc_offset: u16,
+    /// Guest instructions of the block from this one on, itself included.
     pub(crate) left: u16,
 }
 
@@ -67,8 +67,6 @@ pub(crate) struct Predecoder<'a> {
     insn: u32,
     guest_insns: u32,
     scratch_used: usize,
-    /// Where the last link cells are, and what is left there.
-    links: Option<(usize, u16)>,
 }
 
 /// The scratch word that takes results nobody wants.
@@ -84,13 +82,25 @@ impl Storage {
         self.steps.clear();
     }
 
-    /// What was made, in memory of its own; definitions are where micro-ops point to.
-    pub(crate) fn take(&mut self) -> (CodeWords, Box<[Inst]>) {
+    /// The operations that run by their definition, in memory of their own, where micro-ops now point to.
+    fn take_defined(&mut self) -> Box<[Inst]> {
         let defined: Box<[Inst]> = self.defined.as_slice().into();
         for (inst, &at) in defined.iter().zip(&self.definitions) {
             self.words[at].op.imm = std::ptr::from_ref(inst).expose_provenance() as u64;
         }
+        defined
+    }
+
+    /// What was made, in memory of its own: a whole block behind its head, and what its micro-ops point to.
+    pub(crate) fn take(&mut self) -> (CodeWords, Box<[Inst]>) {
+        let defined = self.take_defined();
         (CodeWords::of(self.head, self.words.drain(..)), defined)
+    }
+
+    /// The same of single operations, without a head.
+    pub(crate) fn take_steps(&mut self) -> (CodeWords, Box<[Inst]>) {
+        let defined = self.take_defined();
+        (CodeWords::without_head(self.words.drain(..)), defined)
     }
 }
 
@@ -129,7 +139,6 @@ impl<'a> Predecoder<'a> {
             insn: 0,
             guest_insns: block.guest_insns,
             scratch_used: 0,
-            links: None,
         })
     }
 
@@ -151,17 +160,20 @@ impl<'a> Predecoder<'a> {
         }
     }
 
-    /// Has operations added, and tells where they are, if any were.
-    pub(crate) fn place(&mut self, add: impl FnOnce(&mut Self)) -> Option<Place> {
+    /// Has operations added, and tells where they are.
+    pub(crate) fn place(&mut self, add: impl FnOnce(&mut Self)) -> Place {
         let first = self.made.words.len();
-        self.links = None;
         add(self);
-        let (links, left) = self.links.unzip();
-        (self.made.words.len() > first).then_some(Place {
-            first,
-            links,
-            left: left.unwrap_or_default(),
-        })
+        Place {
+            first: (self.made.words.len() > first).then_some(first),
+            pc_offset: self.pc_offset,
+            left: self.left(),
+        }
+    }
+
+    /// Guest instructions from the one at hand on.
+    fn left(&self) -> u16 {
+        self.guest_insns.saturating_sub(self.insn.saturating_sub(1)) as u16
     }
 
     /// Whether a slot has more than one word.
@@ -172,7 +184,7 @@ impl<'a> Predecoder<'a> {
     pub(crate) fn emit(&mut self, handler: Handler, set: impl FnOnce(&mut MicroOp)) -> usize {
         let mut op = MicroOp::new(handler);
         op.pc_offset = self.pc_offset;
-        op.left = (self.guest_insns.saturating_sub(self.insn.saturating_sub(1))) as u16;
+        op.left = self.left();
         set(&mut op);
         self.made.words.push(CodeWord::op(op));
         self.made.words.len() - 1
@@ -185,12 +197,7 @@ impl<'a> Predecoder<'a> {
         offsets: [i64; 2],
         set: impl FnOnce(&mut MicroOp),
     ) {
-        let mut left = 0;
-        self.emit(handler, |op| {
-            set(op);
-            left = op.left;
-        });
-        self.links = Some((self.made.words.len(), left));
+        self.emit(handler, set);
         let offsets = offsets.map(|offset| offset as i32);
         self.made.words.push(CodeWord::links(offsets));
     }

@@ -1,10 +1,10 @@
 //! The border to a second tier: a translator that makes host code of blocks.
 //!
-//! A translated block still is an array of micro-operations behind a head, so that lookup, links, invalidation and
-//! reclamation know nothing of host code. Its first operation enters the host code; the others are what host code
-//! falls back to: an operation that the translator does not know, or the slow path of one that it does, is a *step*,
-//! which the interpreter runs by itself ([`run_step_address`]). Host code leaves by giving back the micro-operation to go
-//! on with, which must not have taken effect yet, or the reason for leaving.
+//! A translated block is host code, and micro-operations only of what host code has the interpreter run: an operation
+//! that the translator does not know, or the rare case of one that it does, is a *step* ([`run_step_address`]). Host code
+//! leaves by giving back the micro-operation to go on with, which must not have taken effect yet, or the reason for
+//! leaving. A load or store that finds no translation needs no micro-operation: all that is told of it fits in a word
+//! ([`AccessSite`]).
 //!
 //! Host code of one block goes on in another one's without coming back here: by a jump that is changed when both are
 //! linked, or through the jump cache, whose lines have host addresses where there is a translator.
@@ -14,12 +14,13 @@
 use std::mem::offset_of;
 
 use vm_frontend::CommonState;
-use vm_ir::{Block, Inst, StateLayout};
+use vm_ir::{Block, Inst, StateLayout, Terminator};
 use vm_mem::{TlbEntry, TlbSet};
 
 use crate::frame::{Counters, FrameHead, RECENT, Recent, STATE_OFFSET};
+use crate::interp::memory::leave_faulted_at;
 use crate::jump::{JUMP_SHIFTS, JumpLine, Lines};
-use crate::microop::{Leave, LinkCell, MicroOp};
+use crate::microop::{Leave, MicroOp};
 
 pub use crate::hostfp::{MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR};
 
@@ -28,13 +29,16 @@ pub trait Translator: Send + Sync {
     /// Whether host code for this operation may want to have it run as a step.
     fn falls_back(&self, inst: &Inst) -> bool;
 
+    /// Whether host code for a block with this end leaves for the end's micro-operations.
+    fn leaves_for(&self, terminator: &Terminator) -> bool;
+
     /// Host code for a block, or `None` when the block is to be interpreted.
     fn translate(&self, translation: &Translation<'_>) -> Option<HostCode>;
 
     /// Whether the last translation failed because there is no room for code: older code has to go first.
     fn is_full(&self) -> bool;
 
-    /// Address of `extern "sysv64" fn(frame, entry: u64) -> u64`, which runs host code from [`HostCode::entry`] on and
+    /// Address of `extern "sysv64" fn(frame, entry: u64) -> u64`, which runs host code from [`HostCode::chained`] on and
     /// gives back the address of the micro-operation to go on with or a `LEAVE_` constant.
     fn enter(&self) -> u64;
 }
@@ -50,81 +54,96 @@ pub struct Translation<'a> {
     pub layout: &'static StateLayout,
     /// Bytes from the frame to each temporary.
     pub temp_offsets: &'a [u16],
-    /// For each operation, its step; all zero where [`Translator::falls_back`] said no.
+    /// For each operation, its step.
     pub steps: &'a [Step],
     /// Whether the host's floating-point unit follows the guest's rules, results that are NaNs aside.
     pub host_float: bool,
-    /// The micro-operations of the terminator.
+    /// The terminator's.
     pub terminator: Step,
 }
 
-/// Addresses of the micro-operations of one operation of a block.
+/// One operation of a block, as the interpreter runs it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Step {
-    /// The first.
+    /// Address of its first micro-operation; zero where [`Translator::falls_back`] or [`Translator::leaves_for`] said no.
     pub first: u64,
-    /// The link cell of an `exit_if` or a jump; the first of two, taken and not, of a branch. Zero for others.
-    pub links: u64,
-    /// What leaving through the link cell of an `exit_if` takes back from the instructions retired.
+    /// Offset of its guest instruction in the page.
+    pub pc_offset: u16,
+    /// Guest instructions of the block from that one on, itself included.
     pub left: u16,
+}
+
+/// A plain load or store of host code, in a word: what its slow path ([`load_address`], [`store_address`]) must know of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AccessSite {
+    /// The line of recent translations that it tries. The low byte of the word.
+    pub line: u8,
+    /// Logarithm of its bytes, at most 3.
+    pub size_log2: u8,
+    /// See [`Step::pc_offset`]; below 4096.
+    pub pc_offset: u16,
+    /// See [`Step::left`]; below 128.
+    pub left: u16,
+}
+
+impl AccessSite {
+    /// The word; `None` when a part is too large.
+    pub fn pack(self) -> Option<u32> {
+        let fits = self.size_log2 <= 3 && self.pc_offset < 1 << 12 && self.left < 1 << 7;
+        fits.then_some(
+            u32::from(self.line)
+                | u32::from(self.size_log2) << 8
+                | u32::from(self.pc_offset) << 10
+                | u32::from(self.left) << 22,
+        )
+    }
+
+    /// The parts of a word.
+    pub fn unpack(word: u32) -> Self {
+        Self {
+            line: word as u8,
+            size_log2: (word >> 8 & 3) as u8,
+            pc_offset: (word >> 10 & 0xfff) as u16,
+            left: (word >> 22 & 0x7f) as u16,
+        }
+    }
 }
 
 /// Host code of one block.
 pub struct HostCode {
-    /// Where it starts for the interpreter, which has counted the block's instructions.
-    pub entry: u64,
-    /// Where it starts for other host code, which has not.
+    /// Where it starts.
     pub chained: u64,
     /// Host bytes it takes on the way through.
-    pub hot_bytes: usize,
+    pub hot_bytes: u32,
     /// Host bytes of what is out of the way.
-    pub cold_bytes: usize,
-    /// Its jumps that can be linked, at most one for each link cell.
-    pub jumps: Vec<HostJump>,
+    pub cold_bytes: u32,
     /// Where it is. Dropped when no virtual CPU can be in the code any more.
     pub place: Box<dyn HostPlace>,
 }
 
-/// A jump of host code that leaves through a link cell as long as nothing is linked to that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostJump {
-    /// Address of the link cell.
-    pub cell: u64,
-    /// Bytes from the code's start to what [`HostPlace::link`] changes.
-    pub at: u32,
-}
-
-/// Where a block's host code is.
+/// Where a block's host code is. A jump to another block of the page leaves, at its *site*, for [`LEAVE_LINK`], until it
+/// is linked.
 pub trait HostPlace: Send + Sync {
-    /// Has the jump at `at` go to another block's [`HostCode::chained`] from now on. Others may be running the code.
-    fn link(&self, at: u32, target: u64);
+    /// Whether a site is one of this code.
+    fn holds(&self, site: u64) -> bool;
+
+    /// Has the jump of a site go to another block's [`HostCode::chained`] from now on. Others may be running the code.
+    fn link(&self, site: u64, target: u64);
+
+    /// Has the jump of a site go by the jump cache from now on.
+    fn keep_apart(&self, site: u64);
 }
 
 /// Why host code leaves, instead of a micro-operation's address: no code known for `pc`.
 pub const LEAVE_LOOKUP: u64 = Leave::Lookup as u64;
 /// The same: the run loop wants a turn, and `pc` says where to go on.
 pub const LEAVE_ATTENTION: u64 = Leave::Attention as u64;
-/// The same: nothing is linked yet to the cell noted at [`FrameOffsets::LINK_SITE`], which leads to `pc`.
+/// The same: nothing is linked yet to the site noted at [`FrameOffsets::LINK_SITE`], which leads to `pc`.
 pub const LEAVE_LINK: u64 = Leave::Link as u64;
+/// The same: the exception that a slow path has put into the frame.
+pub const LEAVE_EXCEPTION: u64 = Leave::Exception as u64;
 /// What a step gives when host code is to go on behind it. Everything else is to be given back.
 pub const STEP_DONE: u64 = Leave::Resume as u64;
-
-/// Layout of link cells.
-#[derive(Clone, Copy, Debug)]
-pub struct LinkOffsets;
-
-#[allow(missing_docs)]
-impl LinkOffsets {
-    /// From a branch's cell for the taken side to the other.
-    pub const CELL_BYTES: u64 = size_of::<LinkCell>() as u64;
-    /// Address of the head; zero: not linked.
-    pub const HEAD: u64 = LinkCell::HEAD as u64;
-    /// 32 bits, [`LinkOffsets::APART`] where the target is never linked: the way there is the jump cache.
-    pub const JUMP: i32 = LinkCell::JUMP as i32;
-    pub const APART: i32 = LinkCell::APART as i32;
-    /// 32-bit offset of the target from the base of the page.
-    pub const OFFSET: i32 = offset_of!(LinkCell, offset) as i32;
-}
 
 /// Bytes from the frame to what host code uses of it.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +167,7 @@ impl FrameOffsets {
     pub const CONTEXT: i32 = offset_of!(FrameHead, context) as i32;
     /// What they may say instead.
     pub const GLOBAL_CONTEXT: i32 = offset_of!(FrameHead, global_context) as i32;
-    /// The cell that host code leaves through with [`LEAVE_LINK`].
+    /// The site that host code leaves at with [`LEAVE_LINK`].
     pub const LINK_SITE: i32 = offset_of!(FrameHead, link_site) as i32;
     /// Above so many instructions retired the run loop must get a turn.
     pub const LIMIT: i32 = offset_of!(FrameHead, limit) as i32;
@@ -163,6 +182,8 @@ impl FrameOffsets {
     pub const FP_LIVE: i32 = offset_of!(FrameHead, fp_live) as i32;
     /// 32 bits for MXCSR on its way.
     pub const MXCSR: i32 = offset_of!(FrameHead, mxcsr) as i32;
+    /// Where a slow load puts what it has loaded. Host code may write here: nothing is kept.
+    pub const VALUE: i32 = offset_of!(FrameHead, value) as i32;
     /// 64-bit count of accesses to memory, for statistics.
     pub const ACCESSES: i32 =
         (offset_of!(FrameHead, counters) + offset_of!(Counters, accesses)) as i32;
@@ -228,6 +249,48 @@ unsafe extern "sysv64" fn run_step(f: *mut FrameHead, first: *const MicroOp) -> 
     }
 }
 
+/// Address of `extern "sysv64" fn(frame, addr: u64, site: u32) -> u64`, which loads what an [`AccessSite`] says to
+/// [`FrameOffsets::VALUE`], however it lies. Gives [`STEP_DONE`], or why to leave.
+pub fn load_address() -> u64 {
+    load as *const () as u64
+}
+
+/// Address of the same for a store, with the value as fourth argument.
+pub fn store_address() -> u64 {
+    store as *const () as u64
+}
+
+unsafe extern "sysv64" fn load(f: *mut FrameHead, addr: u64, site: u32) -> u64 {
+    let site = AccessSite::unpack(site);
+    // SAFETY: host code passes the frame that it was entered with.
+    unsafe {
+        let done = ((*f).slow.load)(f, addr, site.size_log2);
+        accessed(f, site, done)
+    }
+}
+
+unsafe extern "sysv64" fn store(f: *mut FrameHead, addr: u64, site: u32, value: u64) -> u64 {
+    let site = AccessSite::unpack(site);
+    // SAFETY: as above.
+    unsafe {
+        (*f).value[0] = value;
+        let done = ((*f).slow.store)(f, addr, site.size_log2);
+        accessed(f, site, done)
+    }
+}
+
+/// Counts an access, and tells what comes behind it: the block, unless it has an exception.
+unsafe fn accessed(f: *mut FrameHead, site: AccessSite, done: bool) -> u64 {
+    // SAFETY: as the callers'.
+    unsafe {
+        (*f).counters.steps += 1;
+        if done {
+            return STEP_DONE;
+        }
+        leave_faulted_at(f, site.pc_offset, site.left) as u64
+    }
+}
+
 /// Behind a step: goes back to the host code.
 pub(crate) unsafe fn resume_host(_: *mut FrameHead, _: *const MicroOp) -> Leave {
     Leave::Resume
@@ -241,28 +304,6 @@ const REASONS: [Leave; 6] = [
     Leave::Exception,
     Leave::Breakpoint,
 ];
-
-/// The operation that runs host code from an address on, by way of [`Translator::enter`].
-pub(crate) fn enter_host_at(enter: u64, entry: u64) -> MicroOp {
-    let part = |n: u32| (entry >> (16 * n)) as u16;
-    MicroOp {
-        imm: enter,
-        d: part(0),
-        a: part(1),
-        b: part(2),
-        c: part(3),
-        ..MicroOp::new(enter_host)
-    }
-}
-
-/// Runs host code from the address in `d` to `c` on; `imm` is [`Translator::enter`].
-unsafe fn enter_host(f: *mut FrameHead, op: *const MicroOp) -> Leave {
-    // SAFETY: `translate` filled this operation with what the translator promised; the code lives as long as the block.
-    unsafe {
-        let entry = (&raw const (*op).d).cast::<u64>().read();
-        run_host(f, (*op).imm, entry)
-    }
-}
 
 /// Runs host code from an address on, by way of [`Translator::enter`], and what it leaves for.
 ///
@@ -296,10 +337,28 @@ mod tests {
     }
 
     #[test]
-    fn host_address_in_an_operation_reads_back_whole() {
-        let op = enter_host_at(1, 0x1234_5678_9abc_def0);
-        // SAFETY: the four fields are eight aligned bytes in a row.
-        let read = unsafe { (&raw const op.d).cast::<u64>().read() };
-        assert_eq!(read, 0x1234_5678_9abc_def0);
+    fn parts_of_an_access_fit_in_its_word() {
+        let most = AccessSite {
+            line: 255,
+            size_log2: 3,
+            pc_offset: 4095,
+            left: 127,
+        };
+        for site in [
+            most,
+            AccessSite { line: 0, ..most },
+            AccessSite {
+                size_log2: 1,
+                ..most
+            },
+            AccessSite {
+                pc_offset: 6,
+                ..most
+            },
+            AccessSite { left: 0, ..most },
+        ] {
+            assert_eq!(site.pack().map(AccessSite::unpack), Some(site));
+        }
+        assert_eq!(AccessSite { left: 128, ..most }.pack(), None);
     }
 }

@@ -334,6 +334,30 @@ impl Assembler {
         self.push_or_pop(0x58, reg);
     }
 
+    /// Pushes a word of memory.
+    pub fn push_mem(&mut self, from: Mem) {
+        self.of_stack(0xff, 6, from);
+    }
+
+    /// Pops a word to memory.
+    pub fn pop_mem(&mut self, to: Mem) {
+        self.of_stack(0x8f, 0, to);
+    }
+
+    /// An instruction on a word of the stack and one of memory, which needs no prefix for 64 bits.
+    fn of_stack(&mut self, opcode: u8, reg: u8, mem: Mem) {
+        let e = Encoding {
+            prefix: 0,
+            wide: false,
+            map: 0,
+            opcode,
+            reg,
+            rm: mem.into(),
+            rex: false,
+        };
+        self.encode(e, 0, 0);
+    }
+
     fn push_or_pop(&mut self, opcode: u8, reg: Reg) {
         if (reg as u8) < 8 {
             self.put_slice([opcode | reg as u8]);
@@ -345,6 +369,12 @@ impl Assembler {
     /// Returns.
     pub fn ret(&mut self) {
         self.put_slice([0xc3]);
+    }
+
+    /// Returns, and drops so many bytes above the return address.
+    pub fn ret_dropping(&mut self, bytes: u16) {
+        let [low, high] = bytes.to_le_bytes();
+        self.put_slice([0xc2, low, high]);
     }
 
     /// Exchanges a register with memory, atomically.

@@ -274,6 +274,18 @@ impl Assembler {
         }
     }
 
+    /// Bytes that are no instructions.
+    pub fn data<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.put_slice(bytes);
+    }
+
+    /// Fills up with bytes that nothing runs until so many more would reach a multiple of four behind `start`.
+    pub fn align_unused(&mut self, start: usize, bytes: usize) {
+        while !(self.at - start + bytes).is_multiple_of(DISPLACEMENT_BYTES as usize) {
+            self.put_slice([0xcc]);
+        }
+    }
+
     /// Calls a label.
     pub fn call(&mut self, to: Label) {
         self.put_slice([0xe8, 0, 0, 0, 0]);

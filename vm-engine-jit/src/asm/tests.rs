@@ -356,6 +356,12 @@ fn locked_stack_and_indirect_forms_decode_as_written() {
         let (x, at) = (name(a, Width::Q), memory(mem));
         case(&mut cases, format!("push {x}"), move |asm| asm.push(a));
         case(&mut cases, format!("pop {x}"), move |asm| asm.pop(a));
+        case(&mut cases, format!("push {at}"), move |asm| {
+            asm.push_mem(mem)
+        });
+        case(&mut cases, format!("pop {at}"), move |asm| {
+            asm.pop_mem(mem)
+        });
         case(&mut cases, format!("jmp {x}"), move |asm| asm.jmp_rm(a));
         case(&mut cases, format!("jmp {at}"), move |asm| asm.jmp_rm(mem));
         case(&mut cases, format!("call {x}"), move |asm| asm.call_rm(a));
@@ -381,6 +387,7 @@ fn locked_stack_and_indirect_forms_decode_as_written() {
         }
     }
     case(&mut cases, "ret".into(), Assembler::ret);
+    case(&mut cases, "ret 0x8".into(), |asm| asm.ret_dropping(8));
     case(&mut cases, "mfence".into(), Assembler::mfence);
     check(cases);
 }

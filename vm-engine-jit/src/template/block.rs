@@ -1,26 +1,42 @@
 //! One block: where values are, and which operation goes where.
 
-use vm_engine::tier::{FrameOffsets, HostJump, Step, Translation};
-use vm_ir::family::{Access, Choose, Control, Field, Move};
+use vm_engine::tier::{FrameOffsets, Step, Translation};
+use vm_ir::family::{Choose, Control, Field, Move};
 use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
 use super::float::{self, Unpacked};
 use super::stubs::{Stubs, if_misaligned};
 use super::{FRAME, Pins, RETIRED, Scratch, Template};
 use super::{atomic, integer, memory};
-use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width, Xmm};
+use crate::asm::{Alu, Assembler, Cc, DISPLACEMENT_BYTES, Label, Mem, Reg, Rm, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cold {
     /// Leaves for a micro-operation.
     Leave { from: Label, op: u64 },
-    /// Leaves through a link cell.
-    LeaveLink { from: Label, cell: u64 },
+    /// Jumps within the page, to an offset from its base, where the host's jump does not go there yet.
+    Leads {
+        from: Label,
+        offset: u16,
+        jump: Jump,
+    },
+    /// Does an access that its recent translation does not serve, and goes back to `hit`.
+    Access {
+        from: Label,
+        access: u64,
+        site: u32,
+        /// What is stored.
+        value: Option<Operand>,
+        hit: Label,
+        /// What unpacked values must be in their registers there.
+        unpacked: Unpacked,
+    },
     /// Looks in the TLB and goes back to `hit`; without translation there, runs a step and goes on.
     Refill {
         from: Label,
         refill: u64,
+        line: u8,
         /// Whether misaligned addresses are to have no translation.
         must_align: bool,
         hit: Label,
@@ -52,6 +68,15 @@ pub(crate) enum Cold {
     Enter { from: Label, back: Label },
 }
 
+/// The host's jump of a jump within the page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Jump {
+    /// Goes out of the way until the displacement so many bytes behind the block's start is replaced.
+    At(u32),
+    /// Goes where it should, and out of the way only when the run loop must get a turn.
+    Linked,
+}
+
 /// A block being translated.
 pub(crate) struct Emitter<'a> {
     /// Where other host code enters the block.
@@ -61,8 +86,6 @@ pub(crate) struct Emitter<'a> {
     pub(crate) stubs: &'a Stubs,
     pub(crate) of: &'a Translation<'a>,
     pub(crate) cold: &'a mut Vec<Cold>,
-    /// Jumps to other blocks.
-    pub(crate) jumps: &'a mut Vec<HostJump>,
     /// Whether accesses to memory are counted.
     pub(crate) counts_accesses: bool,
     /// Whether MXCSR and the pinned vector registers are known to be the guest's.
@@ -79,6 +102,46 @@ pub(crate) fn width(ty: Type) -> Option<Width> {
         Type::I32 => Some(Width::D),
         Type::I64 => Some(Width::Q),
         _ => None,
+    }
+}
+
+/// What stands behind the call of a jump within the page: where it leads, in the low 12 bits, and the host's jump.
+#[derive(Clone, Copy)]
+pub(crate) struct Site([u8; Self::BYTES]);
+
+impl Site {
+    pub(crate) const BYTES: usize = 3;
+    /// There is no jump to be linked, or it is too far away.
+    const NO_JUMP: u32 = 0xfff;
+
+    fn of(offset: u16, jump: Jump) -> Self {
+        let jump = match jump {
+            Jump::At(at) => (at / DISPLACEMENT_BYTES).min(Self::NO_JUMP),
+            Jump::Linked => Self::NO_JUMP,
+        };
+        let [a, b, c, _] = (u32::from(offset & 0xfff) | jump << 12).to_le_bytes();
+        Self([a, b, c])
+    }
+
+    /// The one that stands in these bytes.
+    pub(crate) fn read(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Bytes from the block's start to the displacement of the host's jump.
+    pub(crate) fn jump(self) -> Option<u32> {
+        let [a, b, c] = self.0;
+        let jump = u32::from_le_bytes([a, b, c, 0]) >> 12;
+        (jump != Self::NO_JUMP).then_some(jump * DISPLACEMENT_BYTES)
+    }
+}
+
+/// Whether the block's end leaves for its micro-operations.
+pub(crate) fn leaves_for(terminator: &Terminator) -> bool {
+    match *terminator {
+        Terminator::Branch { ty, .. } => width(ty).is_none(),
+        Terminator::Jump { .. } | Terminator::Indirect { .. } => false,
+        Terminator::Exception { .. } | Terminator::Exit { .. } | Terminator::Dispatch => true,
     }
 }
 
@@ -121,8 +184,8 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
 /// Whether the translation has a slow path that is a step, or leaves for the operation's micro-operations.
 pub(crate) fn has_slow_path(inst: &Inst) -> bool {
     match inst.op.family() {
-        Family::Control(op) => matches!(op, Control::ExitIf | Control::RaiseIf),
-        Family::Access(op) => matches!(op, Access::Load | Access::Store),
+        Family::Control(op) => op == Control::RaiseIf,
+        Family::Access(_) => false,
         Family::Reserve(_) | Family::Modify(_) => true,
         Family::Move(_)
         | Family::FpArith(_)
@@ -170,23 +233,14 @@ fn mirrored(cc: Cc) -> Cc {
     }
 }
 
-/// Where in the code of a block something is.
-pub(crate) struct Emitted {
-    /// The entry behind the instruction count.
-    pub(crate) entry: usize,
-    /// The code out of the way, up to the end.
-    pub(crate) cold: usize,
-}
-
-/// Emits the block. `None`: not this block.
+/// Emits the block; tells where the code out of the way begins. `None`: not this block.
 pub(crate) fn translate(
-    Scratch { asm, cold, jumps }: &mut Scratch,
+    Scratch { asm, cold }: &mut Scratch,
     of: &Translation<'_>,
     template: &Template,
-) -> Option<Emitted> {
+) -> Option<usize> {
     asm.clear();
     cold.clear();
-    jumps.clear();
     let start = asm.here();
     let mut emitter = Emitter {
         start,
@@ -196,14 +250,12 @@ pub(crate) fn translate(
         counts_accesses: template.counts_accesses,
         of,
         cold,
-        jumps,
         live: false,
         in_memory: false,
         unpacked: Unpacked::default(),
     };
     let insns = i32::try_from(of.block.guest_insns).ok()?;
     emitter.asm.alu_imm(Alu::Add, Width::Q, RETIRED, insns);
-    let entry = emitter.asm.len();
     for (inst, step) in of.block.insts.iter().zip(of.steps) {
         emitter.inst(inst, step)?;
     }
@@ -215,7 +267,7 @@ pub(crate) fn translate(
     emitter.terminator()?;
     let cold = emitter.asm.len();
     emitter.finish();
-    Some(Emitted { entry, cold })
+    Some(cold)
 }
 
 impl Emitter<'_> {
@@ -471,20 +523,36 @@ impl Emitter<'_> {
     }
 
     fn finish(&mut self) {
+        let start = self.asm.len();
         for at in 0..self.cold.len() {
             match self.cold[at] {
                 Cold::Leave { from, op } => {
                     self.asm.bind(from);
                     self.leave(op);
                 }
-                Cold::LeaveLink { from, cell } => {
+                Cold::Leads { .. } => {}
+                Cold::Access {
+                    from,
+                    access,
+                    site,
+                    value,
+                    hit,
+                    unpacked,
+                } => {
                     self.asm.bind(from);
-                    self.asm.mov_imm(Reg::Rax, cell);
-                    self.asm.jmp_to(self.stubs.leave_link);
+                    if let Some(value) = value {
+                        let value = self.in_reg(value, Reg::Rcx);
+                        self.asm.push(value);
+                    }
+                    self.asm.mov_imm(Reg::Rcx, site.into());
+                    self.asm.call_to(access);
+                    self.unpack_again(unpacked);
+                    self.asm.jmp(hit);
                 }
                 Cold::Refill {
                     from,
                     refill,
+                    line,
                     must_align,
                     hit,
                     op,
@@ -497,6 +565,7 @@ impl Emitter<'_> {
                     if must_align {
                         if_misaligned(self.asm, unknown);
                     }
+                    self.asm.mov_imm(Reg::Rcx, line.into());
                     self.asm.call_to(refill);
                     self.asm.jcc(Cc::E, hit);
                     self.asm.bind(unknown);
@@ -533,6 +602,25 @@ impl Emitter<'_> {
                 }
             }
         }
+        for at in 0..self.cold.len() {
+            if let Cold::Leads { from, offset, jump } = self.cold[at] {
+                self.site(start, from, offset, jump);
+            }
+        }
+    }
+
+    /// A jump within the page that does not go there at once. The call's displacement is aligned, as it is replaced when
+    /// the jump is linked; behind it stands the [`Site`]. `start` is where the code out of the way begins.
+    fn site(&mut self, start: usize, from: Label, offset: u16, jump: Jump) {
+        self.asm.align_unused(start, 1);
+        self.asm.bind(from);
+        let site = Site::of(offset, jump);
+        self.asm.call_to(match (jump, site.jump()) {
+            (Jump::Linked, _) => self.stubs.ways.linked,
+            (Jump::At(_), Some(_)) => self.stubs.ways.link,
+            (Jump::At(_), None) => self.stubs.ways.apart,
+        });
+        self.asm.data(site.0);
     }
 
     /// Runs a step out of the way; with floating point live behind it, if that must be.

@@ -1,17 +1,17 @@
 //! Ways out of a block.
 
-use vm_engine::tier::{FrameOffsets, HostJump, LinkOffsets, Step};
+use vm_engine::tier::{FrameOffsets, Step};
 use vm_ir::{Attr, Inst, Terminator, leaves_page};
 
 use super::RETIRED;
-use super::block::{Cold, Emitter, width};
+use super::block::{Cold, Emitter, Jump, width};
 use super::stubs::turn;
 use crate::asm::{Alu, Cc, Label, Reg, Width};
 
 impl Emitter<'_> {
-    /// Goes to an offset from the page base: through the link cell within the page, else through the jump cache.
-    /// `undo` instructions of the block have not run.
-    fn go_to(&mut self, offset: i64, cell: u64, undo: u16) -> Option<()> {
+    /// Goes to an offset from the page base: at once within the page, else through the jump cache. `undo` instructions of
+    /// the block have not run.
+    fn go_to(&mut self, offset: i64, undo: u16) -> Option<()> {
         if undo != 0 {
             let undo = i32::from(undo);
             self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
@@ -24,38 +24,38 @@ impl Emitter<'_> {
             self.asm.jmp_to(self.stubs.go);
             return Some(());
         }
-        let away = self.leave_link_cold(cell);
+        let away = self.asm.label();
         let start = self.of.block.key.phys_pc.page_offset() as i64;
         if offset <= start {
             turn(self.asm, self.pins, away);
         }
         if offset == start && self.of.block.second_page.is_none() {
             self.asm.jmp(self.start);
+            self.leads(away, offset, Jump::Linked);
             return Some(());
         }
         let at = self.asm.jmp_for_now(away);
-        self.jumps.push(HostJump { cell, at });
+        self.leads(away, offset, Jump::At(at));
         Some(())
     }
 
-    /// A place out of the way that leaves through a link cell.
-    fn leave_link_cold(&mut self, cell: u64) -> Label {
-        let from = self.asm.label();
-        self.cold.push(Cold::LeaveLink { from, cell });
-        from
+    /// What is out of the way of a jump within the page.
+    fn leads(&mut self, from: Label, offset: i64, jump: Jump) {
+        let offset = offset as u16;
+        self.cold.push(Cold::Leads { from, offset, jump });
     }
 
     /// The same as [`Self::go_to`] where the host's condition holds, else goes on behind.
-    fn go_to_if(&mut self, cc: Cc, offset: i64, cell: u64, undo: u16) -> Option<()> {
+    fn go_to_if(&mut self, cc: Cc, offset: i64, undo: u16) -> Option<()> {
         if undo == 0 && self.is_ahead(offset) {
-            let away = self.leave_link_cold(cell);
+            let away = self.asm.label();
             let at = self.asm.jcc_for_now(cc, away);
-            self.jumps.push(HostJump { cell, at });
+            self.leads(away, offset, Jump::At(at));
             return Some(());
         }
         let stay = self.asm.label();
         self.asm.jcc_short(cc.inverse(), stay);
-        self.go_to(offset, cell, undo)?;
+        self.go_to(offset, undo)?;
         self.asm.bind(stay);
         Some(())
     }
@@ -72,7 +72,7 @@ impl Emitter<'_> {
         };
         let [a, b, offset, _] = inst.args;
         let cc = self.compare(cond, width(inst.ty)?, a, b);
-        self.go_to_if(cc, offset.imm()?, step.links, step.left)
+        self.go_to_if(cc, offset.imm()?, step.left.saturating_sub(1))
     }
 
     pub(crate) fn raise_if(&mut self, inst: &Inst, step: &Step) -> Option<()> {
@@ -88,7 +88,7 @@ impl Emitter<'_> {
     pub(crate) fn terminator(&mut self) -> Option<()> {
         let step = self.of.terminator;
         match self.of.block.terminator {
-            Terminator::Jump { offset, .. } => self.go_to(offset, step.links, 0),
+            Terminator::Jump { offset, .. } => self.go_to(offset, 0),
             Terminator::Branch {
                 cond,
                 ty,
@@ -102,8 +102,8 @@ impl Emitter<'_> {
                     return Some(());
                 };
                 let cc = self.compare(cond, width, a, b);
-                self.go_to_if(cc, taken, step.links, 0)?;
-                self.go_to(fallthrough, step.links + LinkOffsets::CELL_BYTES, 0)
+                self.go_to_if(cc, taken, 0)?;
+                self.go_to(fallthrough, 0)
             }
             Terminator::Indirect { target, .. } => {
                 self.load(target, Reg::Rax);

@@ -156,8 +156,8 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         .collect();
     let step = Step {
         first: 0x1000,
-        links: 0x1020,
-        left: 0,
+        pc_offset: 0,
+        left: 1,
     };
     let mut scratch = Scratch::default();
     let translation = Translation {
@@ -169,7 +169,7 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
         host_float: true,
         terminator: step,
     };
-    let emitted = block::translate(&mut scratch, &translation, template).expect("host code");
+    let split = block::translate(&mut scratch, &translation, template).expect("host code");
     let code = scratch
         .asm
         .finish(template.shared.addresses()[0])
@@ -177,9 +177,9 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
     let (mut through, mut all) = (0, 0);
     for instruction in Decoder::new(64, code, DecoderOptions::NONE).into_iter() {
         all += 1;
-        through += usize::from((instruction.ip() as usize) < emitted.cold);
+        through += usize::from((instruction.ip() as usize) < split);
     }
-    let (guest, bytes, cold) = (block.guest_insns, emitted.cold, code.len() - emitted.cold);
+    let (guest, bytes, cold) = (block.guest_insns, split, code.len() - split);
     format!(
         "{name}: {guest} guest instructions, {through} of the host's on the way through, {all} in all, {bytes} bytes and {cold} out of the way\n"
     )

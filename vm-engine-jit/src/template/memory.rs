@@ -1,8 +1,8 @@
 //! Loads, stores, fences.
 
-use vm_engine::tier::{FrameOffsets, RECENT_LINES, Step};
+use vm_engine::tier::{AccessSite, FrameOffsets, RECENT_LINES, Step};
 use vm_ir::family::Access;
-use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Operand, Type};
+use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Op, Operand, Type};
 
 use super::PAGE_MASK;
 use super::block::{Cold, Emitter};
@@ -32,8 +32,9 @@ fn access_width(mem: MemAttr) -> Width {
 
 /// The recent translation to try for an address that is off this operand: what is reached by one register mostly lies
 /// in one page for a while.
-pub(crate) fn line_of(base: Operand) -> usize {
-    base.slot().map_or(0, |slot| slot.index() % RECENT_LINES)
+pub(crate) fn line_of(base: Operand) -> u8 {
+    base.slot()
+        .map_or(0, |slot| (slot.index() % RECENT_LINES) as u8)
 }
 
 impl Emitter<'_> {
@@ -65,17 +66,36 @@ impl Emitter<'_> {
         &mut self,
         mem: MemAttr,
         write: bool,
-        line: usize,
+        line: u8,
         step: &Step,
     ) -> Option<(Mem, Label)> {
         if step.first == 0 {
             return None;
         }
+        let (from, hit) = self.probe_recent(mem, write, line);
+        let back = self.asm.label();
+        self.cold.push(Cold::Refill {
+            from,
+            refill: self.stubs.refill[usize::from(write)],
+            line,
+            must_align: mem.must_align,
+            hit,
+            op: step.first,
+            back,
+            live: self.live,
+            unpacked: self.unpacked,
+        });
+        Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
+    }
+
+    /// Tries a recent translation for the guest's address in RAX: what to add to that in RCX, RDX used, at the second of
+    /// two labels. At the first, it was not this one.
+    fn probe_recent(&mut self, mem: MemAttr, write: bool, line: u8) -> (Label, Label) {
         if self.counts_accesses {
             let count = self.frame(FrameOffsets::ACCESSES);
             self.asm.alu_imm(Alu::Add, Width::Q, count, 1);
         }
-        let (miss, hit, back) = (self.asm.label(), self.asm.label(), self.asm.label());
+        let (miss, hit) = (self.asm.label(), self.asm.label());
         let tag = match write {
             false => FrameOffsets::RECENT_READ,
             true => FrameOffsets::RECENT_WRITE,
@@ -90,17 +110,29 @@ impl Emitter<'_> {
         let addend = recent(self.pins, FrameOffsets::RECENT_ADDEND, line);
         self.asm.mov(Width::Q, Reg::Rcx, addend);
         self.asm.bind(hit);
-        self.cold.push(Cold::Refill {
-            from: miss,
-            refill: self.stubs.refill[line][usize::from(write)],
-            must_align: mem.must_align,
+        (miss, hit)
+    }
+
+    /// The host address of a load or store at the guest's in RAX, as a sum of two registers; RDX is used.
+    fn reach(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
+        let write = inst.op == Op::Store;
+        let line = line_of(inst.args[0]);
+        let (from, hit) = self.probe_recent(mem, write, line);
+        let site = AccessSite {
+            line,
+            size_log2: mem.size_log2,
+            pc_offset: step.pc_offset,
+            left: step.left,
+        };
+        self.cold.push(Cold::Access {
+            from,
+            access: self.stubs.access[usize::from(write)],
+            site: site.pack()?,
+            value: write.then_some(inst.args[3]),
             hit,
-            op: step.first,
-            back,
-            live: self.live,
             unpacked: self.unpacked,
         });
-        Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
+        Some(Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0))
     }
 
     pub(crate) fn access(&mut self, op: Access, inst: &Inst, step: &Step) -> Option<()> {
@@ -116,9 +148,8 @@ impl Emitter<'_> {
             return None;
         };
         self.address(inst, mem)?;
-        let (from, back) = self.probe(mem, false, line_of(inst.args[0]), step)?;
+        let from = self.reach(inst, mem, step)?;
         if self.load_vector(inst, mem, from) {
-            self.asm.bind(back);
             return Some(());
         }
         let to = inst.dst.and_then(|dst| self.pin(dst)).unwrap_or(Reg::Rax);
@@ -148,7 +179,6 @@ impl Emitter<'_> {
         if let Some(dst) = inst.dst {
             self.put(dst, to);
         }
-        self.asm.bind(back);
         Some(())
     }
 
@@ -157,7 +187,7 @@ impl Emitter<'_> {
             return None;
         };
         self.address(inst, mem)?;
-        let (to, back) = self.probe(mem, true, line_of(inst.args[0]), step)?;
+        let to = self.reach(inst, mem, step)?;
         if !self.store_vector(inst, mem, to) {
             let value = self.in_reg(inst.args[3], Reg::Rdx);
             self.asm.store(access_width(mem), to, value);
@@ -165,7 +195,6 @@ impl Emitter<'_> {
         if mem.order == MemOrder::SeqCst {
             self.asm.mfence();
         }
-        self.asm.bind(back);
         Some(())
     }
 

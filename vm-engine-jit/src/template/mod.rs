@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_core::{GuestPhysAddr, Notices, PAGE_BYTES};
-use vm_engine::tier::{FrameOffsets, HostCode, HostJump, Translation, Translator};
-use vm_ir::{Inst, StateLayout, Type};
+use vm_engine::tier::{FrameOffsets, HostCode, Translation, Translator};
+use vm_ir::{Inst, StateLayout, Terminator, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
@@ -25,7 +25,9 @@ use crate::asm::{Assembler, Reg, Xmm};
 use crate::dump::Dump;
 use crate::perf_map::PerfMap;
 use block::Cold;
+pub(crate) use block::Site;
 use stubs::Stubs;
+pub(crate) use stubs::Ways;
 
 /// The frame's register; it points [`Pins::bias`] bytes into the frame.
 pub(crate) const FRAME: Reg = Reg::Rbp;
@@ -144,7 +146,6 @@ impl Pins {
 struct Scratch {
     asm: Assembler,
     cold: Vec<Cold>,
-    jumps: Vec<HostJump>,
 }
 
 impl Default for Scratch {
@@ -152,7 +153,6 @@ impl Default for Scratch {
         Self {
             asm: Assembler::new(CHUNK_BYTES),
             cold: Vec::with_capacity(32),
-            jumps: Vec::with_capacity(8),
         }
     }
 }
@@ -202,6 +202,7 @@ impl Template {
         let stubs = labels.at(&asm, base);
         let code = asm.finish(base).expect("invariant: the stubs are short");
         shared.fill(code, &[]);
+        arena.set_ways(stubs.ways);
         Ok(Self {
             arena,
             pins,
@@ -244,13 +245,17 @@ impl Translator for Template {
         block::has_slow_path(inst) || !block::is_native(inst)
     }
 
+    fn leaves_for(&self, terminator: &Terminator) -> bool {
+        block::leaves_for(terminator)
+    }
+
     fn translate(&self, translation: &Translation<'_>) -> Option<HostCode> {
         let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = lock().pop().unwrap_or_default();
         let emitted = block::translate(&mut scratch, translation, self);
         let asm = &mut scratch.asm;
-        let code = emitted.and_then(|emitted| {
-            let (split, key) = (emitted.cold, translation.block.key);
+        let code = emitted.and_then(|split| {
+            let key = translation.block.key;
             let page = key.phys_pc.page_base();
             let piece = self.arena.allocate(page, split, asm.len() - split);
             self.full.store(piece.is_none(), Ordering::Relaxed);
@@ -270,11 +275,9 @@ impl Translator for Template {
                 map.note(cold_base, cold_bytes, &format!("{name}_cold"));
             }
             Some(HostCode {
-                entry: base + emitted.entry as u64,
                 chained: base,
-                hot_bytes,
-                cold_bytes,
-                jumps: scratch.jumps.clone(),
+                hot_bytes: hot_bytes as u32,
+                cold_bytes: cold_bytes as u32,
                 place: Box::new(piece),
             })
         });

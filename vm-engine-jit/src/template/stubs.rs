@@ -1,9 +1,9 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, LinkOffsets, MXCSR_FLAGS,
-    MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RECENT_LINES, RUST_MXCSR, STEP_DONE, TlbOffsets,
-    run_step_address,
+    FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, MXCSR_FLAGS,
+    MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE, TlbOffsets, load_address,
+    run_step_address, store_address,
 };
 
 use vm_core::PAGE_SHIFT;
@@ -22,32 +22,64 @@ pub(crate) struct Stubs {
     pub(crate) step: u64,
     /// Goes to the guest address in RAX.
     pub(crate) go: u64,
-    /// Leaves through the link cell at RAX.
-    pub(crate) leave_link: u64,
-    /// Called: for each line of recent translations, looks in the TLB for the page of the address in RAX, for reading and
-    /// for writing. RDX is the address with the bits only that tell the page and misalignment. Comes back with ZF set and
+    /// Called, with a [site](Emitter::site) in place of code to come back to: what becomes of a jump within the page.
+    pub(crate) ways: Ways,
+    /// Called: for reading and for writing, looks in the TLB for the page of the address in RAX. RDX is the address with
+    /// the bits only that tell the page and misalignment, CL the line of recent translations. Comes back with ZF set and
     /// the addend in RCX, which the line has now, or with ZF clear. Changes RCX and RDX.
-    pub(crate) refill: [[u64; 2]; RECENT_LINES],
+    pub(crate) refill: [u64; 2],
+    /// Called, as `refill`, with an `AccessSite` in ECX and the value of a store pushed before: comes back, without the
+    /// value, with what is to be added to the address in RCX. That may lead to a word of the frame with what was loaded,
+    /// when all that remains is to take it, or to one that nobody reads, when the value has been stored.
+    pub(crate) access: [u64; 2],
     /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
     pub(crate) fp_enter: u64,
 }
 
+/// What a jump within the page does that does not go to another block at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ways {
+    /// Leaves to be linked.
+    pub(crate) link: u64,
+    /// Leaves because the run loop must get a turn: the jump is linked.
+    pub(crate) linked: u64,
+    /// Goes by the jump cache.
+    pub(crate) apart: u64,
+}
+
 pub(crate) struct Labels {
-    ways: [Label; 6],
-    refill: [[Label; 2]; RECENT_LINES],
+    all: [Label; 12],
 }
 
 impl Labels {
     pub(crate) fn at(&self, asm: &Assembler, base: u64) -> Stubs {
         let address = |label| base + asm.offset_of(label) as u64;
-        let [enter, leave, step, go, leave_link, fp_enter] = self.ways.map(address);
+        let [
+            enter,
+            leave,
+            step,
+            go,
+            link,
+            linked,
+            apart,
+            refill_read,
+            refill_write,
+            load,
+            store,
+            fp_enter,
+        ] = self.all.map(address);
         Stubs {
             enter,
             leave,
             step,
             go,
-            leave_link,
-            refill: self.refill.map(|tags| tags.map(address)),
+            ways: Ways {
+                link,
+                linked,
+                apart,
+            },
+            refill: [refill_read, refill_write],
+            access: [load, store],
             fp_enter,
         }
     }
@@ -126,38 +158,140 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
 
     let go = go(asm, pins, leave);
 
-    let leave_link = asm.here();
-    let unlinked = asm.label();
-    let offset = Mem::new(Reg::Rax, LinkOffsets::OFFSET);
-    asm.movsx(Width::Q, Width::D, Reg::Rcx, offset);
-    let base = frame(FrameOffsets::PAGE_BASE);
-    asm.alu(Alu::Add, Width::Q, Reg::Rcx, base);
-    let jump = Mem::new(Reg::Rax, LinkOffsets::JUMP);
-    asm.alu_imm(Alu::Cmp, Width::D, jump, LinkOffsets::APART);
-    let together = asm.label();
-    asm.jcc_short(Cc::Ne, together);
-    asm.mov(Width::Q, Reg::Rax, Reg::Rcx);
-    asm.jmp(go);
-    asm.bind(together);
-    asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rcx);
-    asm.store(Width::Q, frame(FrameOffsets::LINK_SITE), Reg::Rax);
-    let link = Mem::new(Reg::Rax, LinkOffsets::HEAD as i32);
-    asm.alu_imm(Alu::Cmp, Width::Q, link, 0);
+    let link = asm.here();
+    target_of_site(asm, pins);
+    asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rax);
+    asm.store(Width::Q, frame(FrameOffsets::LINK_SITE), Reg::Rcx);
     asm.mov_imm(Reg::Rax, LEAVE_LINK);
-    asm.jcc(Cc::E, unlinked);
-    asm.mov_imm(Reg::Rax, LEAVE_ATTENTION);
-    asm.bind(unlinked);
     asm.jmp(leave);
+    let linked = asm.here();
+    target_of_site(asm, pins);
+    asm.store(Width::Q, frame(FrameOffsets::PC), Reg::Rax);
+    asm.mov_imm(Reg::Rax, LEAVE_ATTENTION);
+    asm.jmp(leave);
+    let apart = asm.here();
+    target_of_site(asm, pins);
+    asm.jmp(go);
 
     let fp_enter = fp_enter(asm, pins);
     asm.bind(fp_leave);
     fp_leave_body(asm, pins);
 
-    let tags = [TlbOffsets::READ, TlbOffsets::WRITE];
-    let refill = std::array::from_fn(|line| tags.map(|tag| refill(asm, pins, line, tag)));
+    let [refill_read, refill_write] =
+        [TlbOffsets::READ, TlbOffsets::WRITE].map(|tag| refill(asm, pins, tag));
+    let mut slow = |refill, values, address| {
+        let slow = Slow {
+            refill,
+            values,
+            address,
+        };
+        slow.emit(asm, pins, [fp_leave, fp_enter, out])
+    };
+    let load = slow(refill_read, 0, load_address());
+    let store = slow(refill_write, 1, store_address());
     Labels {
-        ways: [enter, leave, step, go, leave_link, fp_enter],
-        refill,
+        all: [
+            enter,
+            leave,
+            step,
+            go,
+            link,
+            linked,
+            apart,
+            refill_read,
+            refill_write,
+            load,
+            store,
+            fp_enter,
+        ],
+    }
+}
+
+/// Takes a site's address off the stack to RCX, and the guest address that it leads to to RAX.
+fn target_of_site(asm: &mut Assembler, pins: &Pins) {
+    asm.pop(Reg::Rcx);
+    asm.mov(Width::D, Reg::Rax, Mem::new(Reg::Rcx, 0));
+    asm.alu_imm(Alu::And, Width::D, Reg::Rax, !PAGE_MASK);
+    let base = Mem::new(FRAME, FrameOffsets::PAGE_BASE - pins.bias);
+    asm.alu(Alu::Add, Width::Q, Reg::Rax, base);
+}
+
+/// Bytes of a word on the stack.
+const WORD: i32 = 8;
+
+/// [`Stubs::access`] of one kind.
+struct Slow {
+    refill: Label,
+    /// Words above the return address: the value of a store.
+    values: i32,
+    /// What does the access where the TLB does not help.
+    address: u64,
+}
+
+impl Slow {
+    fn emit(
+        self,
+        asm: &mut Assembler,
+        pins: &Pins,
+        [fp_leave, fp_enter, out]: [Label; 3],
+    ) -> Label {
+        let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+        let stack = |word: i32| Mem::new(Reg::Rsp, WORD * word);
+        let (slow, not_live, not_done, ready) =
+            (asm.label(), asm.label(), asm.label(), asm.label());
+        let start = asm.here();
+        asm.push(Reg::Rcx);
+        asm.call(self.refill);
+        asm.jcc_short(Cc::Ne, slow);
+        asm.lea(Width::Q, Reg::Rsp, stack(1));
+        self.ret(asm);
+
+        asm.bind(slow);
+        asm.push(Reg::Rax);
+        spill(asm, pins);
+        asm.mov(Width::D, Reg::Rdx, frame(FrameOffsets::FP_LIVE));
+        asm.push(Reg::Rdx);
+        asm.test(Width::D, Reg::Rdx, Reg::Rdx);
+        asm.jcc_short(Cc::E, not_live);
+        asm.call(fp_leave);
+        asm.bind(not_live);
+        // Now there are three words, the return address, and the value.
+        asm.lea(Width::Q, Reg::Rdi, frame(0));
+        asm.mov(Width::Q, Reg::Rsi, stack(1));
+        asm.mov(Width::D, Reg::Rdx, stack(2));
+        asm.mov(Width::Q, Reg::Rcx, stack(4));
+        // Host code has the stack aligned to two words.
+        let pushed = 4 + self.values;
+        let aligned = pushed + pushed % 2;
+        asm.alu_imm(Alu::Sub, Width::Q, Reg::Rsp, WORD * (aligned - pushed));
+        asm.mov_imm(Reg::Rax, self.address);
+        asm.call_rm(Reg::Rax);
+        asm.alu_imm(Alu::Cmp, Width::Q, Reg::Rax, STEP_DONE as i32);
+        asm.jcc_short(Cc::Ne, not_done);
+        asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, WORD * (aligned - pushed));
+        reload(asm, pins);
+        asm.pop(Reg::Rdx);
+        asm.test(Width::D, Reg::Rdx, Reg::Rdx);
+        asm.jcc_short(Cc::E, ready);
+        asm.call(fp_enter);
+        asm.bind(ready);
+        asm.pop(Reg::Rax);
+        asm.lea(Width::Q, Reg::Rsp, stack(1));
+        asm.lea(Width::Q, Reg::Rcx, frame(FrameOffsets::VALUE));
+        asm.alu(Alu::Sub, Width::Q, Reg::Rcx, Reg::Rax);
+        self.ret(asm);
+        // An exception: nothing in registers counts any more, nor does the way back.
+        asm.bind(not_done);
+        asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, WORD * aligned);
+        asm.jmp(out);
+        start
+    }
+
+    fn ret(&self, asm: &mut Assembler) {
+        match self.values {
+            0 => asm.ret(),
+            values => asm.ret_dropping((WORD * values) as u16),
+        }
     }
 }
 
@@ -211,8 +345,8 @@ fn go(asm: &mut Assembler, pins: &Pins, leave: Label) -> Label {
 }
 
 /// Place of a line of recent translations; `of` is the offset of the first.
-pub(crate) fn recent(pins: &Pins, of: i32, line: usize) -> Mem {
-    Mem::new(FRAME, of + 8 * line as i32 - pins.bias)
+pub(crate) fn recent(pins: &Pins, of: i32, line: u8) -> Mem {
+    Mem::new(FRAME, of + 8 * i32::from(line) - pins.bias)
 }
 
 /// Goes to `away` when RDX, as for [`Stubs::refill`], tells a misaligned address. Changes RCX.
@@ -236,35 +370,42 @@ pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
     asm.alu(Alu::Add, Width::Q, Reg::Rcx, frame(FrameOffsets::TLB));
 }
 
-fn refill(asm: &mut Assembler, pins: &Pins, line: usize, tag: i32) -> Label {
+fn refill(asm: &mut Assembler, pins: &Pins, tag: i32) -> Label {
     // Of a misaligned access the last byte must be on the page, too: that of the largest serves all. No tag of another
     // page is in this set.
-    let misaligned = asm.here();
+    let (misaligned, start, tags) = (asm.label(), asm.label(), asm.label());
+    asm.bind(misaligned);
     asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rax, LARGEST_BYTES - 1));
     asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, PAGE_MASK);
-    let start = asm.here();
-    let (second, hit) = (asm.label(), asm.label());
+    asm.jmp_short(tags);
+    asm.bind(start);
+    asm.push(Reg::Rcx);
     if_misaligned(asm, misaligned);
+    asm.bind(tags);
+    let (second, hit) = (asm.label(), asm.label());
     tlb_entry(asm, pins);
     asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
-    asm.jcc(Cc::Ne, second);
+    asm.jcc_short(Cc::Ne, second);
     asm.bind(hit);
+    // Nothing from here on changes the comparison's flags.
+    asm.pop(Reg::Rdx);
+    asm.movzx(Width::B, Reg::Rdx, Reg::Rdx);
+    let line = |of: i32| Mem::indexed(FRAME, Reg::Rdx, 3, of - pins.bias);
     for (from, to) in [
         (TlbOffsets::READ, FrameOffsets::RECENT_READ),
         (TlbOffsets::WRITE, FrameOffsets::RECENT_WRITE),
     ] {
-        asm.mov(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, from));
-        asm.store(Width::Q, recent(pins, to, line), Reg::Rdx);
+        asm.push_mem(Mem::new(Reg::Rcx, from));
+        asm.pop_mem(line(to));
     }
     asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rcx, TlbOffsets::ADDEND));
-    let addend = recent(pins, FrameOffsets::RECENT_ADDEND, line);
-    asm.store(Width::Q, addend, Reg::Rcx);
-    // Moves have kept the comparison's flags.
+    asm.store(Width::Q, line(FrameOffsets::RECENT_ADDEND), Reg::Rcx);
     asm.ret();
     asm.bind(second);
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rcx, TlbOffsets::WAY_BYTES);
     asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
-    asm.jcc(Cc::E, hit);
+    asm.jcc_short(Cc::E, hit);
+    asm.lea(Width::Q, Reg::Rsp, Mem::new(Reg::Rsp, WORD));
     asm.ret();
     start
 }

@@ -23,6 +23,10 @@ impl Translator for Planted {
         self.template.falls_back(inst)
     }
 
+    fn leaves_for(&self, terminator: &Terminator) -> bool {
+        self.template.leaves_for(terminator)
+    }
+
     fn translate(&self, translation: &Translation<'_>) -> Option<HostCode> {
         let mut block: Block = translation.block.clone();
         for inst in &mut block.insts {

@@ -64,7 +64,7 @@ unsafe fn leave_at_link(f: *mut FrameHead, site: *const LinkCell) -> Leave {
     unsafe {
         (*common(f)).pc = target(f, site);
         if (*site).head().is_null() {
-            (*f).link_site = site;
+            (*f).link_site = site.expose_provenance() as u64;
             Leave::Link
         } else {
             Leave::Attention

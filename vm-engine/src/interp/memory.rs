@@ -75,11 +75,18 @@ pub(crate) unsafe fn find_tag<'a>(
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn leave_faulted(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: the operation is there.
+    unsafe { leave_faulted_at(f, (*op).pc_offset, (*op).left) }
+}
+
+/// Ends the block before the instruction at an offset in its page, with the exception in the frame; so many instructions
+/// are left of the block, that one included.
+pub(crate) unsafe fn leave_faulted_at(f: *mut FrameHead, pc_offset: u16, left: u16) -> Leave {
     // SAFETY: the frame has its common state behind the head.
     unsafe {
         let common = common(f);
-        (*common).pc = (*common).page_base.wrapping_add(u64::from((*op).pc_offset));
-        (*common).retired = (*common).retired.wrapping_sub(u64::from((*op).left));
+        (*common).pc = (*common).page_base.wrapping_add(u64::from(pc_offset));
+        (*common).retired = (*common).retired.wrapping_sub(u64::from(left));
         Leave::Exception
     }
 }

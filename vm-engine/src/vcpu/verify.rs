@@ -248,7 +248,7 @@ impl<G: Guest> Vcpu<G> {
         std::mem::swap(self.state_mut(), &mut *rehearsed);
         self.set_phase(Phase::Following);
         self.enter_table();
-        let leave = self.execute_with(Entry::Ops(block.head()), 0);
+        let leave = self.execute_with(block.entry(), 0);
         self.set_phase(Phase::Idle);
         lockstep.compared.fetch_add(1, Ordering::Relaxed);
 
