@@ -359,9 +359,7 @@ fn locked_stack_and_indirect_forms_decode_as_written() {
         case(&mut cases, format!("push {at}"), move |asm| {
             asm.push_mem(mem)
         });
-        case(&mut cases, format!("pop {at}"), move |asm| {
-            asm.pop_mem(mem)
-        });
+        case(&mut cases, format!("pop {at}"), move |asm| asm.pop_mem(mem));
         case(&mut cases, format!("jmp {x}"), move |asm| asm.jmp_rm(a));
         case(&mut cases, format!("jmp {at}"), move |asm| asm.jmp_rm(mem));
         case(&mut cases, format!("call {x}"), move |asm| asm.call_rm(a));
