@@ -28,7 +28,7 @@ pub enum BootError {
     },
     /// None of the known formats.
     #[error(
-        "'{name}' is not a kernel: it has no Image, gzip, EFI zboot or ELF header; give the file that the \
+        "'{name}' is not a kernel: it has no Image, bzImage, gzip, EFI zboot, ELF or multiboot header; give the file that the \
          distribution installs as /boot/vmlinux-* or /boot/vmlinuz-*"
     )]
     UnknownFormat {
@@ -163,6 +163,14 @@ pub enum BootError {
         bytes: u64,
         /// Bytes there are.
         room: u64,
+    },
+    /// The kernel's protocol limits the command line.
+    #[error("the kernel command line takes {bytes} bytes of at most {max}; shorten it")]
+    CommandLineTooLong {
+        /// Bytes it takes.
+        bytes: u64,
+        /// Bytes there may be.
+        max: u64,
     },
     /// Guest memory refused a write that the plan held for sound.
     #[error(transparent)]

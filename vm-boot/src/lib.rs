@@ -1,7 +1,7 @@
 //! Getting a guest started: kernel loaders, boot placement, and firmware interfaces that the host provides.
 //!
 //! What it is: [`image`] recognises and unpacks kernels and firmware files; [`riscv`] decides where in RAM they,
-//! the initial RAM disk and the device tree go, and how the harts start; [`sbi`] answers a RISC-V kernel's
+//! the initial RAM disk and the device tree go, and how the harts start, and [`x86`] the same for PCs; [`sbi`] answers a RISC-V kernel's
 //! firmware calls when no firmware was loaded.
 //!
 //! What it refuses to do: run virtual CPUs, build device trees, know a machine's devices.
@@ -14,16 +14,18 @@
 //! Files are hostile input: whatever they hold, the answer is a [`BootError`] or a sound program.
 //!
 //! Specifications: ELF (System V gABI), Linux 6.12 `Documentation/arch/riscv/boot-image-header.rst` and
-//! `boot.rst`, `Documentation/arch/arm64/booting.rst`, `Documentation/arch/x86/boot.rst`, OpenSBI 1.6
-//! `fw_dynamic`, RISC-V SBI 3.0.
+//! `boot.rst`, `Documentation/arch/arm64/booting.rst`, `Documentation/arch/x86/boot.rst`, Xen's PVH start
+//! information, Multiboot 0.6.96 and Multiboot2 2.0, OpenSBI 1.6 `fw_dynamic`, RISC-V SBI 3.0.
 
 mod content;
 mod error;
 mod extent;
 mod file;
 pub mod image;
+mod part;
 pub mod riscv;
 pub mod sbi;
+pub mod x86;
 
 pub use content::{Content, ContentReader};
 pub use error::BootError;

@@ -1,9 +1,9 @@
 //! ELF executables (System V gABI, chapters 4 and 5).
 
 use object::LittleEndian;
-use object::elf::{self, FileHeader64};
+use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::StringTable;
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionTable, Sym as _};
+use object::read::elf::{FileHeader, ProgramHeader, SectionTable, Sym as _};
 use vm_core::{GuestArch, GuestPhysAddr};
 
 use super::{Fields as _, check_arch};
@@ -27,6 +27,9 @@ const MACHINES: [(u16, &str); 8] = [
     (elf::EM_S390.0, "IBM Z"),
     (elf::EM_LOONGARCH.0, "LoongArch"),
 ];
+
+/// Owner and type of the note with the entry of a kernel that boots by PVH (Xen `public/elfnote.h`).
+const PVH_NOTE: (&[u8], u32) = (b"Xen", 18);
 
 /// Most loadable segments; real programs have fewer than ten, and each costs work at every reset.
 const MAX_SEGMENTS: usize = 128;
@@ -64,6 +67,8 @@ pub struct ElfProgram {
     pub entry: GuestPhysAddr,
     /// Whether it is position independent (`ET_DYN`) and relocates itself, as OpenSBI does.
     pub relocatable: bool,
+    /// Where it is entered by the PVH boot protocol, in 32-bit protected mode, when its notes say so.
+    pub pvh_entry: Option<GuestPhysAddr>,
     /// Symbols for test programs.
     pub htif: HtifSymbols,
 }
@@ -92,23 +97,40 @@ pub(super) fn parse(
     } else {
         u16::from_be_bytes(raw_machine)
     };
-    check_arch(file, &machine_name(machine, wide, little), arch)?;
+    // A PC starts in 32-bit mode, and so do its boot loaders' programs.
+    let pc_32_bit = arch == GuestArch::X86_64 && machine == elf::EM_386.0 && !wide && little;
+    if !pc_32_bit {
+        check_arch(file, &machine_name(machine, wide, little), arch)?;
+    }
+    match wide {
+        true => read::<FileHeader64<LittleEndian>>(file, content, bytes),
+        false => read::<FileHeader32<LittleEndian>>(file, content, bytes),
+    }
+}
 
+fn read<Header: FileHeader<Endian = LittleEndian>>(
+    file: &BootFile,
+    content: &Content,
+    bytes: &[u8],
+) -> Result<ElfProgram, BootError> {
     let unsound = |error: object::Error| file.damaged(format!("its ELF data is unsound ({error})"));
-    let header = FileHeader64::<LittleEndian>::parse(bytes).map_err(unsound)?;
+    let header = Header::parse(bytes).map_err(unsound)?;
     let kind = header.e_type(LittleEndian);
     if kind != elf::ET_EXEC && kind != elf::ET_DYN {
         return Err(file.unsupported("is an ELF object or core file; give a linked executable"));
     }
     let mut mapped = Vec::new();
+    let mut pvh_entry = None;
     for program_header in header
         .program_headers(LittleEndian, bytes)
         .map_err(unsound)?
     {
-        if program_header.p_type(LittleEndian) == elf::PT_LOAD
-            && program_header.p_memsz(LittleEndian) != 0
-        {
+        let kind = program_header.p_type(LittleEndian);
+        if kind == elf::PT_LOAD && program_header.p_memsz(LittleEndian).into() != 0 {
             mapped.push(Mapped::read(file, content, program_header)?);
+        }
+        if kind == elf::PT_NOTE {
+            pvh_entry = pvh_entry.or(pvh_note(program_header, bytes));
         }
     }
     if mapped.len() > MAX_SEGMENTS {
@@ -121,11 +143,27 @@ pub(super) fn parse(
         return Err(file.damaged("its ELF program headers load nothing"));
     }
     Ok(ElfProgram {
-        entry: to_physical(&mapped, header.e_entry(LittleEndian)),
+        entry: to_physical(&mapped, header.e_entry(LittleEndian).into()),
         relocatable: kind == elf::ET_DYN,
+        pvh_entry,
         htif: htif_symbols(header, bytes, &mapped),
         segments: mapped.into_iter().map(|m| m.segment).collect(),
     })
+}
+
+/// The PVH entry among the notes of a segment. Notes that make no sense hold none.
+fn pvh_note<Segment: ProgramHeader<Endian = LittleEndian>>(
+    header: &Segment,
+    bytes: &[u8],
+) -> Option<GuestPhysAddr> {
+    let mut notes = header.notes(LittleEndian, bytes).ok()??;
+    while let Ok(Some(note)) = notes.next() {
+        if (note.name(), note.n_type(LittleEndian).0) == PVH_NOTE {
+            // Four bytes in 32-bit files, eight in others; the address is below 4 GiB in any case.
+            return note.desc().u32_at(0).map(|at| GuestPhysAddr(at.into()));
+        }
+    }
+    None
 }
 
 fn machine_name(machine: u16, wide: bool, little: bool) -> String {
@@ -152,10 +190,11 @@ impl Mapped {
     fn read(
         file: &BootFile,
         content: &Content,
-        header: &elf::ProgramHeader64<LittleEndian>,
+        header: &impl ProgramHeader<Endian = LittleEndian>,
     ) -> Result<Self, BootError> {
-        let (offset, length) = (header.p_offset(LittleEndian), header.p_filesz(LittleEndian));
-        let memory_bytes = header.p_memsz(LittleEndian);
+        let offset: u64 = header.p_offset(LittleEndian).into();
+        let length: u64 = header.p_filesz(LittleEndian).into();
+        let memory_bytes = header.p_memsz(LittleEndian).into();
         let part = offset
             .checked_add(length)
             .and_then(|end| content.slice(offset..end));
@@ -166,9 +205,9 @@ impl Mapped {
             return Err(file.damaged("an ELF segment holds more bytes than it may occupy"));
         }
         Ok(Self {
-            virt: header.p_vaddr(LittleEndian),
+            virt: header.p_vaddr(LittleEndian).into(),
             segment: Segment {
-                addr: GuestPhysAddr(header.p_paddr(LittleEndian)),
+                addr: GuestPhysAddr(header.p_paddr(LittleEndian).into()),
                 content: part,
                 memory_bytes,
             },
@@ -190,8 +229,8 @@ fn to_physical(mapped: &[Mapped], virt: u64) -> GuestPhysAddr {
 }
 
 /// Looks the known symbols up. A file without a sound symbol table has none: it still runs.
-fn htif_symbols(
-    header: &FileHeader64<LittleEndian>,
+fn htif_symbols<Header: FileHeader<Endian = LittleEndian>>(
+    header: &Header,
     bytes: &[u8],
     mapped: &[Mapped],
 ) -> HtifSymbols {
@@ -199,9 +238,7 @@ fn htif_symbols(
     // Section names are not needed, so a file without them (or with bad ones) keeps its symbols.
     let Ok(table) = header
         .section_headers(LittleEndian, bytes)
-        .map(|headers| {
-            SectionTable::<FileHeader64<LittleEndian>>::new(headers, StringTable::default())
-        })
+        .map(|headers| SectionTable::<Header>::new(headers, StringTable::default()))
         .and_then(|sections| sections.symbols(LittleEndian, bytes, elf::SHT_SYMTAB))
     else {
         return found;
@@ -217,7 +254,7 @@ fn htif_symbols(
             Ok(b"end_signature") => &mut found.end_signature,
             _ => continue,
         };
-        *place = Some(to_physical(mapped, symbol.st_value(LittleEndian)));
+        *place = Some(to_physical(mapped, symbol.st_value(LittleEndian).into()));
     }
     found
 }

@@ -1,7 +1,7 @@
 //! Kernel and firmware files: what they are, and what they hold once unpacked.
 //!
-//! One file per format. [`Program::from_file`] peels off gzip and EFI zboot until a flat Image, an ELF file or,
-//! where the [`Role`] allows it, a headerless binary remains.
+//! One file per format. [`Program::from_file`] peels off gzip and EFI zboot until a flat Image, a bzImage,
+//! an ELF file, a multiboot program or, where the [`Role`] allows it, a headerless binary remains.
 
 mod bytes;
 mod bzimage;
@@ -9,6 +9,7 @@ mod compressed;
 mod edk2;
 mod elf;
 mod flat;
+mod multiboot;
 mod zboot;
 
 use vm_core::GuestArch;
@@ -16,8 +17,10 @@ use vm_core::GuestArch;
 use crate::{BootError, BootFile, Content, Role};
 use bytes::Fields;
 
+pub use bzimage::BzImage;
 pub use elf::{ElfProgram, HtifSymbols, Segment};
 pub use flat::FlatImage;
+pub use multiboot::{MultibootProgram, MultibootVersion};
 
 /// How many containers may be nested; a kernel has one, a gzip'd zboot file two.
 const MAX_NESTING: u32 = 4;
@@ -39,6 +42,10 @@ pub enum ProgramKind {
     Flat(FlatImage),
     /// An ELF executable with addresses of its own.
     Elf(ElfProgram),
+    /// A Linux kernel for PCs.
+    BzImage(BzImage),
+    /// A program for a multiboot loader, without a PVH entry.
+    Multiboot(MultibootProgram),
     /// Machine code without a header, entered at its first byte.
     Raw(Content),
 }
@@ -82,6 +89,14 @@ impl Program {
         }
     }
 
+    pub(crate) fn unsupported(&self, reason: impl Into<String>) -> BootError {
+        BootError::Unsupported {
+            role: self.role,
+            name: self.name.clone(),
+            reason: reason.into(),
+        }
+    }
+
     /// Addresses that test programs share with the host, when it is an ELF file with such symbols.
     pub fn htif_symbols(&self) -> HtifSymbols {
         match &self.kind {
@@ -114,14 +129,22 @@ fn unpack(
         return inner(compressed::gunzip(file, content, max_bytes)?);
     }
     if elf::is_elf(&head) {
-        return Ok(ProgramKind::Elf(elf::parse(file, content, arch)?));
+        let elf = elf::parse(file, content, arch)?;
+        if arch == GuestArch::X86_64
+            && elf.pvh_entry.is_none()
+            && let Some(header) = multiboot::find(file, content)?
+        {
+            let program = header.program(file, content, Some(elf))?;
+            return Ok(ProgramKind::Multiboot(program));
+        }
+        return Ok(ProgramKind::Elf(elf));
     }
     if zboot::is_zboot(&head) {
         return inner(zboot::unpack(file, &head, content, max_bytes)?);
     }
     if bzimage::is_bzimage(&head) {
         check_arch(file, GuestArch::X86_64.name(), arch)?;
-        return Err(file.unsupported("is an x86 bzImage, which this machine cannot load"));
+        return Ok(ProgramKind::BzImage(bzimage::parse(file, &head, content)?));
     }
     if let Some(found) = flat::recognise(&head) {
         check_arch(file, found.name(), arch)?;
@@ -138,6 +161,12 @@ fn unpack(
         return Err(file.unsupported(format!(
             "is compressed with {other}, which is not supported; unpack it first"
         )));
+    }
+    if arch == GuestArch::X86_64
+        && let Some(header) = multiboot::find(file, content)?
+    {
+        let program = header.program(file, content, None)?;
+        return Ok(ProgramKind::Multiboot(program));
     }
     if file.role().takes_raw() {
         return Ok(ProgramKind::Raw(content.clone()));

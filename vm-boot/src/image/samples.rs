@@ -61,12 +61,58 @@ pub(crate) fn zboot(compression: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An x86 kernel, as far as its header goes.
+/// What a small x86 kernel's header says.
+pub(crate) struct BzImageHeader {
+    pub(crate) protocol: u16,
+    pub(crate) load_flags: u8,
+    pub(crate) extra_load_flags: u16,
+    pub(crate) initrd_max: u32,
+    pub(crate) command_line_max: u32,
+    pub(crate) preferred_address: u64,
+    pub(crate) init_size: u32,
+}
+
+impl Default for BzImageHeader {
+    /// As Debian's.
+    fn default() -> Self {
+        Self {
+            protocol: 0x20f,
+            load_flags: 1,
+            extra_load_flags: 0x7f,
+            initrd_max: 0x7fff_ffff,
+            command_line_max: 2047,
+            preferred_address: 0x100_0000,
+            init_size: 0x20_0000,
+        }
+    }
+}
+
+impl BzImageHeader {
+    /// The kernel: two setup sectors, and 0x400 bytes of protected-mode code.
+    pub(crate) fn build(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 3 * 512];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0x1f1, &[2]);
+        put(0x1f4, &0x40_u32.to_le_bytes());
+        put(0x1fe, &[0x55, 0xaa, 0xeb, 0x6a]);
+        put(0x202, b"HdrS");
+        put(0x206, &self.protocol.to_le_bytes());
+        put(0x211, &[self.load_flags]);
+        put(0x22c, &self.initrd_max.to_le_bytes());
+        put(0x230, &0x20_0000_u32.to_le_bytes());
+        put(0x234, &[1, 21]);
+        put(0x236, &self.extra_load_flags.to_le_bytes());
+        put(0x238, &self.command_line_max.to_le_bytes());
+        put(0x258, &self.preferred_address.to_le_bytes());
+        put(0x260, &self.init_size.to_le_bytes());
+        bytes.extend([0x90; 0x400]);
+        bytes
+    }
+}
+
+/// An x86 kernel as Debian's.
 pub(crate) fn bzimage() -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes
+    BzImageHeader::default().build()
 }
 
 /// A segment to be linked: virtual and physical address, content, length in memory.
@@ -84,6 +130,8 @@ pub(crate) struct Elf<'a> {
     pub(crate) entry: u64,
     pub(crate) loads: &'a [Load<'a>],
     pub(crate) symbols: &'a [(&'a str, u64)],
+    /// The PVH entry in a note, if there is to be one.
+    pub(crate) pvh_entry: Option<u32>,
 }
 
 impl Default for Elf<'_> {
@@ -94,6 +142,7 @@ impl Default for Elf<'_> {
             entry: 0x8000_0000,
             loads: &[],
             symbols: &[],
+            pvh_entry: None,
         }
     }
 }
@@ -101,9 +150,11 @@ impl Default for Elf<'_> {
 impl Elf<'_> {
     /// File header, program headers, contents, symbol table, string table, section headers.
     pub(crate) fn link(&self) -> Vec<u8> {
-        let headers_end = 64 + 56 * self.loads.len();
+        let note = self.pvh_entry.map(pvh_note).unwrap_or_default();
+        let headers = self.loads.len() + usize::from(!note.is_empty());
+        let headers_end = 64 + 56 * headers;
         let contents: usize = self.loads.iter().map(|load| load.content.len()).sum();
-        let symtab_at = (headers_end + contents).next_multiple_of(8);
+        let symtab_at = (headers_end + contents + note.len()).next_multiple_of(8);
         let symtab_bytes = 24 * (self.symbols.len() + 1);
         let mut names = vec![0];
         let mut table = vec![0; 24];
@@ -125,7 +176,7 @@ impl Elf<'_> {
             out.extend(word.to_le_bytes());
         }
         out.extend(0_u32.to_le_bytes());
-        for half in [64, 56, self.loads.len() as u16, 64, 3, 0] {
+        for half in [64, 56, headers as u16, 64, 3, 0] {
             out.extend(half.to_le_bytes());
         }
         let mut offset = headers_end as u64;
@@ -145,9 +196,18 @@ impl Elf<'_> {
             }
             offset += length;
         }
+        if !note.is_empty() {
+            out.extend(4_u32.to_le_bytes());
+            out.extend(4_u32.to_le_bytes());
+            let length = note.len() as u64;
+            for word in [offset, 0, 0, length, length, 4] {
+                out.extend(word.to_le_bytes());
+            }
+        }
         for load in self.loads {
             out.extend(load.content);
         }
+        out.extend(&note);
         out.resize(symtab_at, 0);
         out.extend(table);
         let strtab_at = out.len();
@@ -158,6 +218,19 @@ impl Elf<'_> {
         section(&mut out, 3, strtab_at, names.len(), 0, 0);
         out
     }
+}
+
+/// A note of Xen's with type 18 (PHYS32_ENTRY), behind one of another type.
+fn pvh_note(entry: u32) -> Vec<u8> {
+    let mut note = Vec::new();
+    for (kind, value) in [(5_u32, 0_u32), (18, entry)] {
+        for word in [4_u32, 4, kind] {
+            note.extend(word.to_le_bytes());
+        }
+        note.extend(b"Xen\0");
+        note.extend(value.to_le_bytes());
+    }
+    note
 }
 
 fn section(out: &mut Vec<u8>, kind: u32, at: usize, bytes: usize, link: u32, entry: u64) {

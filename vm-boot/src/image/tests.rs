@@ -271,7 +271,40 @@ fn seeds() -> Vec<Vec<u8>> {
         samples::zboot("zstd", &samples::zstd(&image)),
         samples::bzimage(),
         test_program(),
+        pc_program(Some(0x10_0000)),
+        pc_program(None),
     ]
+}
+
+/// An ELF file for PCs, with a multiboot header and perhaps a PVH entry.
+fn pc_program(pvh_entry: Option<u32>) -> Vec<u8> {
+    let header = [0x1bad_b002_u32, 0, 0xe452_4ffe].map(u32::to_le_bytes);
+    let load = [Load {
+        virt: 0x10_0000,
+        phys: 0x10_0000,
+        content: &header.concat(),
+        memory_bytes: 0x100,
+    }];
+    let elf = Elf {
+        machine: 62,
+        entry: 0x10_0000,
+        loads: &load,
+        pvh_entry,
+        ..Elf::default()
+    };
+    elf.link()
+}
+
+#[test]
+fn from_file_prefers_a_pvh_entry_to_a_multiboot_header() {
+    let kind = |pvh_entry| {
+        let file = BootFile::new(Role::Kernel, "k", pc_program(pvh_entry)).unwrap();
+        Program::from_file(&file, GuestArch::X86_64, MAX)
+            .unwrap()
+            .kind
+    };
+    assert!(matches!(kind(Some(0x10_0000)), ProgramKind::Elf(_)));
+    assert!(matches!(kind(None), ProgramKind::Multiboot(_)));
 }
 
 proptest! {
@@ -279,7 +312,8 @@ proptest! {
 
     #[test]
     fn from_file_mutated_never_panics_and_stays_in_bounds(
-        seed in 0..6_usize,
+        seed in 0..8_usize,
+        arch in prop_oneof![Just(GuestArch::Riscv64), Just(GuestArch::X86_64)],
         cut in 0..70_000_usize,
         edits in prop::collection::vec((0..700_usize, any::<u8>()), 0..12),
         raw in any::<bool>(),
@@ -291,13 +325,24 @@ proptest! {
             bytes[at % length] = value;
         }
         let role = if raw { Role::Payload } else { Role::Kernel };
-        if let Ok(program) = program(role, bytes) {
+        let file = BootFile::new(role, "k", bytes).unwrap();
+        if let Ok(program) = Program::from_file(&file, arch, MAX) {
             match program.kind() {
                 ProgramKind::Elf(elf) => for segment in &elf.segments {
                     prop_assert!(segment.content.len() <= segment.memory_bytes);
                 },
                 ProgramKind::Flat(image) => {
                     prop_assert!(image.content.len() <= image.memory_bytes);
+                }
+                ProgramKind::BzImage(image) => {
+                    prop_assert_eq!(arch, GuestArch::X86_64);
+                    prop_assert!(image.kernel.len() <= image.memory_bytes);
+                }
+                ProgramKind::Multiboot(multiboot) => {
+                    prop_assert_eq!(arch, GuestArch::X86_64);
+                    for segment in &multiboot.segments {
+                        prop_assert!(segment.content.len() <= segment.memory_bytes);
+                    }
                 }
                 ProgramKind::Raw(content) => prop_assert!(raw && !content.is_empty()),
             }

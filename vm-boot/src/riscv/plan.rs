@@ -4,14 +4,15 @@
 //! into RAM (the address that `fw_jump` has built in); the device tree at a 2 MiB boundary below the end of
 //! RAM's first GiB; the RAM disk in between, half of RAM (at most 512 MiB) behind the kernel if it fits there.
 
-use vm_core::GuestPhysAddr;
+use vm_core::{GuestArch, GuestPhysAddr};
 use vm_mem::GuestMemory;
 
 use super::dynamic_info::{DynamicInfo, NextMode};
 use super::reset_vector::{RESET_VECTOR_BYTES, reset_vector};
 use super::stages;
 use crate::image::{ElfProgram, HtifSymbols, Program, ProgramKind};
-use crate::{BootError, BootFile, Content, Extent, Role};
+use crate::part::{Part, check_apart};
+use crate::{BootError, BootFile, Content, Extent};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,10 +29,6 @@ pub const DEVICE_TREE_ROOM_BYTES: u64 = LARGE_PAGE_BYTES;
 const INITRD_GAP_MAX_BYTES: u64 = 512 * MIB;
 /// Alignment of the RAM disk.
 const INITRD_ALIGN_BYTES: u64 = 4096;
-/// Bytes that are copied to guest memory at once.
-const COPY_BYTES: usize = 256 << 10;
-/// Bytes written to guest memory at once where it is set to zero.
-const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Who serves the kernel's firmware calls, or what runs instead of a kernel.
 #[derive(Clone, Debug)]
@@ -140,7 +137,11 @@ impl BootPlan {
             Some(file) => Some(placer.initrd(file, kernel)?),
             None => None,
         };
-        placer.check_overlaps()?;
+        let device_tree = Extent {
+            base: placer.device_tree,
+            bytes: DEVICE_TREE_ROOM_BYTES,
+        };
+        check_apart(&placer.parts, &[(device_tree, "device tree")])?;
 
         let next = kernel.map(|placed| placed.entry).or(request.code_flash);
         let entry = firmware
@@ -240,53 +241,6 @@ impl BootPlan {
     }
 }
 
-/// A piece of RAM with its content.
-#[derive(Clone, Debug)]
-struct Part {
-    owner: &'static str,
-    role: Role,
-    name: String,
-    extent: Extent,
-    content: Content,
-}
-
-impl Part {
-    fn of(program: &Program, owner: &'static str, extent: Extent, content: &Content) -> Self {
-        let (role, name) = (program.role(), program.name().to_owned());
-        Self {
-            owner,
-            role,
-            name,
-            extent,
-            content: content.clone(),
-        }
-    }
-
-    fn load(&self, memory: &GuestMemory) -> Result<(), BootError> {
-        let mut chunk = vec![0; COPY_BYTES];
-        let mut done = 0;
-        while done < self.content.len() {
-            let count = self.content.read_at(done, &mut chunk).map_err(|reason| {
-                let name = self.name.clone();
-                BootError::Unreadable {
-                    role: self.role,
-                    name,
-                    reason: reason.to_string(),
-                }
-            })?;
-            memory.write(self.extent.base + done, &chunk[..count])?;
-            done += count as u64;
-        }
-        let mut at = self.extent.base + done;
-        while at < self.extent.end() {
-            let chunk = (self.extent.end() - at).min(ZEROS.len() as u64);
-            memory.write(at, &ZEROS[..chunk as usize])?;
-            at = at + chunk;
-        }
-        Ok(())
-    }
-}
-
 /// Where a program came to lie.
 #[derive(Clone, Copy)]
 struct Placed {
@@ -326,6 +280,12 @@ impl Placer {
     ) -> Result<Placed, BootError> {
         match program.kind() {
             ProgramKind::Elf(elf) => self.elf(program, elf, floor, owner),
+            ProgramKind::BzImage(_) | ProgramKind::Multiboot(_) => Err(BootError::WrongArch {
+                role: program.role(),
+                name: program.name().to_owned(),
+                found: GuestArch::X86_64.name().to_owned(),
+                wanted: GuestArch::Riscv64,
+            }),
             ProgramKind::Raw(content) => {
                 self.contiguous(program, content, content.len(), Some(floor), owner)
             }
@@ -447,42 +407,8 @@ impl Placer {
             base: preferred.min(highest),
             bytes,
         };
-        self.parts.push(Part {
-            owner: "initrd",
-            role: file.role(),
-            name: file.name().to_owned(),
-            extent,
-            content: file.content().clone(),
-        });
+        self.parts.push(Part::of_file(file, "initrd", extent));
         Ok(extent)
-    }
-
-    /// Refuses parts of different owners that share RAM.
-    fn check_overlaps(&self) -> Result<(), BootError> {
-        let device_tree = Extent {
-            base: self.device_tree,
-            bytes: DEVICE_TREE_ROOM_BYTES,
-        };
-        let mut all: Vec<(Extent, &'static str)> = self
-            .parts
-            .iter()
-            .map(|part| (part.extent, part.owner))
-            .collect();
-        all.push((device_tree, "device tree"));
-        all.sort_by_key(|(extent, _)| extent.base);
-        for (i, (second, second_owner)) in all.iter().enumerate() {
-            let earlier = all[..i].iter().find(|(first, first_owner)| {
-                first_owner != second_owner && first.end() > second.base
-            });
-            if let Some((_, first_owner)) = earlier {
-                return Err(BootError::Overlap {
-                    first: first_owner,
-                    second: second_owner,
-                    addr: second.base,
-                });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -77,6 +77,7 @@ fn parts(program: &Program) -> Vec<&Content> {
     match program.kind() {
         ProgramKind::Raw(content) => vec![content],
         ProgramKind::Flat(image) => vec![&image.content],
+        ProgramKind::BzImage(_) | ProgramKind::Multiboot(_) => Vec::new(),
         ProgramKind::Elf(elf) => elf.segments.iter().map(|part| &part.content).collect(),
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod process;
 mod programs_disk;
 mod qemu;
 mod rootfs;
+mod vmlinux;
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -205,6 +206,7 @@ impl Fetcher<'_> {
         };
         let architecture = match kind {
             Root::Riscv64 => "riscv64",
+            Root::Amd64 => "amd64",
             Root::HostTools | Root::HostBackports => qemu::Host::this()?.debian,
         };
         let parent = std::path::absolute(self.cache.file("apt")).map_err(Error::io("apt"))?;

@@ -9,11 +9,15 @@ use super::modules::ModuleTree;
 use super::programs_disk;
 use super::{Cache, Error};
 
+mod x86_64;
+
 /// Whose architecture a package root has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Root {
     /// Debian's riscv64 port (first released with trixie).
     Riscv64,
+    /// Debian's amd64 port, of the same suite.
+    Amd64,
     /// Programs that run on the host, of the suite whose formats the riscv64 guest uses.
     HostTools,
     /// The newest QEMU that is packaged for bookworm.
@@ -24,7 +28,7 @@ impl Root {
     /// Suites, the preferred one last.
     pub(crate) fn suites(self) -> &'static [&'static str] {
         match self {
-            Self::Riscv64 | Self::HostTools => &["trixie"],
+            Self::Riscv64 | Self::Amd64 | Self::HostTools => &["trixie"],
             Self::HostBackports => &["bookworm", "bookworm-backports"],
         }
     }
@@ -254,6 +258,10 @@ pub(crate) const PARTS: &[Part] = &[
         outputs: &["riscv64/debian.img"],
         assemble: debian_disk,
     },
+    x86_64::LINUX,
+    x86_64::FIRMWARE_FILES,
+    x86_64::INSTALLER_FILES,
+    x86_64::EMULATOR,
     Part {
         name: "qemu",
         about: "QEMU of Debian's backports, system and user mode",

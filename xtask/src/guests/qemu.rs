@@ -63,13 +63,21 @@ impl Host {
     }
 }
 
+/// The parts that have QEMU, with the full-system targets that are in a part of their own.
+const PARTS: [(&str, &str); 1] = [("x86_64", "qemu-x86_64")];
+
 impl Cache {
-    /// A full-system QEMU of the private packages for `target` (`riscv64`), firmware search path
+    /// A full-system QEMU of the private packages for `target` (`riscv64`, `x86_64`), firmware search path
     /// included; the caller adds the machine's options.
     pub fn qemu_system(&self, target: &str) -> Result<Command, Error> {
-        let root = self.qemu_root(&format!("usr/bin/qemu-system-{target}"))?;
+        let part = PARTS
+            .iter()
+            .find_map(|(known, part)| (*known == target).then_some(*part))
+            .unwrap_or("qemu");
+        let program = format!("usr/bin/qemu-system-{target}");
+        let root = self.qemu_root(part, &program)?;
         let host = Host::this()?;
-        let mut command = host.command_in(&root, &format!("usr/bin/qemu-system-{target}"));
+        let mut command = host.command_in(&root, &program);
         for place in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
             command.arg("-L").arg(root.join(place));
         }
@@ -89,16 +97,16 @@ impl Cache {
     /// program, its path can be used as it is.
     pub fn qemu_user(&self, target: &str) -> Result<PathBuf, Error> {
         let program = format!("usr/bin/qemu-{target}");
-        Ok(self.qemu_root(&program)?.join(program))
+        Ok(self.qemu_root("qemu", &program)?.join(program))
     }
 
-    fn qemu_root(&self, program: &str) -> Result<PathBuf, Error> {
-        let root = self.unpacked("qemu");
+    fn qemu_root(&self, part: &'static str, program: &str) -> Result<PathBuf, Error> {
+        let root = self.unpacked(part);
         let path = root.join(program);
         if path.exists() {
             Ok(root)
         } else {
-            Err(Error::Missing { path, part: "qemu" })
+            Err(Error::Missing { path, part })
         }
     }
 }

@@ -1,0 +1,175 @@
+//! The parts for x86_64 guests.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Bundle, Cache, DEFAULT_INIT, DHCP_SCRIPT, Error, Part, Root, copy, find, replace};
+use crate::guests::initramfs::Initramfs;
+use crate::guests::modules::ModuleTree;
+use crate::guests::vmlinux;
+
+/// The kernel for cloud machines: small, with no drivers for hardware that no virtual machine has.
+const CLOUD_KERNEL: Bundle = Bundle {
+    name: "x86_64-cloud-kernel",
+    root: Root::Amd64,
+    packages: &["linux-image-cloud-amd64"],
+    closure: false,
+};
+const BUSYBOX: Bundle = Bundle {
+    name: "x86_64-busybox",
+    root: Root::Amd64,
+    packages: &["busybox-static"],
+    closure: false,
+};
+const FIRMWARE: Bundle = Bundle {
+    name: "x86_64-firmware",
+    root: Root::Amd64,
+    packages: &["seabios", "ovmf"],
+    closure: false,
+};
+const INSTALLER: Bundle = Bundle {
+    name: "x86_64-installer",
+    root: Root::Amd64,
+    packages: &["debian-installer-13-netboot-amd64"],
+    closure: false,
+};
+const QEMU: Bundle = Bundle {
+    name: "qemu-x86_64",
+    root: Root::HostBackports,
+    packages: &["qemu-system-x86", "ipxe-qemu"],
+    closure: true,
+};
+
+/// Modules of the standard initramfs: disk, network and entropy over virtio, and FAT. The cloud kernel has PCI and
+/// ext4 built in.
+pub(super) const MODULES: &[&str] = &[
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_rng",
+    "vfat",
+    "nls_ascii",
+];
+
+pub(super) const LINUX: Part = Part {
+    name: "x86_64-linux",
+    about: "Debian's cloud kernel as bzImage and as ELF, and an initramfs of busybox",
+    bundles: &[&CLOUD_KERNEL, &BUSYBOX],
+    on_request: false,
+    recipe: &[&[DEFAULT_INIT, DHCP_SCRIPT], MODULES],
+    outputs: &[
+        "x86_64/bzImage",
+        "x86_64/vmlinux",
+        "x86_64/busybox",
+        "x86_64/initramfs.cpio.gz",
+    ],
+    assemble: linux,
+};
+
+pub(super) const FIRMWARE_FILES: Part = Part {
+    name: "x86_64-firmware",
+    about: "SeaBIOS with its VGA BIOSes, and OVMF",
+    bundles: &[&FIRMWARE],
+    on_request: false,
+    recipe: &[],
+    outputs: &[
+        "x86_64/bios-256k.bin",
+        "x86_64/vgabios-stdvga.bin",
+        "x86_64/vgabios-ramfb.bin",
+        "x86_64/OVMF_CODE_4M.fd",
+        "x86_64/OVMF_VARS_4M.fd",
+    ],
+    assemble: firmware,
+};
+
+pub(super) const INSTALLER_FILES: Part = Part {
+    name: "x86_64-installer",
+    about: "Debian's netboot installer",
+    bundles: &[&INSTALLER],
+    on_request: false,
+    recipe: &[],
+    outputs: &["x86_64/installer/linux", "x86_64/installer/initrd.gz"],
+    assemble: installer,
+};
+
+pub(super) const EMULATOR: Part = Part {
+    name: "qemu-x86_64",
+    about: "QEMU of Debian's backports for x86_64 machines",
+    bundles: &[&QEMU],
+    on_request: false,
+    recipe: &[],
+    outputs: &[],
+    assemble: |_| Ok(()),
+};
+
+fn linux(cache: &Cache) -> Result<(), Error> {
+    let kernel = find(&cache.unpacked(CLOUD_KERNEL.name).join("boot"), |name| {
+        name.starts_with("vmlinuz")
+    })?;
+    let image = fs::read(&kernel).map_err(Error::io(&kernel))?;
+    let unpacked = vmlinux::of_bzimage(&image).map_err(|reason| Error::Layout {
+        what: reason,
+        place: kernel.clone(),
+    })?;
+    replace(&cache.file("x86_64/bzImage"), &image)?;
+    replace(&cache.file("x86_64/vmlinux"), &unpacked)?;
+    replace(&cache.file("x86_64/busybox"), &cache.x86_64_busybox()?)?;
+    let archive = cache.x86_64_initramfs()?.gzip();
+    replace(&cache.file("x86_64/initramfs.cpio.gz"), &archive)
+}
+
+fn firmware(cache: &Cache) -> Result<(), Error> {
+    let share = cache.unpacked(FIRMWARE.name).join("usr/share");
+    copy_all(
+        cache,
+        &share,
+        &[
+            ("seabios/bios-256k.bin", "bios-256k.bin"),
+            ("seabios/vgabios-stdvga.bin", "vgabios-stdvga.bin"),
+            ("seabios/vgabios-ramfb.bin", "vgabios-ramfb.bin"),
+            ("OVMF/OVMF_CODE_4M.fd", "OVMF_CODE_4M.fd"),
+            ("OVMF/OVMF_VARS_4M.fd", "OVMF_VARS_4M.fd"),
+        ],
+    )
+}
+
+fn installer(cache: &Cache) -> Result<(), Error> {
+    let images = cache
+        .unpacked(INSTALLER.name)
+        .join("usr/lib/debian-installer/images/13/amd64/text/debian-installer/amd64");
+    copy_all(
+        cache,
+        &images,
+        &[
+            ("linux", "installer/linux"),
+            ("initrd.gz", "installer/initrd.gz"),
+        ],
+    )
+}
+
+fn copy_all(cache: &Cache, from: &Path, names: &[(&str, &str)]) -> Result<(), Error> {
+    for (source, name) in names {
+        copy(&from.join(source), &cache.file(&format!("x86_64/{name}")))?;
+    }
+    Ok(())
+}
+
+impl Cache {
+    /// The modules of the x86_64 cloud kernel.
+    pub fn x86_64_modules(&self) -> Result<ModuleTree, Error> {
+        ModuleTree::open(&self.unpacked(CLOUD_KERNEL.name))
+    }
+
+    /// The static busybox for x86_64.
+    pub(in crate::guests) fn x86_64_busybox(&self) -> Result<Vec<u8>, Error> {
+        let path = self.unpacked(BUSYBOX.name).join("usr/bin/busybox");
+        fs::read(&path).map_err(Error::io(path))
+    }
+
+    /// The standard x86_64 initramfs (busybox, and modules for virtio) for a test to add to.
+    pub fn x86_64_initramfs(&self) -> Result<Initramfs, Error> {
+        let mut initramfs = Initramfs::new(self.x86_64_busybox()?);
+        initramfs.modules(&self.x86_64_modules()?, MODULES)?;
+        Ok(initramfs)
+    }
+}
