@@ -214,7 +214,7 @@ pub fn symbols_from_kernel(path: &Path) -> Result<SymbolTable, SymbolError> {
     let content = match program.kind() {
         ProgramKind::Flat(image) => &image.content,
         ProgramKind::Raw(content) => content,
-        ProgramKind::Elf(_) => file.content(),
+        ProgramKind::Elf(_) | ProgramKind::BzImage(_) | ProgramKind::Multiboot(_) => file.content(),
     };
     let mut bytes = vec![0; content.len() as usize];
     content
