@@ -165,7 +165,7 @@ proptest::proptest! {
         for (step, part) in script.chunks(16).enumerate() {
             crate::fuzzing::drive(&*board.ioapic, RANGE_BYTES, part);
             for select in [0x10, 0x11, 0x30, 0xff] {
-                board.put(select, step as u32 * 0x1357_9bdf);
+                board.put(select, (step as u32).wrapping_mul(0x1357_9bdf));
             }
             board.ioapic.input(step as u8 % INPUTS).set(step % 3 == 0);
             board.take();

@@ -129,7 +129,8 @@ impl Core {
                 registers.startup = Some(message.vector);
                 self.lines.startup.pulse();
             }
-            mode::EXT_INT => registers.ext_int = true,
+            // Without a controller to ask, there is nothing to take.
+            mode::EXT_INT => registers.ext_int = self.bus.external().is_some(),
             // System management mode does not exist here; the rest is reserved.
             _ => {}
         }
