@@ -115,11 +115,7 @@ impl Core {
             return;
         }
         match message.mode {
-            mode::FIXED | mode::LOWEST if registers.is_software_enabled() => {
-                if !registers.request(message.vector, message.level) {
-                    self.error(&mut registers, esr::RECEIVED_ILLEGAL_VECTOR);
-                }
-            }
+            mode::FIXED | mode::LOWEST => self.fixed(&mut registers, message),
             mode::NMI => self.lines.nmi.pulse(),
             mode::INIT if message.assert => {
                 registers.startup = None;
@@ -135,6 +131,14 @@ impl Core {
             _ => {}
         }
         self.drive(&registers);
+    }
+
+    fn fixed(&self, registers: &mut Registers, message: &Message) {
+        let taken =
+            !registers.is_software_enabled() || registers.request(message.vector, message.level);
+        if !taken {
+            self.error(registers, esr::RECEIVED_ILLEGAL_VECTOR);
+        }
     }
 
     /// Puts the right level on INTR. Called under the lock, so that levels arrive in order.
@@ -371,7 +375,7 @@ impl Core {
                     registers.timer.stop();
                 }
             }),
-            reg::LVT_TIMER..=reg::LVT_ERROR => {
+            reg::LVT_THERMAL..=reg::LVT_ERROR => {
                 let at = usize::from(register - reg::LVT_TIMER);
                 registers.set_lvt(at, value);
                 if at == lvt::LINT0 && value & lvt::LEVEL != 0 && registers.lint[0] {
@@ -480,7 +484,7 @@ fn x2apic_access(register: u8) -> Option<(bool, bool, u64)> {
             (true, true, u64::from(writable | lvt::REMOTE_IRR | 1 << 12))
         }
         reg::LVT_CMCI => (true, true, u64::from(lvt::WRITABLE[lvt::CMCI] | 1 << 12)),
-        reg::ICR => (true, true, u64::MAX & !LOW | u64::from(icr::WRITABLE_LOW)),
+        reg::ICR => (true, true, !LOW | u64::from(icr::WRITABLE_LOW)),
         reg::INITIAL_COUNT => (true, true, LOW),
         reg::DIVIDE => (true, true, 0xb),
         reg::SELF_IPI => (false, true, 0xff),

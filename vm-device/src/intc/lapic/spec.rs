@@ -65,6 +65,8 @@ pub mod reg {
     pub const ICR_HIGH: u8 = 0x31;
     /// First of six local vectors: timer, thermal, performance, LINT0, LINT1, error.
     pub const LVT_TIMER: u8 = 0x32;
+    /// Local vector of the thermal sensor, the second of the six.
+    pub const LVT_THERMAL: u8 = 0x33;
     /// Local vector of errors, the last of the six.
     pub const LVT_ERROR: u8 = 0x37;
     /// Timer's initial count.
