@@ -172,6 +172,16 @@ pub enum BootError {
         /// Bytes there may be.
         max: u64,
     },
+    /// The tables for the system do not fit their place below 1 MiB.
+    #[error(
+        "the system's tables take {bytes} bytes of at most {room}; give the machine fewer processors"
+    )]
+    TablesTooLarge {
+        /// Bytes they take.
+        bytes: u64,
+        /// Bytes there are.
+        room: u64,
+    },
     /// Guest memory refused a write that the plan held for sound.
     #[error(transparent)]
     Memory(#[from] MemoryError),

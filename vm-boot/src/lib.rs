@@ -1,10 +1,10 @@
 //! Getting a guest started: kernel loaders, boot placement, and firmware interfaces that the host provides.
 //!
 //! What it is: [`image`] recognises and unpacks kernels and firmware files; [`riscv`] decides where in RAM they,
-//! the initial RAM disk and the device tree go, and how the harts start, and [`x86`] the same for PCs; [`sbi`] answers a RISC-V kernel's
-//! firmware calls when no firmware was loaded.
+//! the initial RAM disk and the device tree go, and how the harts start, and [`x86`] the same for PCs; [`acpi`]
+//! describes a PC in tables; [`sbi`] answers a RISC-V kernel's firmware calls when no firmware was loaded.
 //!
-//! What it refuses to do: run virtual CPUs, build device trees, know a machine's devices.
+//! What it refuses to do: run virtual CPUs, build device trees, choose a machine's devices and addresses.
 //!
 //! Data flow: a path becomes a [`BootFile`], that a [`Program`](image::Program), that together with RAM's size a
 //! [`BootPlan`](riscv::BootPlan); the machine builds its device tree with what the plan says of the RAM disk,
@@ -17,6 +17,7 @@
 //! `boot.rst`, `Documentation/arch/arm64/booting.rst`, `Documentation/arch/x86/boot.rst`, Xen's PVH start
 //! information, Multiboot 0.6.96 and Multiboot2 2.0, OpenSBI 1.6 `fw_dynamic`, RISC-V SBI 3.0.
 
+pub mod acpi;
 mod content;
 mod error;
 mod extent;

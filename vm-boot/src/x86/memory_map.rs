@@ -18,7 +18,7 @@ const BIOS_END: u64 = MIB;
 /// Where the window of display memory begins; what is between it and the tables is free for devices.
 const DISPLAY_START: u64 = 0xa_0000;
 /// Where tables that the system looks for are put.
-pub const TABLES_START: u64 = 0xe_0000;
+pub const TABLES_START: GuestPhysAddr = GuestPhysAddr(0xe_0000);
 
 /// RAM of a PC: from address 0 on, and from 4 GiB on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,7 +106,7 @@ pub fn boot_map(ram: PcRam, reserved: &[Extent]) -> Vec<MapEntry> {
     let mut map = vec![
         entry(0, CONVENTIONAL_END, MapKind::Ram),
         entry(CONVENTIONAL_END, DISPLAY_START, MapKind::Reserved),
-        entry(TABLES_START, BIOS_END, MapKind::Reserved),
+        entry(TABLES_START.raw(), BIOS_END, MapKind::Reserved),
         entry(BIOS_END, ram.low_bytes, MapKind::Ram),
     ];
     map.extend(firmware_map(ram, reserved).into_iter().skip(1));

@@ -181,7 +181,7 @@ fn places(written: &[(GuestPhysAddr, Vec<u8>)]) -> Vec<(Extent, &'static str)> {
     let extent = |at: &GuestPhysAddr, bytes: u64| Extent { base: *at, bytes };
     written
         .iter()
-        .map(|(at, bytes)| match at.raw() < TABLES_START {
+        .map(|(at, bytes)| match *at < TABLES_START {
             true => (extent(at, bytes.len() as u64), "boot information"),
             false => (extent(at, bytes.len() as u64), "system's tables"),
         })
