@@ -131,10 +131,7 @@ pub(crate) fn predecode(
         let insns = u64::from(block.guest_insns);
         predecoder.emit(control::count_interpreted, |op| op.imm = insns);
     }
-    for inst in &block.insts {
-        predecoder.inst(inst);
-    }
-    predecoder.terminator(&block.terminator);
+    predecoder.block(block);
     Ok(Code::of(block, storage))
 }
 

@@ -3,16 +3,17 @@
 //! Constants in places where a handler wants a slot go through scratch words; operations without a handler of
 //! their own run by their definition in `vm_ir::eval`.
 
+mod flags;
 mod memory;
 
-use vm_ir::family::{Choose, Control, Field, FpOther, Move, Ternary};
+use vm_ir::family::{Choose, Control, Field, FpOther, Move, Ternary, Wide};
 use vm_ir::{
-    Attr, Block, Ext, Family, Inst, Operand, Slot, StateLayout, Terminator, Type, leaves_page,
+    Attr, Block, Ext, Family, Inst, Op, Operand, Slot, StateLayout, Terminator, Type, leaves_page,
 };
 
 use crate::code::TooManyTemps;
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
-use crate::interp::{atomic, control, float, int, vector};
+use crate::interp::{atomic, control, float, int, lanes, ternary, vector};
 use crate::microop::{BlockHead, CodeWord, CodeWords, Handler, MicroOp};
 use crate::tier::Step;
 
@@ -244,7 +245,12 @@ impl<'a> Predecoder<'a> {
             Family::Access(op) => self.access(op, inst),
             Family::Reserve(op) => self.atomic(inst, |size| atomic::reserve_handler(op, size)),
             Family::Modify(op) => self.atomic(inst, |size| atomic::modify_handler(op, size)),
-            Family::Move(Move::Mov) if inst.ty == Type::V128 => self.mov_vector(inst),
+            Family::Move(Move::Mov) if matches!(inst.ty, Type::V128 | Type::I128) => {
+                self.mov_vector(inst)
+            }
+            Family::Move(Move::Mov) if inst.dst.is_some_and(|dst| self.is_wide(dst)) => {
+                self.mov_to_wide(inst)
+            }
             Family::Move(Move::Mov) => {
                 let d = self.integer(inst)?;
                 self.mov(inst, d)
@@ -275,15 +281,21 @@ impl<'a> Predecoder<'a> {
             Family::FpSign(op) => self.floating(inst, float::sign_handler(op, inst)),
             Family::FpCompare(op) => self.floating(inst, float::compare_handler(op, inst)),
             Family::FpOther(FpOther::FpUnbox) => self.floating(inst, float::unbox_handler(inst)),
+            Family::Flags(op) => self.flags(op, inst),
+            Family::Wide(op) => self.halves(op, inst),
+            Family::VecBits(op) => self.vector(inst, Some(lanes::bits_handler(op))),
+            Family::VecLanes(op) => {
+                self.vector(inst, lane(inst).and_then(|ty| lanes::lanes_handler(op, ty)))
+            }
+            Family::VecShift(op) => {
+                self.vector(inst, lane(inst).and_then(|ty| lanes::shift_handler(op, ty)))
+            }
+            Family::VecMove(op) => {
+                self.vector(inst, lane(inst).and_then(|ty| lanes::moves_handler(op, ty)))
+            }
             Family::FpOther(FpOther::FpCmpFlags | FpOther::FpClass | FpOther::FpRound)
             | Family::FpExtremum(_)
             | Family::FpConvert(_)
-            | Family::Flags(_)
-            | Family::Wide(_)
-            | Family::VecBits(_)
-            | Family::VecLanes(_)
-            | Family::VecShift(_)
-            | Family::VecMove(_)
             | Family::VecFp(_) => None,
             Family::VecRow(_) => self.vector_row(inst),
         }
@@ -296,11 +308,20 @@ impl<'a> Predecoder<'a> {
         Some(self.offset(dst))
     }
 
-    /// [`Self::result`] of an operation on integers, whose handlers fill it with zeros or the sign.
+    /// [`Self::result`] of an operation on integers, whose handlers do not fill it with ones.
     fn integer(&self, inst: &Inst) -> Option<u16> {
-        matches!(inst.ext, Ext::Zero | Ext::Sign)
-            .then(|| self.result(inst))
-            .flatten()
+        (inst.ext != Ext::Ones).then(|| self.result(inst)).flatten()
+    }
+
+    /// Has another operation compute 64 bits into the word that is held, and moves them to where the operation's result
+    /// goes.
+    fn by_way_of_held(&mut self, inst: &Inst, compute: impl FnOnce(&mut Self, u16)) -> Option<()> {
+        let d = self.integer(inst)?;
+        let held = self.offset(self.held);
+        compute(self, held);
+        let handler = int::mov_handler(inst.ty, inst.ext);
+        self.emit(handler, |op| (op.d, op.a) = (d, held));
+        Some(())
     }
 
     /// An operation of two integers, the second of which may be a constant.
@@ -332,7 +353,7 @@ impl<'a> Predecoder<'a> {
             return None;
         };
         match op {
-            Choose::Cmp => self.two_operands(inst, int::compare_handlers(cond, inst.ty)),
+            Choose::Cmp => self.two_operands(inst, int::compare_handlers(cond, inst.ty, inst.ext)),
             Choose::Select => {
                 let d = self.integer(inst)?;
                 let [x, y, a, b] = inst.args.map(|operand| self.operand(operand));
@@ -345,16 +366,42 @@ impl<'a> Predecoder<'a> {
     }
 
     fn ternary(&mut self, op: Ternary, inst: &Inst) -> Option<()> {
-        let handler: Handler = match op {
-            Ternary::AddShl => int::add_shl_rr,
-            Ternary::AddShlU32 => int::add_shl_u32_rr,
-            Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => return None,
+        let d = self.integer(inst)?;
+        let [x, y, z, _] = inst.args;
+        let with_constant: Option<Handler> = match op {
+            Ternary::AddShl => Some(int::add_shl_rr),
+            Ternary::AddShlU32 => Some(int::add_shl_u32_rr),
+            Ternary::Crc32c => {
+                let bytes = z.imm().unwrap_or(0);
+                let handler = ternary::crc_handler(bytes, inst.ty, inst.ext)?;
+                let (a, b) = (self.operand(x), self.operand(y));
+                self.emit(handler, |op| (op.d, op.a, op.b) = (d, a, b));
+                return Some(());
+            }
+            Ternary::AddCarry
+            | Ternary::SubBorrow
+            | Ternary::FunnelShr
+            | Ternary::RolCarry
+            | Ternary::RorCarry
+            | Ternary::DivUWide
+            | Ternary::RemUWide
+            | Ternary::DivSWide
+            | Ternary::RemSWide
+            | Ternary::DivSOverflows => None,
         };
-        let d = self.integer(inst).filter(|_| inst.ty == Type::I64)?;
-        let [x, y, shift, _] = inst.args;
-        let (a, b) = (self.operand(x), self.operand(y));
-        let shift = shift.imm().unwrap_or(0) as i32 & 63;
-        self.emit(handler, |op| (op.d, op.a, op.b, op.aux) = (d, a, b, shift));
+        match with_constant {
+            Some(handler) if inst.ty == Type::I64 => {
+                let (a, b) = (self.operand(x), self.operand(y));
+                let shift = z.imm().unwrap_or(0) as i32 & 63;
+                self.emit(handler, |op| (op.d, op.a, op.b, op.aux) = (d, a, b, shift));
+            }
+            Some(_) => return None,
+            None => {
+                let handler = ternary::handler(op, inst.ty, inst.ext)?;
+                let [a, b, c] = [x, y, z].map(|operand| self.operand(operand));
+                self.emit(handler, |op| (op.d, op.a, op.b, op.c) = (d, a, b, c));
+            }
+        }
         Some(())
     }
 
@@ -362,26 +409,85 @@ impl<'a> Predecoder<'a> {
         let Attr::Field { pos, len, signed } = inst.attr else {
             return None;
         };
-        let handler: Handler = match op {
-            Field::Extract if signed => int::extract_signed,
-            Field::Extract => int::extract_unsigned,
-            Field::Deposit => return None,
-        };
-        let d = self.integer(inst).filter(|_| inst.ty == Type::I64)?;
+        if inst.ty != Type::I64 {
+            return self.by_way_of_held(inst, |this, held| {
+                this.field_to(held, op, inst, (pos, len, signed));
+            });
+        }
+        let d = self.integer(inst)?;
+        self.field_to(d, op, inst, (pos, len, signed));
+        Some(())
+    }
+
+    /// Of the operation's operands, 64 bits with the field taken out or put in.
+    fn field_to(&mut self, d: u16, op: Field, inst: &Inst, (pos, len, signed): (u8, u8, bool)) {
         let a = self.operand(inst.args[0]);
+        match op {
+            Field::Extract => {
+                let handler: Handler = if signed {
+                    int::extract_signed
+                } else {
+                    int::extract_unsigned
+                };
+                self.emit(handler, |op| {
+                    (op.d, op.a, op.aux) = (d, a, 64 - i32::from(len));
+                    op.imm = 64 - u64::from(len) - u64::from(pos);
+                });
+            }
+            Field::Deposit => {
+                let b = self.operand(inst.args[1]);
+                self.emit(int::deposit, |op| {
+                    (op.d, op.a, op.b, op.aux) = (d, a, b, pos.into());
+                    op.imm = u64::MAX >> (64 - len) << pos;
+                });
+            }
+        }
+    }
+
+    /// To and from 128-bit integers.
+    fn halves(&mut self, op: Wide, inst: &Inst) -> Option<()> {
+        let dst = inst.dst?;
+        match op {
+            Wide::Pair => {
+                let [a, b, ..] = inst.args.map(|operand| self.operand(operand));
+                let d = self.offset(dst);
+                self.emit(int::pair_of, |op| (op.d, op.a, op.b) = (d, a, b));
+            }
+            Wide::Low | Wide::High => {
+                let d = self.integer(inst)?;
+                let from = self.offset(inst.args[0].slot()?);
+                let a = from + if op == Wide::High { 8 } else { 0 };
+                let handler = int::mov_handler(Type::I64, Ext::Zero);
+                self.emit(handler, |op| (op.d, op.a) = (d, a));
+            }
+        }
+        Some(())
+    }
+
+    fn vector(&mut self, inst: &Inst, handler: Option<Handler>) -> Option<()> {
+        let (handler, dst) = (handler?, inst.dst?);
+        let index = match inst.attr {
+            Attr::Lane { index, .. } => index,
+            _ => 0,
+        };
+        if inst.op == Op::VecExtract && inst.ty != Type::I64 {
+            let a = self.operand(inst.args[0]);
+            return self.by_way_of_held(inst, |this, held| {
+                this.emit(handler, |op| (op.d, op.a, op.aux) = (held, a, index.into()));
+            });
+        }
+        let [a, b, ..] = inst.args.map(|operand| self.operand(operand));
+        let d = self.offset(dst);
         self.emit(handler, |op| {
-            (op.d, op.a, op.aux) = (d, a, 64 - i32::from(len));
-            op.imm = 64 - u64::from(len) - u64::from(pos);
+            (op.d, op.a, op.b, op.aux) = (d, a, b, index.into());
+            op.imm = index.into();
         });
         Some(())
     }
 
     fn mov(&mut self, inst: &Inst, d: u16) -> Option<()> {
-        if matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags) {
-            return None;
-        }
         match inst.args[0] {
-            Operand::Imm(value) if inst.ty == Type::I64 => {
+            Operand::Imm(value) if matches!(inst.ty, Type::I64 | Type::F64) => {
                 self.emit(int::constant, |op| {
                     op.d = d;
                     op.imm = value as u64;
@@ -392,7 +498,7 @@ impl<'a> Predecoder<'a> {
                 let ty = match inst.ty {
                     Type::F16 => Type::I16,
                     Type::F32 => Type::I32,
-                    Type::F64 => Type::I64,
+                    Type::F64 | Type::Flags => Type::I64,
                     ty => ty,
                 };
                 self.emit(int::mov_handler(ty, inst.ext), |op| (op.d, op.a) = (d, a));
@@ -425,6 +531,20 @@ impl<'a> Predecoder<'a> {
             op.imm = function;
         });
         Some(())
+    }
+
+    /// A move of 64 bits or less to the low word of a slot of two.
+    fn mov_to_wide(&mut self, inst: &Inst) -> Option<()> {
+        let d = self.offset(inst.dst?);
+        match inst.ext {
+            Ext::Keep => self.mov(inst, d),
+            Ext::Zero => {
+                self.mov(inst, d)?;
+                self.emit(int::constant, |op| op.d = d + 8);
+                Some(())
+            }
+            Ext::Sign | Ext::Ones => None,
+        }
     }
 
     fn control(&mut self, op: Control, inst: &Inst) -> Option<()> {
@@ -495,6 +615,22 @@ impl<'a> Predecoder<'a> {
         self.made.definitions.push(at);
     }
 
+    /// Adds those of a whole block.
+    pub(crate) fn block(&mut self, block: &Block) {
+        let mut left = block.insts.as_slice();
+        while let [inst, rest @ ..] = left {
+            match rest {
+                [next, behind @ ..] if self.two_as_one(inst, next) => left = behind,
+                [] if self.flag_and_branch(inst, &block.terminator) => return,
+                _ => {
+                    self.inst(inst);
+                    left = rest;
+                }
+            }
+        }
+        self.terminator(&block.terminator);
+    }
+
     /// Adds those of the block's end.
     pub(crate) fn terminator(&mut self, terminator: &Terminator) {
         self.scratch_used = 0;
@@ -531,5 +667,13 @@ impl<'a> Predecoder<'a> {
                 self.emit(control::dispatch, |_| ());
             }
         }
+    }
+}
+
+/// Type of the lanes that a vector operation names.
+fn lane(inst: &Inst) -> Option<Type> {
+    match inst.attr {
+        Attr::Lane { ty, .. } => Some(ty),
+        _ => None,
     }
 }

@@ -159,13 +159,6 @@ pub(crate) fn machine(random: &mut Random) -> Machine {
         if declared.name.starts_with('p') {
             value[0] = random.pick(&[0x2000, 0x3000]) + random.value() % 16;
         }
-        if declared.ty == Type::Flags {
-            let kind = random.pick(&FlagKind::ALL) as u64;
-            value[0] = kind | (random.below(4) as u64) << 8;
-            if kind >= FlagKind::Shl as u64 && kind <= FlagKind::Sar as u64 {
-                value[3] = 1 + value[3] % 31;
-            }
-        }
         machine.set(&LAYOUT, Slot::state(number as u16), value);
     }
     machine.page_base = 0x7000;
@@ -242,9 +235,13 @@ struct Making<'a> {
 impl Making<'_> {
     fn op(&mut self, stretch: Stretch) {
         for _ in 0..10_000 {
-            let row = &Op::TABLE[1 + self.random.below(Op::TABLE.len() - 1)];
+            let mut op = Op::TABLE[1 + self.random.below(Op::TABLE.len() - 1)].op;
+            if self.random.one_in(6) {
+                // There are passes about flags.
+                op = self.random.pick(&[Op::SetFlags, Op::SetFlags, Op::GetFlag]);
+            }
             let temps = self.temps.len();
-            let inst = self.inst(row.op, stretch == Stretch::Reads);
+            let inst = self.inst(op, stretch == Stretch::Reads);
             if self.fits(&inst, stretch) && accepts(&inst, &self.temps, &LAYOUT) {
                 if let Some(dst) = inst.dst.filter(|dst| dst.is_temp()) {
                     self.written.push(dst);

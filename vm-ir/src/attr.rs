@@ -119,6 +119,30 @@ impl FlagCond {
         Self::Gt,
     ];
 
+    /// The condition that holds exactly when this one does not.
+    pub const fn inverse(self) -> Self {
+        match self {
+            Self::Z => Self::NotZ,
+            Self::NotZ => Self::Z,
+            Self::C => Self::NotC,
+            Self::NotC => Self::C,
+            Self::N => Self::NotN,
+            Self::NotN => Self::N,
+            Self::V => Self::NotV,
+            Self::NotV => Self::V,
+            Self::P => Self::NotP,
+            Self::NotP => Self::P,
+            Self::COrZ => Self::NotCNotZ,
+            Self::NotCNotZ => Self::COrZ,
+            Self::CNotZ => Self::NotCOrZ,
+            Self::NotCOrZ => Self::CNotZ,
+            Self::Lt => Self::Ge,
+            Self::Ge => Self::Lt,
+            Self::Le => Self::Gt,
+            Self::Gt => Self::Le,
+        }
+    }
+
     /// The name used in the text form.
     pub const fn name(self) -> &'static str {
         match self {
@@ -144,8 +168,8 @@ impl FlagCond {
     }
 }
 
-/// Which operation set a flag group, hence how its flags follow from the values kept: `a`, `b`, the result
-/// `r`, and `c` (carry in, or the flags that stay).
+/// How the flags of a group follow from what `setflags` gets: `a`, `b` and `c`, and the old group. `r` is the result of
+/// the operation that sets them.
 ///
 /// C after a subtraction is the borrow, but for [`Self::SubNotBorrow`]. Each kind works in the width of the `setflags` type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -167,11 +191,12 @@ pub enum FlagKind {
     Inc,
     /// `r = a - 1`, C kept from the old group.
     Dec,
-    /// `r = a << b`, `b` masked by the lifter; `b = 0` keeps the old group whole.
+    /// `r = a << b`, `b` modulo 64 for `i64` and modulo 32 for others; zero keeps the old group whole. The flags are those
+    /// of the last step by one place, A is clear.
     Shl,
-    /// `r = a >> b` unsigned; `b = 0` keeps the old group whole.
+    /// The same of `r = a >> b`, unsigned.
     Shr,
-    /// `r = a >> b` signed; `b = 0` keeps the old group whole.
+    /// The same of `r = a >> b`, signed.
     Sar,
     /// `r = 0 - a`.
     Neg,
@@ -179,11 +204,17 @@ pub enum FlagKind {
     Mul,
     /// `r = a - b`; C says that there was no borrow.
     SubNotBorrow,
+    /// C is bit 0 of `a`; the other flags are kept from the old group.
+    Carry,
+    /// C is bit 0 of `a`, V bit 0 of `b`; the other flags are kept from the old group.
+    CarryOverflow,
+    /// Z says that `a` is zero; the other flags are kept from the old group.
+    Zero,
 }
 
 impl FlagKind {
     /// Every kind, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Bits,
         Self::Add,
         Self::AddCarry,
@@ -198,6 +229,9 @@ impl FlagKind {
         Self::Neg,
         Self::Mul,
         Self::SubNotBorrow,
+        Self::Carry,
+        Self::CarryOverflow,
+        Self::Zero,
     ];
 
     /// The name used in the text form.
@@ -217,6 +251,9 @@ impl FlagKind {
             Self::Neg => "neg",
             Self::Mul => "mul",
             Self::SubNotBorrow => "sub_not_borrow",
+            Self::Carry => "carry",
+            Self::CarryOverflow => "carry_overflow",
+            Self::Zero => "zero",
         }
     }
 
@@ -224,7 +261,14 @@ impl FlagKind {
     pub const fn reads_old(self) -> bool {
         matches!(
             self,
-            Self::Inc | Self::Dec | Self::Shl | Self::Shr | Self::Sar
+            Self::Inc
+                | Self::Dec
+                | Self::Shl
+                | Self::Shr
+                | Self::Sar
+                | Self::Carry
+                | Self::CarryOverflow
+                | Self::Zero
         )
     }
 }

@@ -299,6 +299,10 @@ ops! {
         PermuteBytes "permb" Int [Int Int] None NONE;
         /// Half-byte i is the first's half-byte number (second's half-byte i), or zero beyond the type.
         PermuteNibbles "permn" Int [Int Int] None NONE;
+        /// The low bits of the first, in order, where the second has ones; zeros elsewhere (x86 `pdep`).
+        ScatterBits "pdep" Int [Int Int] None NONE;
+        /// The bits of the first where the second has ones, in order, at the bottom (x86 `pext`).
+        GatherBits "pext" Int [Int Int] None NONE;
     }
     /// Computes an integer from three.
     Ternary {
@@ -306,12 +310,31 @@ ops! {
         AddShl "addshl" Int [Int Int Imm] None NONE;
         /// `(zero-extended low 32 bits of first << constant) + second`.
         AddShlU32 "addshl_u32" Int [Int Int Imm] None NONE;
-        /// Sum of the first two and of the third, which is 0 or 1.
+        /// Sum of the first two and of the third's lowest bit.
         AddCarry "addc" Int [Int Int Int] None NONE;
-        /// First minus second minus the third, which is 0 or 1.
+        /// First minus second minus the third's lowest bit.
         SubBorrow "subb" Int [Int Int Int] None NONE;
         /// `second:first` shifted right by the third (modulo bits), low part (Arm `extr`, x86 `shrd`).
         FunnelShr "funnel_shr" Int [Int Int Int] None NONE;
+        /// First rotated left with the carry (third, 0 or 1) above its top bit; the count (second) is taken modulo the
+        /// type's bits and one (x86 `rcl`).
+        RolCarry "rolc" Int [Int Int Int] None NONE;
+        /// The same to the right (x86 `rcr`).
+        RorCarry "rorc" Int [Int Int Int] None NONE;
+        /// Unsigned quotient of `second:first` by the third, low part; by zero all ones. Where the second is below the
+        /// third, all of it.
+        DivUWide "divu_wide" Int [Int Int Int] None NONE;
+        /// Remainder of that; by zero the first operand.
+        RemUWide "remu_wide" Int [Int Int Int] None NONE;
+        /// Signed quotient of `second:first` by the third, low part; by zero all ones.
+        DivSWide "divs_wide" Int [Int Int Int] None NONE;
+        /// Remainder of that; by zero the first operand.
+        RemSWide "rems_wide" Int [Int Int Int] None NONE;
+        /// 1 when that quotient is no number of the type or the third is zero, else 0.
+        DivSOverflows "divs_overflows" Int [Int Int Int] None NONE;
+        /// CRC-32C of as many low bytes of the second as the constant says, 1 to 8, from the low 32 bits of the first on
+        /// (x86 `crc32`: reflected, polynomial 0x1edc6f41, nothing inverted).
+        Crc32c "crc32c" Int [Int Int Imm] None NONE;
     }
     /// Takes a field out of an integer, or puts one in.
     Field {

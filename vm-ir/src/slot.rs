@@ -27,7 +27,7 @@ pub enum Type {
     F64,
     /// 128-bit vector.
     V128,
-    /// A lazy flag group: kind, operands and result of the operation that set it.
+    /// A flag group: carry, overflow, zero, sign, parity and half carry in one word (encoding: [`crate::eval::flags`]).
     Flags,
 }
 
@@ -62,15 +62,14 @@ impl Type {
         }
     }
 
-    /// Bits of a value of this type. A flag group holds no single value; its size is that of its storage.
+    /// Bits of a value of this type.
     pub const fn bits(self) -> u32 {
         match self {
             Self::I8 => 8,
             Self::I16 | Self::F16 => 16,
             Self::I32 | Self::F32 => 32,
-            Self::I64 | Self::F64 => 64,
+            Self::I64 | Self::F64 | Self::Flags => 64,
             Self::I128 | Self::V128 => 128,
-            Self::Flags => 320,
         }
     }
 
@@ -79,7 +78,6 @@ impl Type {
     pub const fn slot_bytes(self) -> u32 {
         match self {
             Self::I128 | Self::V128 => 16,
-            Self::Flags => 40,
             _ => 8,
         }
     }

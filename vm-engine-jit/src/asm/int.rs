@@ -1,6 +1,6 @@
 //! Integer instructions.
 
-use super::{Alu, Assembler, BitTest, Bits, Cc, Encoding, Mem, Reg, Rm, Shift, Width};
+use super::{Alu, Assembler, BitTest, Bits, Cc, Encoding, Mem, Reg, Rm, Scatter, Shift, Width};
 
 impl Width {
     const fn prefix(self) -> u8 {
@@ -199,6 +199,25 @@ impl Assembler {
     /// `dst = !a & b` (BMI1).
     pub fn andn(&mut self, width: Width, dst: Reg, a: Reg, b: impl Into<Rm>) {
         self.encode_vex(0, width.wide(), 0xf2, dst as u8, a as u8, b.into());
+    }
+
+    /// Bits of `src` to or from where `places` has ones (BMI2).
+    pub fn scatter(
+        &mut self,
+        op: Scatter,
+        width: Width,
+        dst: Reg,
+        src: Reg,
+        places: impl Into<Rm>,
+    ) {
+        self.encode_vex(
+            op as u8,
+            width.wide(),
+            0xf5,
+            dst as u8,
+            src as u8,
+            places.into(),
+        );
     }
 
     /// `dst = dst * src`, low part.

@@ -10,7 +10,7 @@ mod operand;
 mod tests;
 
 pub use float::{Fused, Scalar};
-pub use operand::{Alu, BitTest, Bits, Cc, Mem, Reg, Rm, Shift, Width, Xmm};
+pub use operand::{Alu, BitTest, Bits, Cc, Mem, Reg, Rm, Scatter, Shift, Width, Xmm};
 
 /// A place in the code, perhaps still to come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -162,6 +162,15 @@ pub enum Bits {
     Lzcnt = 0xbd,
 }
 
+/// Bits to places and back, by prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Scatter {
+    Pext = 2,
+    Pdep = 3,
+}
+
 /// What happens to a bit that goes to CF, by number in the opcode group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

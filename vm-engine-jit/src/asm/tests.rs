@@ -294,6 +294,11 @@ fn shifts_products_and_counts_decode_as_written() {
             case(&mut cases, format!("andn {x}, {y}, {z}"), move |asm| {
                 asm.andn(width, a, b, c)
             });
+            for (op, text) in [(Scatter::Pdep, "pdep"), (Scatter::Pext, "pext")] {
+                case(&mut cases, format!("{text} {x}, {y}, {z}"), move |asm| {
+                    asm.scatter(op, width, a, b, c)
+                });
+            }
             case(&mut cases, format!("imul {x}, {y}"), move |asm| {
                 asm.imul(width, a, b)
             });

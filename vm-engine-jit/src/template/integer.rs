@@ -6,7 +6,7 @@ use vm_ir::{Attr, Ext, Family, Inst, Operand, Slot, Type};
 
 use super::bits::Part;
 use super::block::{Emitter, width};
-use crate::asm::{Alu, BitTest, Bits, Cc, Mem, Reg, Shift, Width};
+use crate::asm::{Alu, BitTest, Bits, Cc, Mem, Reg, Scatter, Shift, Width};
 
 /// Whether [`Emitter::mov`] knows the move.
 pub(crate) fn moves(inst: &Inst) -> bool {
@@ -29,6 +29,7 @@ pub(crate) fn has_binary(op: Binary, ty: Type) -> bool {
             ty == Type::I64 && std::arch::is_x86_feature_detected!("pclmulqdq")
         }
         Binary::PermuteBytes | Binary::PermuteNibbles => false,
+        Binary::ScatterBits | Binary::GatherBits => true,
         Binary::Add
         | Binary::Sub
         | Binary::And
@@ -63,7 +64,17 @@ pub(crate) fn has_ternary(op: Ternary, inst: &Inst) -> bool {
         Ternary::AddShl | Ternary::AddShlU32 => {
             inst.ty == Type::I64 && matches!(inst.args[2], Operand::Imm(0..=63))
         }
-        Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => false,
+        Ternary::AddCarry
+        | Ternary::SubBorrow
+        | Ternary::FunnelShr
+        | Ternary::RolCarry
+        | Ternary::RorCarry
+        | Ternary::DivUWide
+        | Ternary::RemUWide
+        | Ternary::DivSWide
+        | Ternary::RemSWide
+        | Ternary::DivSOverflows
+        | Ternary::Crc32c => false,
     }
 }
 
@@ -148,6 +159,8 @@ impl Emitter<'_> {
             Binary::BitClear => self.change_bit(BitTest::Reset, inst, dst, width),
             Binary::BitInvert => self.change_bit(BitTest::Complement, inst, dst, width),
             Binary::BitExtract => self.bit(inst, dst, width),
+            Binary::ScatterBits => self.scattered(Scatter::Pdep, inst, dst, width),
+            Binary::GatherBits => self.scattered(Scatter::Pext, inst, dst, width),
             Binary::PermuteBytes | Binary::PermuteNibbles => return None,
         }
         Some(())
@@ -204,7 +217,17 @@ impl Emitter<'_> {
         let low_half = match op {
             Ternary::AddShl => false,
             Ternary::AddShlU32 => true,
-            Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => return None,
+            Ternary::AddCarry
+            | Ternary::SubBorrow
+            | Ternary::FunnelShr
+            | Ternary::RolCarry
+            | Ternary::RorCarry
+            | Ternary::DivUWide
+            | Ternary::RemUWide
+            | Ternary::DivSWide
+            | Ternary::RemSWide
+            | Ternary::DivSOverflows
+            | Ternary::Crc32c => return None,
         };
         let [x, y, z, _] = inst.args;
         let shift = z.imm().unwrap_or(0) as u8 & 63;
@@ -500,6 +523,15 @@ impl Emitter<'_> {
             Unary::ReverseBits => return self.reverse_bits(x, dst),
         }
         self.put_filled(inst, dst, Reg::Rax);
+    }
+
+    fn scattered(&mut self, op: Scatter, inst: &Inst, dst: Slot, width: Width) {
+        let [x, y, ..] = inst.args;
+        let x = self.in_reg(x, Reg::Rax);
+        let y = self.in_reg(y, Reg::Rcx);
+        let target = self.pin(dst).unwrap_or(Reg::Rax);
+        self.asm.scatter(op, width, target, x, y);
+        self.put_filled(inst, dst, target);
     }
 
     /// Counts bits, into RAX.

@@ -162,8 +162,22 @@ unsafe fn branch<T: Test, const BITS: u32, const FAR_TAKEN: bool, const FAR_NOT:
 ) -> Leave {
     // SAFETY: predecoding puts both cells behind the operation.
     unsafe {
+        let holds = T::holds::<BITS>(*word(f, (*op).a), *word(f, (*op).b));
+        sides::<FAR_TAKEN, FAR_NOT>(f, op, holds)
+    }
+}
+
+/// Goes by the first link cell behind the operation where the condition holds, else by the second.
+#[inline(always)]
+pub(crate) unsafe fn sides<const FAR_TAKEN: bool, const FAR_NOT: bool>(
+    f: *mut FrameHead,
+    op: *const MicroOp,
+    holds: bool,
+) -> Leave {
+    // SAFETY: the caller's operation has both cells.
+    unsafe {
         let taken = MicroOp::links(op);
-        if T::holds::<BITS>(*word(f, (*op).a), *word(f, (*op).b)) {
+        if holds {
             take::<FAR_TAKEN>(f, taken)
         } else {
             take::<FAR_NOT>(f, taken.add(1))

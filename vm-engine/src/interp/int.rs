@@ -2,10 +2,14 @@
 
 #![allow(unsafe_code)]
 
+use std::arch::asm;
+use std::sync::LazyLock;
+
+use vm_ir::{Cond, Ext, Type, family};
+
 use crate::frame::{FrameHead, common, word};
 use crate::interp::next;
 use crate::microop::{Handler, Leave, MicroOp};
-use vm_ir::{Cond, Ext, Type, family};
 
 /// A width that operations work in, and how their results fill 64 bits.
 pub(crate) trait Width {
@@ -23,22 +27,32 @@ pub(crate) trait Width {
         let shift = 64 - Self::BITS;
         (((value << shift) as i64) >> shift) as u64
     }
-    /// A result to the 64-bit slot.
-    fn fill(value: u64) -> u64;
+    /// A result to the 64-bit slot, which held `old`.
+    fn fill(value: u64, old: u64) -> u64;
 }
 
 macro_rules! widths {
-    ($($name:ident $bits:literal $fill:ident;)*) => {$(
+    ($($name:ident $bits:literal |$value:ident, $old:ident| $fill:expr;)*) => {$(
         pub(crate) struct $name;
         impl Width for $name {
             const BITS: u32 = $bits;
             #[inline(always)]
-            fn fill(value: u64) -> u64 { Self::$fill(value) }
+            fn fill($value: u64, $old: u64) -> u64 { $fill }
         }
     )*};
 }
+// Filled with zeros, with the sign, or not at all.
 widths! {
-    W8 8 zext; W8S 8 sext; W16 16 zext; W16S 16 sext; W32 32 zext; W32S 32 sext; W64 64 zext;
+    W8 8 |value, _old| Self::zext(value);
+    W8S 8 |value, _old| Self::sext(value);
+    W8K 8 |value, old| Self::zext(value) | old & !0xff;
+    W16 16 |value, _old| Self::zext(value);
+    W16S 16 |value, _old| Self::sext(value);
+    W16K 16 |value, old| Self::zext(value) | old & !0xffff;
+    W32 32 |value, _old| Self::zext(value);
+    W32S 32 |value, _old| Self::sext(value);
+    W32K 32 |value, old| Self::zext(value) | old & !0xffff_ffff;
+    W64 64 |value, _old| value;
 }
 
 /// An operation of two operands; both come with garbage above the width.
@@ -115,6 +129,28 @@ binary! {
     BitExtract |W, a, b| (a >> (b as u32 & (W::BITS - 1))) & 1;
     PermuteBytes |W, a, b| permute::<8>(W::zext(a), b);
     PermuteNibbles |W, a, b| permute::<4>(W::zext(a), b);
+    Scatter |W, a, b| scatter(a, W::zext(b));
+    HostScatter |W, a, b| {
+        let places = W::zext(b);
+        let to: u64;
+        // SAFETY: `binary_handlers` gives this to hosts with BMI2 only.
+        unsafe {
+            asm!("pdep {to}, {a}, {places}", to = lateout(reg) to, a = in(reg) a,
+                places = in(reg) places, options(pure, nomem, nostack, preserves_flags));
+        }
+        to
+    };
+    Gather |W, a, b| gather(a, W::zext(b));
+    HostGather |W, a, b| {
+        let places = W::zext(b);
+        let to: u64;
+        // SAFETY: as above.
+        unsafe {
+            asm!("pext {to}, {a}, {places}", to = lateout(reg) to, a = in(reg) a,
+                places = in(reg) places, options(pure, nomem, nostack, preserves_flags));
+        }
+        to
+    };
     CmpEq |W, a, b| u64::from(W::zext(a) == W::zext(b));
     CmpNe |W, a, b| u64::from(W::zext(a) != W::zext(b));
     CmpLtS |W, a, b| u64::from((W::sext(a) as i64) < W::sext(b) as i64);
@@ -164,6 +200,28 @@ fn permute<const BITS: u32>(from: u64, numbers: u64) -> u64 {
     })
 }
 
+/// The low bits of `from` where `places` has ones.
+fn scatter(from: u64, mut places: u64) -> u64 {
+    let (mut result, mut left) = (0, from);
+    while places != 0 {
+        result |= (places & places.wrapping_neg()) & (left & 1).wrapping_neg();
+        left >>= 1;
+        places &= places - 1;
+    }
+    result
+}
+
+/// The bits of `from` where `places` has ones.
+fn gather(from: u64, mut places: u64) -> u64 {
+    let (mut result, mut n) = (0, 0);
+    while places != 0 {
+        result |= (from >> places.trailing_zeros() & 1) << n;
+        n += 1;
+        places &= places - 1;
+    }
+    result
+}
+
 fn or_combine(a: u64) -> u64 {
     const LOW: u64 = 0x0101_0101_0101_0101;
     let mut any = a | a >> 4;
@@ -172,11 +230,21 @@ fn or_combine(a: u64) -> u64 {
     (any & LOW) * 0xff
 }
 
+/// Fills slot `d`.
+#[inline(always)]
+pub(crate) unsafe fn put<W: Width>(f: *mut FrameHead, op: *const MicroOp, value: u64) {
+    // SAFETY: offsets come from predecoding (module comment).
+    unsafe {
+        let to = word(f, (*op).d);
+        *to = W::fill(value, *to);
+    }
+}
+
 unsafe fn binary_rr<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: offsets come from predecoding (module comment).
     unsafe {
         let value = O::apply::<W>(*word(f, (*op).a), *word(f, (*op).b));
-        *word(f, (*op).d) = W::fill(value);
+        put::<W>(f, op, value);
         next!(f, op)
     }
 }
@@ -185,7 +253,7 @@ unsafe fn binary_ri<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) 
     // SAFETY: as above.
     unsafe {
         let value = O::apply::<W>(*word(f, (*op).a), (*op).imm);
-        *word(f, (*op).d) = W::fill(value);
+        put::<W>(f, op, value);
         next!(f, op)
     }
 }
@@ -193,7 +261,7 @@ unsafe fn binary_ri<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) 
 unsafe fn unary_r<W: Width, O: Unary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as above.
     unsafe {
-        *word(f, (*op).d) = W::fill(O::apply::<W>(*word(f, (*op).a)));
+        put::<W>(f, op, O::apply::<W>(*word(f, (*op).a)));
         next!(f, op)
     }
 }
@@ -253,30 +321,59 @@ pub(crate) unsafe fn extract_signed(f: *mut FrameHead, op: *const MicroOp) -> Le
     }
 }
 
+/// `a` with the bits of `imm` replaced by `b << aux`.
+pub(crate) unsafe fn deposit(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as above.
+    unsafe {
+        let (a, b) = (*word(f, (*op).a), *word(f, (*op).b));
+        *word(f, (*op).d) = a & !(*op).imm | (b << (*op).aux) & (*op).imm;
+        next!(f, op)
+    }
+}
+
+/// `a` and `b` to the words of `d`.
+pub(crate) unsafe fn pair_of(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: predecoding gives this to slots of two words.
+    unsafe {
+        let (low, high) = (*word(f, (*op).a), *word(f, (*op).b));
+        let to = word(f, (*op).d);
+        (*to, *to.add(1)) = (low, high);
+        next!(f, op)
+    }
+}
+
 /// `if compare(a, b) { c } else { aux as offset }`.
 unsafe fn select_rr<W: Width, O: Binary>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
     // SAFETY: as above.
     unsafe {
         let holds = O::apply::<W>(*word(f, (*op).a), *word(f, (*op).b)) != 0;
         let (x, y) = (*word(f, (*op).c), *word(f, (*op).aux as u16));
-        *word(f, (*op).d) = W::fill(if holds { x } else { y });
+        put::<W>(f, op, if holds { x } else { y });
         next!(f, op)
     }
 }
 
+/// The instance of a function for a width and further generic arguments.
 macro_rules! by_width {
-    ($function:ident, $operation:ty, $ty:expr, $ext:expr) => {
+    ($function:ident, $operation:ident, $ty:expr, $ext:expr) => {
+        by_width!($function, [$operation], $ty, $ext)
+    };
+    ($function:ident, [$($argument:tt),*], $ty:expr, $ext:expr) => {
         match ($ty, $ext) {
-            (Type::I8, Ext::Sign) => $function::<W8S, $operation>,
-            (Type::I8, _) => $function::<W8, $operation>,
-            (Type::I16, Ext::Sign) => $function::<W16S, $operation>,
-            (Type::I16, _) => $function::<W16, $operation>,
-            (Type::I32, Ext::Sign) => $function::<W32S, $operation>,
-            (Type::I32, _) => $function::<W32, $operation>,
-            _ => $function::<W64, $operation>,
+            (Type::I8, Ext::Sign) => $function::<W8S, $($argument),*>,
+            (Type::I8, Ext::Keep) => $function::<W8K, $($argument),*>,
+            (Type::I8, _) => $function::<W8, $($argument),*>,
+            (Type::I16, Ext::Sign) => $function::<W16S, $($argument),*>,
+            (Type::I16, Ext::Keep) => $function::<W16K, $($argument),*>,
+            (Type::I16, _) => $function::<W16, $($argument),*>,
+            (Type::I32, Ext::Sign) => $function::<W32S, $($argument),*>,
+            (Type::I32, Ext::Keep) => $function::<W32K, $($argument),*>,
+            (Type::I32, _) => $function::<W32, $($argument),*>,
+            _ => $function::<W64, $($argument),*>,
         }
     };
 }
+pub(crate) use by_width;
 
 /// Handlers of one binary operation: (both in slots, second constant).
 fn pair<O: Binary>(ty: Type, ext: Ext) -> (Handler, Handler) {
@@ -288,6 +385,7 @@ fn pair<O: Binary>(ty: Type, ext: Ext) -> (Handler, Handler) {
 
 /// Handlers of a binary operation.
 pub(crate) fn binary_handlers(op: family::Binary, ty: Type, ext: Ext) -> (Handler, Handler) {
+    static BMI2: LazyLock<bool> = LazyLock::new(|| std::arch::is_x86_feature_detected!("bmi2"));
     match op {
         family::Binary::Add => pair::<Add>(ty, ext),
         family::Binary::Sub => pair::<Sub>(ty, ext),
@@ -323,18 +421,22 @@ pub(crate) fn binary_handlers(op: family::Binary, ty: Type, ext: Ext) -> (Handle
         family::Binary::BitExtract => pair::<BitExtract>(ty, ext),
         family::Binary::PermuteBytes => pair::<PermuteBytes>(ty, ext),
         family::Binary::PermuteNibbles => pair::<PermuteNibbles>(ty, ext),
+        family::Binary::ScatterBits if *BMI2 => pair::<HostScatter>(ty, ext),
+        family::Binary::ScatterBits => pair::<Scatter>(ty, ext),
+        family::Binary::GatherBits if *BMI2 => pair::<HostGather>(ty, ext),
+        family::Binary::GatherBits => pair::<Gather>(ty, ext),
     }
 }
 
 /// Handlers of `cmp`.
-pub(crate) fn compare_handlers(cond: Cond, ty: Type) -> (Handler, Handler) {
+pub(crate) fn compare_handlers(cond: Cond, ty: Type, ext: Ext) -> (Handler, Handler) {
     match cond {
-        Cond::Eq => pair::<CmpEq>(ty, Ext::Zero),
-        Cond::Ne => pair::<CmpNe>(ty, Ext::Zero),
-        Cond::LtS => pair::<CmpLtS>(ty, Ext::Zero),
-        Cond::GeS => pair::<CmpGeS>(ty, Ext::Zero),
-        Cond::LtU => pair::<CmpLtU>(ty, Ext::Zero),
-        Cond::GeU => pair::<CmpGeU>(ty, Ext::Zero),
+        Cond::Eq => pair::<CmpEq>(ty, ext),
+        Cond::Ne => pair::<CmpNe>(ty, ext),
+        Cond::LtS => pair::<CmpLtS>(ty, ext),
+        Cond::GeS => pair::<CmpGeS>(ty, ext),
+        Cond::LtU => pair::<CmpLtU>(ty, ext),
+        Cond::GeU => pair::<CmpGeU>(ty, ext),
     }
 }
 

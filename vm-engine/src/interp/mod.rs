@@ -8,9 +8,12 @@
 pub(crate) mod atomic;
 pub(crate) mod control;
 pub(crate) mod define;
+pub(crate) mod flags;
 pub(crate) mod float;
 pub(crate) mod int;
+pub(crate) mod lanes;
 pub(crate) mod memory;
+pub(crate) mod ternary;
 pub(crate) mod vector;
 
 /// Goes on with the next micro-operation.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, HostVirtAddr, PAGE_BYTES};
 use vm_frontend::{Access, BusAbort, CodePage, Exception, Guest, LiftLimits, View};
+use vm_ir::passes::remove_dead_flags;
 use vm_ir::{Block, BlockKey};
 use vm_mem::{CodePages, access};
 use vm_softfloat::{Env, FlushResults, NanRule, Subnormals, Tininess};
@@ -272,7 +273,9 @@ impl<G: Guest> Vcpu<G> {
             max_insns,
             stop_before,
         };
-        G::lift(&engine.config, key, &mut code, limits, spare)
+        let mut block = G::lift(&engine.config, key, &mut code, limits, spare)?;
+        remove_dead_flags(&mut block, G::layout());
+        Ok(block)
     }
 }
 

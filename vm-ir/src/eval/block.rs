@@ -341,7 +341,7 @@ impl Run<'_> {
             (Family::Reserve(op), Attr::Mem(mem)) => self.reserve(op, inst, mem, args)?,
             (Family::Modify(op), Attr::Mem(mem)) => self.modify(op, inst, mem, args)?,
             _ => {
-                let old = inst.dst.map_or([0; 5], |slot| self.slot(slot));
+                let old = inst.dst.map_or([0; 2], |slot| self.slot(slot));
                 let machine = &mut *self.machine;
                 let value = evaluate(inst, args, old, machine.page_base, &mut machine.fp)
                     .expect("invariant: a verified operation is defined");
@@ -396,7 +396,7 @@ impl Run<'_> {
                 if stores {
                     self.store(addr, mem, wide(args[1]))?;
                 }
-                self.write(inst.dst, [u64::from(!stores), 0, 0, 0, 0]);
+                self.write(inst.dst, [u64::from(!stores), 0]);
             }
         }
         Ok(())
@@ -442,9 +442,9 @@ impl Run<'_> {
     /// A loaded value to the destination: first to the type, then to the slot.
     fn deliver(&mut self, inst: &Inst, mem: MemAttr, held: u128) {
         let ext = if mem.signed { Ext::Sign } else { Ext::Zero };
-        let [low, high, ..] = fill(held, 8 << mem.size_log2, ext, [0; 5]);
+        let [low, high] = fill(held, 8 << mem.size_log2, ext, [0; 2]);
         let value = u128::from(high) << 64 | u128::from(low);
-        let old = inst.dst.map_or([0; 5], |slot| self.slot(slot));
+        let old = inst.dst.map_or([0; 2], |slot| self.slot(slot));
         self.write(inst.dst, fill(value, inst.ty.bits(), inst.ext, old));
     }
 }

@@ -1,16 +1,14 @@
 //! Flag groups.
 //!
-//! A group is five words:
+//! A group is one word, in which the flags lie where an x86-64 host has them after `lahf` and `seto al`:
 //!
-//! | word | holds |
+//! | bit | holds |
 //! |---|---|
-//! | 0 | the [`FlagKind`]'s number in bits 0 to 7, the [`Type`]'s in bits 8 to 15 |
-//! | 1 | the result `r`, zero-extended |
-//! | 2 | operand `a`, zero-extended |
-//! | 3 | operand `b`, zero-extended |
-//! | 4 | operand `c`; for `Inc` and `Dec` the carry kept |
+//! | 0 | V |
+//! | 8 to 15 | C, one, P, zero, A, zero, Z, N: the low byte of x86's flags |
+//! | others | zero |
 //!
-//! All zeros is a valid group: every flag clear. `Logic` and `Mul` take their result as operand `a`.
+//! Readers look at the bits of the six flags alone, so that any word is a group; all zeros has every flag clear.
 
 use super::{Outcome, Value};
 use crate::attr::{Attr, FlagCond, FlagKind};
@@ -33,22 +31,35 @@ pub const V: u64 = 1 << 11;
 /// Every flag.
 pub const ALL: u64 = C | P | A | Z | N | V;
 
+/// The bit that is one in every group that an operation gives.
+const ONE: u64 = 1 << 9;
+
+/// The group of these flags, which stand in the places of [`FlagKind::Bits`]. Other bits do not count.
+pub const fn word(bits: u64) -> u64 {
+    (bits & (ALL & !V)) << 8 | ONE | (bits & V) >> 11
+}
+
+/// The flags of a group, in the places of [`FlagKind::Bits`].
+pub const fn bits(word: u64) -> u64 {
+    word >> 8 & (ALL & !V) | (word & 1) << 11
+}
+
 pub(super) fn evaluate(op: Flags, inst: &Inst, args: &[Value; 4]) -> Option<Outcome> {
+    let [a, b, c, old] = args.map(|value| value[0]);
     match op {
         Flags::SetFlags => {
             let Attr::FlagKind(kind) = inst.attr else {
                 return None;
             };
-            let [a, b, c, _] = args.map(|value| value[0]);
-            Some(Outcome::Group(set(kind, inst.ty, [a, b, c], args[3])))
+            Outcome::bits(set(kind, inst.ty, [a, b, c], old), 64)
         }
         Flags::GetFlag => {
             let Attr::FlagCond(cond) = inst.attr else {
                 return None;
             };
-            Outcome::bits(holds(cond, bits(&args[0])).into(), inst.ty.bits())
+            Outcome::bits(holds(cond, bits(a)).into(), inst.ty.bits())
         }
-        Flags::FlagBits => Outcome::bits(bits(&args[0]), inst.ty.bits()),
+        Flags::FlagBits => Outcome::bits(bits(a), inst.ty.bits()),
     }
 }
 
@@ -58,95 +69,108 @@ fn mask_and_top(ty: Type) -> (u64, u64) {
     (u64::MAX >> (64 - bits), 1 << (bits - 1))
 }
 
-/// The group that `setflags` gives.
-pub fn set(kind: FlagKind, ty: Type, [a, b, c]: [u64; 3], old: Value) -> Value {
-    let (mask, _) = mask_and_top(ty);
-    let (a, b) = (a & mask, b & mask);
-    let (r, c) = match kind {
-        FlagKind::Shl | FlagKind::Shr | FlagKind::Sar if b == 0 => return old,
-        FlagKind::Bits => return [word0(kind, ty), 0, a & ALL, 0, 0],
-        FlagKind::Inc => (a.wrapping_add(1), bits(&old) & C),
-        FlagKind::Dec => (a.wrapping_sub(1), bits(&old) & C),
-        FlagKind::Add => (a.wrapping_add(b), 0),
-        FlagKind::AddCarry => (a.wrapping_add(b).wrapping_add(c & 1), c & 1),
-        FlagKind::Sub | FlagKind::SubNotBorrow => (a.wrapping_sub(b), 0),
-        FlagKind::SubBorrow => (a.wrapping_sub(b).wrapping_sub(c & 1), c & 1),
-        FlagKind::Neg => (a.wrapping_neg(), 0),
-        FlagKind::Logic | FlagKind::Mul => (a, 0),
-        FlagKind::Shl => (a.checked_shl(b as u32).unwrap_or(0), 0),
-        FlagKind::Shr => (a.checked_shr(b as u32).unwrap_or(0), 0),
-        FlagKind::Sar => (signed(a, ty).unbounded_shr(b as u32) as u64, 0),
+/// The group that `setflags` gives; `old` is the old group.
+pub fn set(kind: FlagKind, ty: Type, [a, b, c]: [u64; 3], old: u64) -> u64 {
+    let (mask, top) = mask_and_top(ty);
+    let b = match kind {
+        FlagKind::Shl | FlagKind::Shr | FlagKind::Sar => b & if top == 1 << 63 { 63 } else { 31 },
+        _ => b & mask,
     };
-    [word0(kind, ty), r & mask, a, b, c]
-}
-
-fn word0(kind: FlagKind, ty: Type) -> u64 {
-    kind as u64 | (ty as u64) << 8
+    let (a, c) = (a & mask, c & 1);
+    let kept = bits(old);
+    let replaced = |places: u64, flags: u64| word(kept & !places | flags & places);
+    match kind {
+        FlagKind::Bits => return word(a),
+        FlagKind::Carry => return replaced(C, a),
+        FlagKind::CarryOverflow => return replaced(C | V, a & 1 | (b & 1) << 11),
+        FlagKind::Zero => return replaced(Z, if a == 0 { Z } else { 0 }),
+        FlagKind::Shl | FlagKind::Shr | FlagKind::Sar if b == 0 => return old,
+        _ => {}
+    }
+    let width = u64::from(ty.bits());
+    // A shift's flags are those of its last step by one place.
+    let but_one = (b as u32 & 63).wrapping_sub(1);
+    let borrowed = u128::from(a) < u128::from(b) + u128::from(c);
+    let kept_carry = kept & C != 0;
+    let sum = |b: u64, c: u64| {
+        let r = a.wrapping_add(b).wrapping_add(c) & mask;
+        let carry = u128::from(a) + u128::from(b) + u128::from(c) > u128::from(mask);
+        (
+            r,
+            carry,
+            (a ^ r) & (b ^ r) & top != 0,
+            (a ^ b ^ r) & 0x10 != 0,
+        )
+    };
+    let difference = |a: u64, b: u64, c: u64| {
+        let r = a.wrapping_sub(b).wrapping_sub(c) & mask;
+        (r, (a ^ b) & (a ^ r) & top != 0, (a ^ b ^ r) & 0x10 != 0)
+    };
+    let (r, carry, overflow, half) = match kind {
+        FlagKind::Add => sum(b, 0),
+        FlagKind::AddCarry => sum(b, c),
+        FlagKind::Sub => {
+            let (r, overflow, half) = difference(a, b, 0);
+            (r, a < b, overflow, half)
+        }
+        FlagKind::SubBorrow => {
+            let (r, overflow, half) = difference(a, b, c);
+            (r, borrowed, overflow, half)
+        }
+        FlagKind::SubNotBorrow => {
+            let (r, overflow, half) = difference(a, b, 0);
+            (r, a >= b, overflow, half)
+        }
+        FlagKind::Inc => {
+            let (r, _, overflow, half) = sum(1, 0);
+            (r, kept_carry, overflow, half)
+        }
+        FlagKind::Dec => {
+            let (r, overflow, half) = difference(a, 1, 0);
+            (r, kept_carry, overflow, half)
+        }
+        FlagKind::Neg => {
+            let (r, overflow, half) = difference(0, a, 0);
+            (r, a != 0, overflow, half)
+        }
+        FlagKind::Mul => (a, b != 0, b != 0, false),
+        FlagKind::Shl => {
+            let r = a << (b & 63) & mask;
+            let out = b <= width && a.unbounded_shr((width - b) as u32) & 1 != 0;
+            (r, out, out != (r & top != 0), false)
+        }
+        FlagKind::Shr => {
+            let before = a.unbounded_shr(but_one);
+            (before >> 1, before & 1 != 0, before & top != 0, false)
+        }
+        FlagKind::Sar => {
+            let before = signed(a, ty).unbounded_shr(but_one);
+            ((before >> 1) as u64 & mask, before & 1 != 0, false, false)
+        }
+        FlagKind::Logic
+        | FlagKind::Bits
+        | FlagKind::Carry
+        | FlagKind::CarryOverflow
+        | FlagKind::Zero => (a, false, false, false),
+    };
+    let even = (r as u8).count_ones().is_multiple_of(2);
+    let flags = [
+        (carry, C),
+        (overflow, V),
+        (half, A),
+        (even, P),
+        (r == 0, Z),
+        (r & top != 0, N),
+    ];
+    let set = flags
+        .iter()
+        .fold(0, |all, &(set, flag)| if set { all | flag } else { all });
+    word(set)
 }
 
 fn signed(value: u64, ty: Type) -> i64 {
     let above = 64 - ty.bits().clamp(1, 64);
     ((value << above) as i64) >> above
-}
-
-/// Kind and type of a group. Numbers that mean nothing count as `Bits` and 64 bits.
-pub fn kind_of(group: &Value) -> (FlagKind, Type) {
-    let kind = FlagKind::ALL.get(group[0] as usize & 0xff);
-    let ty = Type::ALL.get(group[0] as usize >> 8 & 0xff);
-    let ty = ty.copied().filter(|ty| ty.is_int());
-    (
-        kind.copied().unwrap_or(FlagKind::Bits),
-        ty.unwrap_or(Type::I64),
-    )
-}
-
-/// The flags of a group, in the places of [`FlagKind::Bits`].
-pub fn bits(group: &Value) -> u64 {
-    let (kind, ty) = kind_of(group);
-    let (mask, top) = mask_and_top(ty);
-    let [_, r, a, b, c] = *group;
-    if kind == FlagKind::Bits {
-        return a & ALL;
-    }
-    let carry_of_sum = u128::from(a) + u128::from(b) + u128::from(c) > u128::from(mask);
-    let borrow = u128::from(a) < u128::from(b) + u128::from(c);
-    let overflow_of_sum = (a ^ r) & (b ^ r) & top != 0;
-    let overflow_of_difference = (a ^ b) & (a ^ r) & top != 0;
-    let half_carry = (a ^ b ^ r) & 0x10 != 0;
-    let width = ty.bits() as u64;
-    // A shift's flags are those of its last step by one place. No group says a shift by zero, unless it is garbage.
-    let but_one = (b as u32).wrapping_sub(1);
-    let (c, v, half) = match kind {
-        FlagKind::Bits => (false, false, false),
-        FlagKind::Add | FlagKind::AddCarry => (carry_of_sum, overflow_of_sum, half_carry),
-        FlagKind::Sub | FlagKind::SubBorrow => (borrow, overflow_of_difference, half_carry),
-        FlagKind::Logic => (false, false, false),
-        FlagKind::Inc => (c != 0, r == top, r & 0xf == 0),
-        FlagKind::Dec => (c != 0, r == top - 1, r & 0xf == 0xf),
-        FlagKind::Neg => (a != 0, a == top, a & 0xf != 0),
-        FlagKind::Mul => (b != 0, b != 0, false),
-        FlagKind::Shl => {
-            let out = b <= width && a.unbounded_shr((width - b) as u32) & 1 != 0;
-            (out, out != (r & top != 0), false)
-        }
-        FlagKind::Shr => {
-            let before = a.checked_shr(but_one).unwrap_or(0);
-            (before & 1 != 0, before & top != 0, false)
-        }
-        FlagKind::Sar => (signed(a, ty).unbounded_shr(but_one) & 1 != 0, false, false),
-        FlagKind::SubNotBorrow => (!borrow, overflow_of_difference, half_carry),
-    };
-    let even = (r as u8).count_ones().is_multiple_of(2);
-    [
-        (c, C),
-        (v, V),
-        (half, A),
-        (even, P),
-        (r == 0, Z),
-        (r & top != 0, N),
-    ]
-    .iter()
-    .fold(0, |all, &(set, flag)| if set { all | flag } else { all })
 }
 
 /// Whether a condition holds on flags as [`bits`] gives them.
@@ -179,12 +203,12 @@ mod tests {
     use super::*;
 
     fn flags(kind: FlagKind, ty: Type, a: u64, b: u64, c: u64) -> u64 {
-        bits(&set(kind, ty, [a, b, c], [0; 5])) & !P
+        bits(set(kind, ty, [a, b, c], 0)) & !P
     }
 
     #[test]
     fn bits_of_all_zeros_are_clear() {
-        assert_eq!(bits(&[0; 5]), 0);
+        assert_eq!(bits(0), 0);
     }
 
     #[test]
@@ -238,29 +262,35 @@ mod tests {
     }
 
     #[test]
-    fn bits_of_a_garbage_group_that_says_shifted_by_zero_are_defined() {
-        for kind in [FlagKind::Shl, FlagKind::Shr, FlagKind::Sar] {
-            for count in [0, 1 << 32] {
-                let group = [word0(kind, Type::I64), 1, 1 << 63, count, 0];
-                assert_eq!(bits(&group) & (Z | N), 0, "{kind:?}");
-            }
-        }
-    }
-
-    #[test]
     fn set_keeps_the_old_group_for_shifts_by_zero_and_its_carry_for_inc() {
-        let old = set(FlagKind::Sub, Type::I8, [0, 1, 0], [0; 5]);
+        let old = set(FlagKind::Sub, Type::I8, [0, 1, 0], 0);
         for kind in [FlagKind::Shl, FlagKind::Shr, FlagKind::Sar] {
             assert_eq!(set(kind, Type::I32, [7, 0, 0], old), old);
         }
         assert_eq!(
-            bits(&set(FlagKind::Inc, Type::I8, [0xff, 0, 0], old)),
+            bits(set(FlagKind::Inc, Type::I8, [0xff, 0, 0], old)),
             C | Z | A | P
         );
-        assert_eq!(
-            bits(&set(FlagKind::Dec, Type::I8, [0x80, 0, 0], [0; 5])),
-            V | A
-        );
+        assert_eq!(bits(set(FlagKind::Dec, Type::I8, [0x80, 0, 0], 0)), V | A);
+    }
+
+    #[test]
+    fn set_of_single_flags_keeps_the_others() {
+        for old in (0..64).map(|n| {
+            [C, P, A, Z, N, V]
+                .iter()
+                .enumerate()
+                .fold(0, |all, (place, flag)| all | ((n >> place & 1) * flag))
+        }) {
+            let after = |kind, a, b| bits(set(kind, Type::I8, [a, b, 0], word(old)));
+            assert_eq!(bits(word(old)), old);
+            assert_eq!(after(FlagKind::Carry, 1, 0), old | C);
+            assert_eq!(after(FlagKind::Carry, 2, 0), old & !C);
+            assert_eq!(after(FlagKind::CarryOverflow, 0, 3), old & !C | V);
+            assert_eq!(after(FlagKind::CarryOverflow, 1, 0), (old | C) & !V);
+            assert_eq!(after(FlagKind::Zero, 0x100, 0), old | Z);
+            assert_eq!(after(FlagKind::Zero, 0x80, 0), old & !Z);
+        }
     }
 
     #[test]

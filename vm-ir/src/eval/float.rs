@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use vm_softfloat::{Env, Extremum, F16, F32, F64, Flags, Format, IntegerRule, Negate};
 
 use super::{FpControl, Outcome, flags};
-use crate::attr::{Attr, FlagKind, FpToIntRule, MinMaxRule, Rounding};
+use crate::attr::{Attr, FpToIntRule, MinMaxRule, Rounding};
 use crate::inst::Inst;
 use crate::op::family::{FpArith, FpCompare, FpConvert, FpExtremum, FpOther, FpSign};
 use crate::slot::Type;
@@ -187,12 +187,7 @@ fn compare_to_flags(inst: &Inst, args: [u64; 4], fp: &mut FpControl) -> Option<O
         Some(Ordering::Equal) => flags::Z,
         Some(Ordering::Greater) => 0,
     };
-    Some(Outcome::Group(flags::set(
-        FlagKind::Bits,
-        Type::I64,
-        [bits, 0, 0],
-        [0; 5],
-    )))
+    Outcome::bits(flags::word(bits), 64)
 }
 
 pub(super) fn convert(op: FpConvert, inst: &Inst, a: u64, fp: &mut FpControl) -> Option<Outcome> {

@@ -105,6 +105,8 @@ pub(super) fn binary(op: Binary, ty: Type, a: u64, b: u64) -> Option<Outcome> {
         Binary::BitExtract => ua >> n & 1,
         Binary::PermuteBytes => permute(w, ua, ub, 8),
         Binary::PermuteNibbles => permute(w, ua, ub, 4),
+        Binary::ScatterBits => scatter(ua, ub),
+        Binary::GatherBits => gather(ua, ub),
     };
     Outcome::bits(value, w.0)
 }
@@ -128,16 +130,86 @@ fn permute(w: Width, from: u64, numbers: u64, bits: u32) -> u64 {
 pub(super) fn ternary(op: Ternary, ty: Type, [a, b, c, _]: [u64; 4]) -> Option<Outcome> {
     let w = width(ty)?;
     let value = match op {
-        Ternary::AddCarry => a.wrapping_add(b).wrapping_add(c),
-        Ternary::SubBorrow => a.wrapping_sub(b).wrapping_sub(c),
+        Ternary::AddCarry => a.wrapping_add(b).wrapping_add(c & 1),
+        Ternary::SubBorrow => a.wrapping_sub(b).wrapping_sub(c & 1),
         Ternary::AddShl => (a << (c & 63)).wrapping_add(b),
         Ternary::AddShlU32 => ((a & 0xffff_ffff) << (c & 63)).wrapping_add(b),
         Ternary::FunnelShr => {
             let both = u128::from(w.zext(b)) << w.0 | u128::from(w.zext(a));
             (both >> w.count(c)) as u64
         }
+        Ternary::RolCarry => rotate_with_carry(w, a, w.zext(b) % (u64::from(w.0) + 1), c),
+        Ternary::RorCarry => {
+            let count = u64::from(w.0) + 1;
+            rotate_with_carry(w, a, (count - w.zext(b) % count) % count, c)
+        }
+        Ternary::DivUWide => wide_unsigned(w, a, b)
+            .checked_div(w.zext(c).into())
+            .map_or(u64::MAX, |quotient| quotient as u64),
+        Ternary::RemUWide => wide_unsigned(w, a, b)
+            .checked_rem(w.zext(c).into())
+            .map_or(a, |remainder| remainder as u64),
+        Ternary::DivSWide if w.zext(c) == 0 => u64::MAX,
+        Ternary::DivSWide => wide_signed(w, a, b).wrapping_div(w.sext(c).into()) as u64,
+        Ternary::RemSWide if w.zext(c) == 0 => a,
+        Ternary::RemSWide => wide_signed(w, a, b).wrapping_rem(w.sext(c).into()) as u64,
+        Ternary::DivSOverflows => {
+            let quotient = wide_signed(w, a, b).checked_div(w.sext(c).into());
+            let fits = quotient.is_some_and(|quotient| {
+                i64::try_from(quotient).is_ok_and(|quotient| w.sext(quotient as u64) == quotient)
+            });
+            (!fits).into()
+        }
+        Ternary::Crc32c => {
+            let bytes = w.zext(b).to_le_bytes();
+            let bytes = &bytes[..c.clamp(1, 8) as usize];
+            bytes
+                .iter()
+                .fold(w.zext(a) as u32, |crc, &byte| crc32c(crc, byte))
+                .into()
+        }
     };
     Outcome::bits(value, w.0)
+}
+
+/// Carry and value rotated left by a count up to the width; without the carry that comes out.
+fn rotate_with_carry(w: Width, value: u64, count: u64, carry: u64) -> u64 {
+    let bits = w.0 + 1;
+    let whole = u128::from(carry & 1) << w.0 | u128::from(w.zext(value));
+    (whole << count | whole >> (u64::from(bits) - count)) as u64
+}
+
+fn wide_unsigned(w: Width, low: u64, high: u64) -> u128 {
+    u128::from(w.zext(high)) << w.0 | u128::from(w.zext(low))
+}
+
+fn wide_signed(w: Width, low: u64, high: u64) -> i128 {
+    i128::from(w.sext(high)) << w.0 | i128::from(w.zext(low))
+}
+
+/// One step of CRC-32C, reflected: the polynomial is 0x1edc6f41 read from its other end.
+fn crc32c(crc: u32, byte: u8) -> u32 {
+    (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+        crc >> 1 ^ if crc & 1 != 0 { 0x82f6_3b78 } else { 0 }
+    })
+}
+
+fn scatter(from: u64, places: u64) -> u64 {
+    let mut left = from;
+    (0..64)
+        .filter(|place| places >> place & 1 != 0)
+        .fold(0, |all, place| {
+            let bit = left & 1;
+            left >>= 1;
+            all | bit << place
+        })
+}
+
+fn gather(from: u64, places: u64) -> u64 {
+    (0..64)
+        .filter(|place| places >> place & 1 != 0)
+        .enumerate()
+        .fold(0, |all, (n, place)| all | (from >> place & 1) << n)
 }
 
 pub(super) fn choose(op: Choose, inst: &Inst, [x, y, a, b]: [u64; 4]) -> Option<Outcome> {
@@ -178,7 +250,7 @@ pub(super) fn field(op: Field, inst: &Inst, x: u64, y: u64) -> Option<Outcome> {
 /// Between 128-bit integers and their halves.
 pub(super) fn halves(op: Wide, low: [u64; 4], wide: u128) -> Option<Outcome> {
     match op {
-        Wide::Pair => Some(Outcome::Bits {
+        Wide::Pair => Some(Outcome {
             value: u128::from(low[1]) << 64 | u128::from(low[0]),
             bits: 128,
         }),

@@ -25,13 +25,13 @@ mod vector;
 use crate::attr::{Attr, Rounding};
 use crate::inst::{Ext, Inst, Operand};
 use crate::op::{Class, Family, family::Move};
-use crate::slot::{StateLayout, Type};
+use crate::slot::StateLayout;
 
 pub use int::compare;
 
-/// The contents of a slot, low word first. Types up to 64 bits use the first word, 128-bit types two, flag groups all
-/// five (encoding: [`flags`]).
-pub type Value = [u64; 5];
+/// The contents of a slot, low word first. Types up to 64 bits and flag groups (encoding: [`flags`]) use the first word,
+/// 128-bit types both.
+pub type Value = [u64; 2];
 
 /// What floating-point operations depend on and change besides their operands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,18 +68,16 @@ impl FpControl {
     }
 }
 
-/// A result before it fills a destination.
-enum Outcome {
-    /// The low `bits` bits of a number.
-    Bits { value: u128, bits: u32 },
-    /// A whole flag group.
-    Group(Value),
+/// A result before it fills a destination: the low `bits` bits of a number.
+struct Outcome {
+    value: u128,
+    bits: u32,
 }
 
 impl Outcome {
     fn bits(value: u64, bits: u32) -> Option<Self> {
         let value = value.into();
-        Some(Self::Bits { value, bits })
+        Some(Self { value, bits })
     }
 }
 
@@ -104,8 +102,7 @@ pub fn evaluate(
         | Family::Reserve(_)
         | Family::Modify(_)
         | Family::VecRow(_) => None,
-        Family::Move(Move::Mov) if inst.ty == Type::Flags => Some(Outcome::Group(args[0])),
-        Family::Move(Move::Mov) => Some(Outcome::Bits {
+        Family::Move(Move::Mov) => Some(Outcome {
             value: wide[0],
             bits: inst.ty.bits(),
         }),
@@ -129,10 +126,7 @@ pub fn evaluate(
         Family::VecMove(op) => vector::moves(op, inst, low, wide),
         Family::VecFp(op) => vector::float(op, inst, wide, fp),
     }?;
-    Some(match outcome {
-        Outcome::Bits { value, bits } => fill(value, bits, inst.ext, dst_old),
-        Outcome::Group(group) => group,
-    })
+    Some(fill(outcome.value, outcome.bits, inst.ext, dst_old))
 }
 
 /// The result of `v_call`; `None` for other operations and rows that do not exist.
@@ -145,16 +139,15 @@ pub fn vector_row(
     let Attr::Vector { row, imm } = inst.attr else {
         return None;
     };
-    let [a, b, c, _] = args.map(|[low, high, ..]| [low, high]);
+    let [a, b, c, _] = args;
     let declared = layout.vectors.get(usize::from(row.0))?;
-    let [low, high] = declared.function.run(fp, [&a, &b, &c], imm);
-    Some([low, high, 0, 0, 0])
+    Some(declared.function.run(fp, [&a, &b, &c], imm))
 }
 
 /// The value of a constant operand.
 pub fn constant(value: i64) -> Value {
     let sign = (value >> 63) as u64;
-    [value as u64, sign, 0, 0, 0]
+    [value as u64, sign]
 }
 
 /// Words that an operation reads of its operand number `number`, hence words that a reader must supply.
@@ -172,10 +165,15 @@ pub fn result_words(inst: &Inst) -> usize {
 
 fn words(inst: &Inst, class: Class) -> usize {
     match class {
-        Class::Flags | Class::OptFlags => 5,
         Class::Vec | Class::OptVec | Class::Wide => 2,
         Class::Any => inst.ty.slot_bytes() as usize / 8,
-        Class::None | Class::Int | Class::OptInt | Class::Fp | Class::Imm => 1,
+        Class::None
+        | Class::Int
+        | Class::OptInt
+        | Class::Fp
+        | Class::Flags
+        | Class::OptFlags
+        | Class::Imm => 1,
     }
 }
 
@@ -192,5 +190,5 @@ pub fn fill(value: u128, bits: u32, ext: Ext, dst_old: Value) -> Value {
         Ext::Ones => value | above,
         Ext::Keep => value | old & above,
     };
-    [filled as u64, (filled >> 64) as u64, 0, 0, 0]
+    [filled as u64, (filled >> 64) as u64]
 }

@@ -18,7 +18,7 @@ fn machine(slots: &[(&str, u128)]) -> Machine {
     machine.page_base = 0x7000;
     for &(name, value) in slots {
         let slot = LAYOUT.slot(name).expect("a slot of the test layout");
-        machine.set(&LAYOUT, slot, [value as u64, (value >> 64) as u64, 0, 0, 0]);
+        machine.set(&LAYOUT, slot, [value as u64, (value >> 64) as u64]);
     }
     machine
 }
@@ -125,6 +125,37 @@ const INTEGERS: &[(&str, u64)] = &[
     ("deposit.i16.[11:8] 0xffff, 0x12", 0xf2ff),
     ("funnel_shr.i8 0x12, 0x34, 12", 0x41),
     ("funnel_shr.i64 1, 2, 64", 1),
+    ("pdep.i16 5, 0x8014", 0x8004),
+    ("pdep.i64 -1, -0x7fffffffffffffff", 0x8000_0000_0000_0001),
+    ("pext.i8 0xa5, 0xf4", 0x15),
+    ("pext.i64 -0x8000000000000000, -0x8000000000000000", 1),
+    ("rolc.i8 0x81, 1, 0", 0x02),
+    ("rolc.i8 0x81, 9, 1", 0x81),
+    ("rolc.i64 1, 64, 1", 1 << 63),
+    ("rorc.i8 0x81, 1, 0", 0x40),
+    ("rorc.i8 0x81, 2, 1", 0xe0),
+    ("rorc.i64 1, 0, 1", 1),
+    ("divu_wide.i64 7, 1, 3", 0x5555_5555_5555_5557),
+    ("divu_wide.i8 0x34, 0x112, 0x20", 0x91),
+    ("divu_wide.i32 1, 2, 0", 0xffff_ffff),
+    ("remu_wide.i64 7, 1, 3", 2),
+    ("remu_wide.i16 0x10005, 2, 0", 5),
+    ("divs_wide.i64 -7, -1, 2", -3_i64 as u64),
+    ("divs_wide.i64 0, 1, -1", 0),
+    ("divs_wide.i8 1, 2, 0", 0xff),
+    ("rems_wide.i64 -7, -1, 2", u64::MAX),
+    ("rems_wide.i8 1, 2, 0", 1),
+    ("divs_overflows.i64 -0x8000000000000000, -1, -1", 1),
+    ("divs_overflows.i64 -0x8000000000000000, -1, 1", 0),
+    ("divs_overflows.i64 0, -0x8000000000000000, -1", 1),
+    ("divs_overflows.i8 0x80, 0, 1", 1),
+    ("divs_overflows.i8 0x7f, 0, 1", 0),
+    ("divs_overflows.i32 5, 0, 0", 1),
+    (
+        "crc32c.i64 0xffffffff, 0x3837363534333231, 8",
+        !0x6087_809a_u32 as u64,
+    ),
+    ("crc32c.i32 0, 1, 1", 0xf26b_8303),
 ];
 
 #[test]

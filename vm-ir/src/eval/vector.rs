@@ -18,7 +18,7 @@ fn lanes_of(inst: &Inst) -> Option<(Lanes, Type, u8)> {
 }
 
 fn whole(value: u128) -> Outcome {
-    Outcome::Bits { value, bits: 128 }
+    Outcome { value, bits: 128 }
 }
 
 pub(super) fn lanes(op: VecLanes, inst: &Inst, [a, b, ..]: [u128; 4]) -> Option<Outcome> {

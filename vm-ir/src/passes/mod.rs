@@ -7,12 +7,14 @@
 mod constants;
 mod copies;
 mod dead;
+mod flags;
 #[cfg(test)]
 mod tests;
 
 pub use constants::fold_constants;
 pub use copies::propagate_copies;
 pub use dead::remove_dead;
+pub use flags::remove_dead_flags;
 
 use crate::block::{Block, Terminator};
 use crate::inst::Operand;

@@ -62,6 +62,28 @@ fn remove_dead_keeps_what_the_guest_sees() {
 }
 
 #[test]
+fn remove_dead_flags_keeps_what_the_guest_sees() {
+    let (removed, faults) = check(5, |block| remove_dead_flags(block, &LAYOUT));
+    assert!(removed > 5 && faults > 1000, "{removed} {faults}");
+}
+
+#[test]
+fn remove_dead_flags_removes_what_is_set_anew_unseen() {
+    let body = "fl = setflags.i64.add r0, 1, 0\nr0 = add.i64 r0, 1\nfl = setflags.i64.sub r0, 5, 0\n\
+                d0 = getflag.i32.z fl\nfl = setflags.i8.inc r1, 0, 0, fl\nfl = setflags.i8.neg r1, 0, 0\n\
+                %t0:i64 = load.i64.b8 [p0]\nfl = setflags.i8.dec %t0, 0, 0, fl\nfl = fp_cmpflags.f64 f0, f1\n\
+                fl = setflags.i64.logic r1, 0, 0\ndispatch";
+    let expected = "r0 = add.i64 r0, 1\nfl = setflags.i64.sub r0, 5, 0\n\
+                    d0 = getflag.i32.z fl\nfl = setflags.i8.neg r1, 0, 0\n\
+                    %t0:i64 = load.i64.b8 [p0]\nfp_cmpflags.f64 f0, f1\n\
+                    fl = setflags.i64.logic r1, 0, 0\ndispatch";
+    // The load's instruction begins behind the flags that it must find.
+    let split = |body: &str| body.replace("%t0:", "insn 4, 4\n%t0:");
+    let got = after(&split(body), remove_dead_flags);
+    assert_eq!(got.replace("temp %t0:i64\n", ""), expected);
+}
+
+#[test]
 fn optimize_keeps_what_the_guest_sees() {
     check(4, |block| optimize(block, &LAYOUT));
 }
