@@ -160,6 +160,8 @@ pub trait SysEnv<S> {
     ) -> Result<(), Exception>;
     /// Instructions retired before the running one.
     fn retired(&self) -> u64;
+    /// A number that nobody can foretell.
+    fn random(&mut self) -> u64;
     /// Loads `width` bytes, zero-extended, however they lie.
     ///
     /// # Errors
@@ -330,6 +332,11 @@ pub trait Guest: Sized + Send + Sync + 'static {
     /// Whether [`Guest::take_interrupt`] would find something in `lines` or the state: asked before every turn of the run
     /// loop, so quick.
     fn interrupt_is_due(state: &Self::State, lines: u64) -> bool;
+
+    /// Whether the virtual CPU does nothing now but wait until it [wakes](Guest::wakes), as long as that takes.
+    fn rests(_state: &Self::State) -> bool {
+        false
+    }
 
     /// Whether a waiting virtual CPU wakes up.
     fn wakes(state: &Self::State, lines: u64) -> bool;

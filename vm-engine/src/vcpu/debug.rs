@@ -20,8 +20,11 @@ impl<G: Guest> Vcpu<G> {
         self.drop_pointers_if_retired();
         self.serve_remote();
         self.refresh_translation();
-        // A step over a waiting instruction does not wait.
-        let exit = self.step_online(false).unwrap_or(VmExit::Stepped);
+        // A step over a waiting instruction does not wait, and one that rests goes on resting.
+        let exit = match G::rests(self.state()) {
+            true => VmExit::Stepped,
+            false => self.step_online(false).unwrap_or(VmExit::Stepped),
+        };
         self.participant.offline();
         self.shared.set_running(false);
         self.stale = true;
@@ -43,6 +46,10 @@ impl<G: Guest> Vcpu<G> {
             VmExit::Interrupted
         } else {
             let exit = self.refresh().or_else(|| {
+                if G::rests(self.state()) {
+                    self.wait();
+                    return None;
+                }
                 before(self.state());
                 self.step_online(true)
             });

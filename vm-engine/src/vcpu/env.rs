@@ -53,12 +53,16 @@ impl<G: Guest> Vcpu<G> {
         let engine = unsafe { &*Arc::as_ptr(&self.engine) };
         let retired = self.common().retired;
         let state = self.frame.as_ptr();
+        // No block runs that a store could change under itself.
+        let alone = std::mem::replace(&mut self.runs_one, true);
         let mut env = Env {
             vcpu: self,
             retired,
         };
         // SAFETY: as in `call_helper`.
-        f(unsafe { &mut (*state).state }, &engine.config, &mut env)
+        let result = f(unsafe { &mut (*state).state }, &engine.config, &mut env);
+        self.runs_one = alone;
+        result
     }
 }
 
@@ -117,6 +121,10 @@ impl<G: Guest> SysEnv<G::State> for Env<'_, G> {
 
     fn retired(&self) -> u64 {
         self.retired
+    }
+
+    fn random(&mut self) -> u64 {
+        self.vcpu.random()
     }
 
     fn load(

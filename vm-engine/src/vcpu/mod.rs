@@ -311,6 +311,10 @@ impl<G: Guest> Vcpu<G> {
             {
                 return exit;
             }
+            if G::rests(self.state()) {
+                self.wait();
+                continue;
+            }
             let pc = self.common().pc;
             let entry = match self.find(pc) {
                 Ok(Some(entry)) => entry,

@@ -22,6 +22,7 @@ pub(super) enum Asked {
     Startup,
     Time,
     Lines,
+    Random,
 }
 
 /// Where a virtual CPU is in a comparison.

@@ -197,6 +197,16 @@ impl<G: Guest> Vcpu<G> {
         self.ask(Asked::Startup, take).map(|place| place as u32)
     }
 
+    /// A number of the host's generator.
+    pub(crate) fn random(&self) -> u64 {
+        let make = || {
+            let mut bytes = [0; 8];
+            vm_osal::random_bytes(&mut bytes);
+            Some(u64::from_le_bytes(bytes))
+        };
+        self.ask(Asked::Random, make).unwrap_or_default()
+    }
+
     /// Ticks of the guest's time counter.
     pub(crate) fn time(&self) -> u64 {
         let now = || Some(self.engine.time());

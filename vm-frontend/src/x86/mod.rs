@@ -16,6 +16,8 @@ pub mod mode;
 pub mod state;
 pub mod sys;
 
+pub use sys::X86;
+
 /// Interrupt lines of a processor, numbered as in [`crate::SysEnv::lines`].
 pub mod line {
     /// The local APIC has an interrupt that its priorities let through (level).

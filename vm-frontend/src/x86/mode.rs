@@ -1,9 +1,13 @@
 //! What, besides its bytes, decides what an instruction means: the bits of [`vm_ir::Mode`].
 //!
-//! [`crate::Guest::mode`] computes them from the state after every instruction that may change them; such an instruction
+//! [`of`] computes them from the state after every instruction that may change them; such an instruction
 //! ends its block. The lifter takes everything that is not in its bytes from here.
 
+use vm_core::PAGE_BYTES;
 use vm_ir::Mode;
+
+use super::state::{CpuState, Segment, seg};
+use super::sys::fields::{attr, cr0, cr4, efer, flag};
 
 /// Bits 0 and 1: default operand and address size, 0 for 16, 1 for 32, 2 for 64-bit mode.
 pub const CODE_SIZE: u32 = 3;
@@ -37,6 +41,70 @@ pub const ALIGNMENT_CHECK: u32 = 1 << 14;
 pub const IO_PRIVILEGED: u32 = 1 << 15;
 /// CPL is 0.
 pub const SUPERVISOR: u32 = 1 << 16;
+
+/// The code segment's base is a multiple of the page size and its limit at least 64 KiB: jumps of 16-bit code within a page
+/// need no check.
+pub const CODE_ALIGNED: u32 = 1 << 17;
+
+/// The mode that a state is in.
+pub fn of(state: &CpuState) -> Mode {
+    let cs = &state.segments[seg::CS];
+    let long = state.efer & efer::LMA != 0;
+    let mut bits = 0;
+    let mut set = |bit: u32, when: bool| bits |= if when { bit } else { 0 };
+    if long && cs.attributes & attr::L != 0 {
+        // What segments say does not count here, so that equal code has equal modes.
+        set(2 | FLAT | FLAT_CODE, true);
+    } else {
+        set(1, cs.attributes & attr::DB != 0);
+        set(STACK32, state.segments[seg::SS].attributes & attr::DB != 0);
+        set(
+            FLAT,
+            [seg::DS, seg::ES, seg::SS]
+                .iter()
+                .all(|&n| is_flat(&state.segments[n])),
+        );
+        set(FLAT_CODE, cs.base == 0 && cs.limit == u64::from(u32::MAX));
+        set(
+            CODE_ALIGNED,
+            cs.base.is_multiple_of(PAGE_BYTES) && cs.limit >= 0xffff,
+        );
+    }
+    let v86 = state.system_flags & flag::VM != 0;
+    set(USER, state.cpl == 3);
+    set(SUPERVISOR, state.cpl == 0);
+    set(PROTECTED, state.cr0 & cr0::PE != 0);
+    set(V86, v86);
+    set(NO_X87, state.cr0 & (cr0::TS | cr0::EM) != 0);
+    set(
+        NO_SSE,
+        state.cr0 & cr0::EM != 0 || state.cr4 & cr4::OSFXSR == 0,
+    );
+    let extended = state.cr4 & cr4::OSXSAVE != 0 && state.xcr0 & 6 == 6;
+    set(NO_AVX, !extended || state.cr0 & cr0::PE == 0 || v86);
+    set(TASK_SWITCHED, state.cr0 & cr0::TS != 0);
+    set(
+        SINGLE_STEP,
+        state.system_flags & flag::TF != 0 || state.dr[7] & 0xff != 0,
+    );
+    set(SHADOW, state.shadow != 0);
+    let checks = state.cr0 & cr0::AM != 0 && state.system_flags & flag::AC != 0;
+    set(ALIGNMENT_CHECK, checks && state.cpl == 3);
+    set(
+        IO_PRIVILEGED,
+        state.cpl <= (state.system_flags & flag::IOPL) >> 12,
+    );
+    Mode(bits)
+}
+
+/// Whether a data segment's addresses need neither its base nor a check.
+fn is_flat(segment: &Segment) -> bool {
+    let wanted = attr::P | attr::S | attr::WRITE_OR_READ;
+    let looked_at = wanted | attr::CODE | attr::DOWN_OR_CONFORMING;
+    segment.base == 0
+        && segment.limit == u64::from(u32::MAX)
+        && segment.attributes & looked_at == wanted
+}
 
 /// Bits of code, of which the default sizes follow: 16, 32 or 64.
 pub const fn code_bits(mode: Mode) -> u32 {

@@ -23,6 +23,20 @@ pub struct Segment {
     pub attributes: u64,
 }
 
+impl Segment {
+    /// The register with these parts; bits 0 to 7 of `attributes` are bits 40 to 47 of a descriptor, and bits 8 to 11 its
+    /// bits 52 to 55.
+    pub const fn new(selector: u16, base: u64, limit: u32, attributes: u16) -> Self {
+        let attributes = attributes as u64;
+        Self {
+            base,
+            limit: limit as u64,
+            selector: selector as u64,
+            attributes: attributes & 0xff | (attributes & 0xf00) << 4,
+        }
+    }
+}
+
 /// A descriptor-table register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
@@ -96,8 +110,8 @@ pub struct CpuState {
     pub shadow: u64,
     /// Bit 0: NMIs wait for IRET. Bit 1: INIT has been taken and a start-up interrupt is awaited. Bit 2: halted.
     pub activity: u64,
-    /// Vector of the exception or interrupt that is being delivered plus one, or zero, to tell double faults.
-    pub delivering: u64,
+    /// The four page-directory-pointer registers of PAE paging (Intel SDM 3A, 5.4.1).
+    pub pdpte: [u64; 4],
     /// Debug exceptions that the instruction has earned, in the places of DR6.
     pub pending_debug: u64,
     /// IA32_STAR, LSTAR, CSTAR, FMASK.
@@ -118,6 +132,8 @@ pub struct CpuState {
     pub mtrr: [u64; 28],
     /// Other model-specific registers that only keep what is written, by the rows of the MSR table.
     pub msr_words: [u64; 32],
+    /// Accesses to model-specific registers that there are not, and the number of the last one.
+    pub unknown_msrs: [u64; 2],
     /// XMM0 to XMM15: the low halves of YMM0 to YMM15.
     pub xmm: [[u64; 2]; 16],
     /// The high halves of YMM0 to YMM15.
@@ -252,4 +268,53 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
         rank += 1;
     }
     table
+}
+
+impl CpuState {
+    /// All zeros.
+    pub(super) fn zeroed() -> Self {
+        Self {
+            common: CommonState::default(),
+            gpr: [0; 16],
+            flags: [0; FLAG_WORDS],
+            direction: 1,
+            system_flags: 0,
+            segments: [Segment::default(); 6],
+            ldtr: Segment::default(),
+            tr: Segment::default(),
+            gdtr: Table::default(),
+            idtr: Table::default(),
+            cpl: 0,
+            cr0: 0,
+            cr2: 0,
+            cr3: 0,
+            cr4: 0,
+            xcr0: 0,
+            efer: 0,
+            dr: [0; 8],
+            shadow: 0,
+            activity: 0,
+            pdpte: [0; 4],
+            pending_debug: 0,
+            syscall: [0; 4],
+            kernel_gs_base: 0,
+            sysenter: [0; 3],
+            pat: 0,
+            tsc_aux: 0,
+            tsc_offset: 0,
+            misc_enable: 0,
+            mtrr: [0; 28],
+            msr_words: [0; 32],
+            unknown_msrs: [0; 2],
+            xmm: [[0; 2]; 16],
+            ymm_high: [[0; 2]; 16],
+            vector_scratch: [[0; 2]; 4],
+            mxcsr: 0,
+            x87: [[0; 2]; 8],
+            x87_control: 0,
+            x87_status: 0,
+            x87_tags: 0,
+            x87_last: [0; 3],
+        }
+    }
 }

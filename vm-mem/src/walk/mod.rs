@@ -4,6 +4,7 @@
 //! fills the parameters in from its own, and turns [`WalkFault`] into its exceptions.
 
 pub mod riscv;
+pub mod x86;
 
 use vm_core::GuestPhysAddr;
 

@@ -72,6 +72,9 @@ impl SysEnv<HartState> for Env {
     fn retired(&self) -> u64 {
         self.retired
     }
+    fn random(&mut self) -> u64 {
+        0
+    }
     fn load(
         &mut self,
         _: &HartState,

@@ -1,0 +1,144 @@
+//! x86 as the engine sees it.
+
+use std::mem::size_of;
+
+use vm_core::GuestVirtAddr;
+use vm_ir::{Block, BlockBuilder, BlockKey, HelperId, Mode, Operand, StateLayout, Terminator};
+use vm_mem::PhysMemory;
+use vm_softfloat::{Env, Rounding};
+
+use super::{deliver, interrupts, paging, reset};
+use crate::guest::{
+    Access, AddressSpace, BusAbort, CodePage, CommonState, Exception, Guest, InstanceSpec,
+    LiftLimits, Mapping, Raised, SysEnv, View,
+};
+use crate::x86::cpu::CpuConfig;
+use crate::x86::helpers::{Cpu, DECLARATIONS};
+use crate::x86::mode;
+use crate::x86::state::{CpuState, SLOT_TABLE};
+
+/// The x86 guest.
+#[derive(Clone, Copy, Debug)]
+pub struct X86;
+
+static LAYOUT: StateLayout = StateLayout {
+    isa: "x86_64",
+    slots: &SLOT_TABLE,
+    bytes: size_of::<CpuState>() as u32,
+    helpers: &DECLARATIONS,
+    vectors: &[],
+};
+
+impl Guest for X86 {
+    type State = CpuState;
+    type Config = CpuConfig;
+
+    const DATA_MODES: usize = paging::DATA_MODES;
+    const CODE_IS_COHERENT: bool = true;
+    const PARCEL_BYTES: u64 = 1;
+    const NO_CODE: u64 = 0xffff;
+
+    fn layout() -> &'static StateLayout {
+        &LAYOUT
+    }
+
+    fn fp_rules() -> Env {
+        Env::sse(Rounding::default())
+    }
+
+    fn new_state(config: &CpuConfig, spec: InstanceSpec) -> CpuState {
+        reset::new_state(config, spec)
+    }
+
+    fn common(state: &mut CpuState) -> &mut CommonState {
+        &mut state.common
+    }
+
+    fn mode(state: &CpuState) -> Mode {
+        mode::of(state)
+    }
+
+    fn address_space(state: &CpuState) -> AddressSpace {
+        paging::address_space(state)
+    }
+
+    fn data_mode(state: &CpuState, view: View) -> u8 {
+        paging::data_mode(state, view)
+    }
+
+    /// DEVIATION: every instruction is undefined as yet.
+    fn lift(
+        _: &CpuConfig,
+        key: BlockKey,
+        _: &mut dyn CodePage,
+        _: LiftLimits<'_>,
+        spare: Block,
+    ) -> Result<Block, Exception> {
+        let mut block = BlockBuilder::reusing(key, spare);
+        block.insn(key.phys_pc.page_offset() as u16, 1);
+        let undefined = super::exception::undefined();
+        Ok(block.finish(Terminator::Exception {
+            code: undefined.code,
+            value: Operand::Imm(0),
+        }))
+    }
+
+    fn translate(
+        state: &CpuState,
+        memory: &dyn PhysMemory,
+        view: View,
+        addr: GuestVirtAddr,
+        _: u64,
+        access: Access,
+    ) -> Result<Mapping, Exception> {
+        paging::translate(state, memory, view, addr, access)
+    }
+
+    fn bus_error(_: GuestVirtAddr, _: Access) -> BusAbort {
+        BusAbort::Value(u64::MAX)
+    }
+
+    fn misaligned(_: GuestVirtAddr, _: Access) -> Exception {
+        super::exception::exception(super::fields::vector::AC, 0)
+    }
+
+    fn raise(
+        state: &mut CpuState,
+        config: &CpuConfig,
+        env: &mut dyn SysEnv<CpuState>,
+        exception: Exception,
+    ) -> Raised {
+        deliver::raise(&mut Cpu { state, config, env }, exception)
+    }
+
+    fn take_interrupt(
+        state: &mut CpuState,
+        config: &CpuConfig,
+        env: &mut dyn SysEnv<CpuState>,
+        lines: u64,
+    ) -> Option<Raised> {
+        interrupts::take(&mut Cpu { state, config, env }, lines)
+    }
+
+    fn interrupt_is_due(state: &CpuState, lines: u64) -> bool {
+        interrupts::is_due(state, lines)
+    }
+
+    fn wakes(state: &CpuState, lines: u64) -> bool {
+        interrupts::is_due(state, lines)
+    }
+
+    fn rests(state: &CpuState) -> bool {
+        interrupts::rests(state)
+    }
+
+    fn call(
+        state: &mut CpuState,
+        config: &CpuConfig,
+        env: &mut dyn SysEnv<CpuState>,
+        helper: HelperId,
+        args: [u64; 3],
+    ) -> Result<u64, Exception> {
+        Cpu { state, config, env }.call(helper, args)
+    }
+}
