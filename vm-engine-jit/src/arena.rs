@@ -25,8 +25,8 @@ const LEAST_BYTES: usize = CHUNK_BYTES / u64::BITS as usize;
 const MOST_BYTES: usize = 16 << 10;
 /// Sizes of extents.
 const SIZES: usize = (CHUNK_BYTES / LEAST_BYTES).ilog2() as usize + 1;
-/// Code starts at multiples of this. (Displacements that are replaced lie at multiples of four of it.)
-const ALIGN: usize = 8;
+/// Code starts at multiples of this, as displacements that are replaced lie at multiples of four.
+const ALIGN: usize = 4;
 /// Chunks that are filled before their pages are taken out of the mapping by which they were written.
 const WRITTEN_CHUNKS: usize = 16;
 
@@ -403,7 +403,7 @@ mod tests {
         for page in [PAGE, OTHER] {
             let of_page = pieces.iter().filter(|(of, _)| *of == page);
             let at: Vec<u64> = of_page.map(|(_, piece)| piece.addresses()[0]).collect();
-            assert!(at.windows(2).all(|pair| pair[1] == pair[0] + 48), "{at:x?}");
+            assert!(at.windows(2).all(|pair| pair[1] == pair[0] + 44), "{at:x?}");
         }
         let mut taken: Vec<(u64, u64)> = pieces
             .iter()

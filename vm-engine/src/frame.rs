@@ -5,6 +5,7 @@
 use std::mem::{offset_of, size_of};
 use std::sync::atomic::AtomicU32;
 
+use vm_core::PAGE_BYTES;
 use vm_frontend::{CommonState, Exception};
 use vm_ir::ExceptionCode;
 use vm_mem::{NO_TAG, TlbSet};
@@ -65,8 +66,6 @@ impl FrameHead {
 /// What block code needs besides the guest's state. Its address is in a register all the time.
 #[repr(C)]
 pub(crate) struct FrameHead {
-    /// Not zero when somebody wants this virtual CPU's attention.
-    pub(crate) exit_flag: *const AtomicU32,
     /// TLB table of the current address space and data mode.
     pub(crate) tlb: *const TlbSet,
     /// Mask of the page number that gives the table's index.
@@ -83,8 +82,6 @@ pub(crate) struct FrameHead {
     pub(crate) context: Context,
     /// The same for pages that are mapped alike in all address spaces. Zero when there are none.
     pub(crate) global_context: Context,
-    /// Instructions retired from which on the run loop must get a turn.
-    pub(crate) limit: u64,
     /// Where a block left to be linked: the address of a link cell, or of a place in host code.
     pub(crate) link_site: u64,
     /// Slow paths of the guest ISA.
@@ -105,9 +102,23 @@ pub(crate) struct FrameHead {
     pub(crate) mxcsr: u32,
     /// Counters for statistics.
     pub(crate) counters: Counters,
+    // What follows, and the state's first word, host code reads all the time: from the end of the recent translations on
+    // it can be reached by short displacements from one register.
     /// Recent translations of host code.
     pub(crate) recent: Recent,
+    /// Not zero when somebody wants this virtual CPU's attention.
+    pub(crate) exit_flag: *const AtomicU32,
+    /// For accesses of 1 to 8 bytes, the bits of an address that tell its page, and whether it is misaligned.
+    pub(crate) access_masks: [u64; 4],
+    /// Instructions retired from which on the run loop must get a turn.
+    pub(crate) limit: u64,
 }
+
+/// See [`FrameHead::access_masks`].
+const ACCESS_MASKS: [u64; 4] = {
+    let page = !(PAGE_BYTES - 1);
+    [page, page | 1, page | 3, page | 7]
+};
 
 /// Lines of [`Recent`].
 pub(crate) const RECENT: usize = 32;
@@ -116,26 +127,34 @@ pub(crate) const RECENT: usize = 32;
 /// way through the TLB's index, on which the address of an access would have to wait. A copy does not follow what
 /// other threads do to the entry, so all are dropped whenever the run loop gets a turn or the TLB changes.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Recent([RecentLine; RECENT]);
+
+/// One of them.
+#[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Recent {
-    pub(crate) read: [u64; RECENT],
-    pub(crate) write: [u64; RECENT],
-    pub(crate) addend: [u64; RECENT],
+pub(crate) struct RecentLine {
+    pub(crate) read: u64,
+    pub(crate) write: u64,
+    pub(crate) addend: u64,
 }
 
 impl Recent {
     /// Knows nothing.
-    pub(crate) const EMPTY: Self = Self {
-        read: [NO_TAG; RECENT],
-        write: [NO_TAG; RECENT],
-        addend: [0; RECENT],
-    };
+    pub(crate) const EMPTY: Self = Self(
+        [RecentLine {
+            read: NO_TAG,
+            write: NO_TAG,
+            addend: 0,
+        }; RECENT],
+    );
 
     /// Forgets all.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
-        self.read = [NO_TAG; RECENT];
-        self.write = [NO_TAG; RECENT];
+        for line in &mut self.0 {
+            (line.read, line.write) = (NO_TAG, NO_TAG);
+        }
     }
 }
 
@@ -202,7 +221,6 @@ impl<S> Frame<S> {
         const { assert!(size_of::<Frame<S>>() <= u16::MAX as usize) };
         Box::new(Self {
             head: FrameHead {
-                exit_flag,
                 tlb: std::ptr::null(),
                 tlb_mask: 0,
                 tlb_byte_mask: 0,
@@ -210,7 +228,6 @@ impl<S> Frame<S> {
                 enter_host: 0,
                 context: 0,
                 global_context: 0,
-                limit: 0,
                 link_site: 0,
                 slow,
                 owner: std::ptr::null_mut(),
@@ -225,6 +242,9 @@ impl<S> Frame<S> {
                 mxcsr: 0,
                 counters: Counters::default(),
                 recent: Recent::EMPTY,
+                exit_flag,
+                access_masks: ACCESS_MASKS,
+                limit: 0,
             },
             state,
             temps: [0; TEMP_WORDS],

@@ -17,7 +17,7 @@ use vm_frontend::CommonState;
 use vm_ir::{Block, Inst, StateLayout, Terminator};
 use vm_mem::{TlbEntry, TlbSet};
 
-use crate::frame::{Counters, FrameHead, RECENT, Recent, STATE_OFFSET};
+use crate::frame::{Counters, FrameHead, RECENT, RecentLine, STATE_OFFSET};
 use crate::interp::memory::leave_faulted_at;
 use crate::jump::{JUMP_SHIFTS, JumpLine, Lines};
 use crate::microop::{Leave, MicroOp};
@@ -171,13 +171,21 @@ impl FrameOffsets {
     pub const LINK_SITE: i32 = offset_of!(FrameHead, link_site) as i32;
     /// Above so many instructions retired the run loop must get a turn.
     pub const LIMIT: i32 = offset_of!(FrameHead, limit) as i32;
-    /// Tags for reading and writing, and addends, of recent translations: 64-bit words, [`RECENT_LINES`] each. Host
-    /// code may copy entries of the TLB here; the engine drops them when they may no longer hold.
-    pub const RECENT_READ: i32 = (offset_of!(FrameHead, recent) + offset_of!(Recent, read)) as i32;
+    /// Tag for reading, tag for writing, and addend, of the first recent translation; the next one's are
+    /// [`FrameOffsets::RECENT_BYTES`] further. Host code may copy entries of the TLB here; the engine drops them when they
+    /// may no longer hold.
+    pub const RECENT_READ: i32 =
+        (offset_of!(FrameHead, recent) + offset_of!(RecentLine, read)) as i32;
     pub const RECENT_WRITE: i32 =
-        (offset_of!(FrameHead, recent) + offset_of!(Recent, write)) as i32;
+        (offset_of!(FrameHead, recent) + offset_of!(RecentLine, write)) as i32;
     pub const RECENT_ADDEND: i32 =
-        (offset_of!(FrameHead, recent) + offset_of!(Recent, addend)) as i32;
+        (offset_of!(FrameHead, recent) + offset_of!(RecentLine, addend)) as i32;
+    pub const RECENT_BYTES: i32 = size_of::<RecentLine>() as i32;
+    /// For accesses of 1, 2, 4 and 8 bytes, the bits of an address that tell its page and whether it is misaligned: 64-bit
+    /// words.
+    pub const ACCESS_MASKS: i32 = offset_of!(FrameHead, access_masks) as i32;
+    /// What is used most lies before here: recent translations, the last ones nearest, and words behind them.
+    pub const HOT_END: i32 = Self::PAGE_BASE + 8;
     /// Host code's 32-bit note of what MXCSR holds; zero, for Rust's word, whenever other code runs.
     pub const FP_LIVE: i32 = offset_of!(FrameHead, fp_live) as i32;
     /// 32 bits for MXCSR on its way.

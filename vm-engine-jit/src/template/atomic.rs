@@ -10,7 +10,6 @@ use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Operand, Type};
 
 use super::PAGE_MASK;
 use super::block::{Cold, Emitter};
-use super::memory::line_of;
 use super::stubs::tlb_entry;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
@@ -108,7 +107,8 @@ impl Emitter<'_> {
         let [address, value, ..] = inst.args;
         let width = width(mem);
         self.load(address, Reg::Rax);
-        let (place, back) = self.probe(mem, true, line_of(address), step)?;
+        let line = self.line_of(address);
+        let (place, back) = self.probe(mem, true, line, step)?;
         match way {
             // One locked instruction, where what memory held is not wanted.
             Way::Add if inst.dst.is_none() => self.locked(Alu::Add, width, place, value),
@@ -153,7 +153,8 @@ impl Emitter<'_> {
     fn compare_swap(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<()> {
         let [address, old, new, _] = inst.args;
         self.load(address, Reg::Rax);
-        let (_, back) = self.probe(mem, true, line_of(address), step)?;
+        let line = self.line_of(address);
+        let (_, back) = self.probe(mem, true, line, step)?;
         self.asm.alu(Alu::Add, Width::Q, Reg::Rcx, Reg::Rax);
         self.load(old, Reg::Rax);
         let new = self.in_reg(new, Reg::Rdx);

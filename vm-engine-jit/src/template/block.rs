@@ -6,7 +6,7 @@ use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
 use super::float::{self, Unpacked};
 use super::stubs::{Stubs, if_misaligned};
-use super::{FRAME, Pins, RETIRED, Scratch, Template};
+use super::{Pins, RETIRED, Scratch, Template};
 use super::{atomic, integer, memory};
 use crate::asm::{Alu, Assembler, Cc, DISPLACEMENT_BYTES, Label, Mem, Reg, Rm, Width, Xmm};
 
@@ -273,7 +273,7 @@ pub(crate) fn translate(
 impl Emitter<'_> {
     /// A word of the frame.
     pub(crate) fn frame(&self, offset: i32) -> Mem {
-        Mem::new(FRAME, offset - self.pins.bias)
+        self.pins.word(offset)
     }
 
     /// The host register of a slot, if it has one.

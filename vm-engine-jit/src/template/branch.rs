@@ -1,6 +1,6 @@
 //! Ways out of a block.
 
-use vm_engine::tier::{FrameOffsets, Step};
+use vm_engine::tier::Step;
 use vm_ir::{Attr, Inst, Terminator, leaves_page};
 
 use super::RETIRED;
@@ -18,10 +18,8 @@ impl Emitter<'_> {
         }
         if leaves_page(offset) {
             let offset = i32::try_from(offset).ok()?;
-            let base = self.frame(FrameOffsets::PAGE_BASE);
-            self.asm.mov(Width::Q, Reg::Rax, base);
-            self.asm.alu_imm(Alu::Add, Width::Q, Reg::Rax, offset);
-            self.asm.jmp_to(self.stubs.go);
+            self.asm.mov_imm(Reg::Rax, u64::from(offset as u32));
+            self.asm.jmp_to(self.stubs.go_off);
             return Some(());
         }
         let away = self.asm.label();

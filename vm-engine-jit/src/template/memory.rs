@@ -1,10 +1,9 @@
 //! Loads, stores, fences.
 
-use vm_engine::tier::{AccessSite, FrameOffsets, RECENT_LINES, Step};
+use vm_engine::tier::{AccessSite, FrameOffsets, Step};
 use vm_ir::family::Access;
 use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Op, Operand, Type};
 
-use super::PAGE_MASK;
 use super::block::{Cold, Emitter};
 use super::stubs::recent;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
@@ -30,14 +29,16 @@ fn access_width(mem: MemAttr) -> Width {
     [Width::B, Width::W, Width::D, Width::Q][usize::from(mem.size_log2 & 3)]
 }
 
-/// The recent translation to try for an address that is off this operand: what is reached by one register mostly lies
-/// in one page for a while.
-pub(crate) fn line_of(base: Operand) -> u8 {
-    base.slot()
-        .map_or(0, |slot| (slot.index() % RECENT_LINES) as u8)
-}
-
 impl Emitter<'_> {
+    /// The recent translation to try for an address that is off this operand: what is reached by one register mostly lies
+    /// in one page for a while.
+    pub(crate) fn line_of(&self, base: Operand) -> u8 {
+        match base {
+            Operand::Slot(slot) if !slot.is_temp() => self.pins.line_of_state(slot.index()),
+            _ => 0,
+        }
+    }
+
     /// The guest-virtual address to RAX.
     fn address(&mut self, inst: &Inst, mem: MemAttr) -> Option<()> {
         let [base, index, displacement, _] = inst.args;
@@ -101,9 +102,9 @@ impl Emitter<'_> {
             true => FrameOffsets::RECENT_WRITE,
         };
         // The page, and the bits that tell a misaligned address.
-        let bits = PAGE_MASK | (mem.bytes() as i32 - 1);
-        self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
-        self.asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, bits);
+        let mask = self.frame(FrameOffsets::ACCESS_MASKS + 8 * i32::from(mem.size_log2 & 3));
+        self.asm.mov(Width::Q, Reg::Rdx, mask);
+        self.asm.alu(Alu::And, Width::Q, Reg::Rdx, Reg::Rax);
         let tag = recent(self.pins, tag, line);
         self.asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, tag);
         self.asm.jcc(Cc::Ne, miss);
@@ -116,7 +117,7 @@ impl Emitter<'_> {
     /// The host address of a load or store at the guest's in RAX, as a sum of two registers; RDX is used.
     fn reach(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
         let write = inst.op == Op::Store;
-        let line = line_of(inst.args[0]);
+        let line = self.line_of(inst.args[0]);
         let (from, hit) = self.probe_recent(mem, write, line);
         let site = AccessSite {
             line,

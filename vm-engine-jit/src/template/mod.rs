@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_core::{GuestPhysAddr, Notices, PAGE_BYTES};
-use vm_engine::tier::{FrameOffsets, HostCode, Translation, Translator};
+use vm_engine::tier::{FrameOffsets, HostCode, RECENT_LINES, Translation, Translator};
 use vm_ir::{Inst, StateLayout, Terminator, Type};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
-use crate::asm::{Assembler, Reg, Xmm};
+use crate::asm::{Assembler, Mem, Reg, Xmm};
 use crate::dump::Dump;
 use crate::perf_map::PerfMap;
 use block::Cold;
@@ -34,7 +34,7 @@ pub(crate) const FRAME: Reg = Reg::Rbp;
 /// Counts the instructions retired, while host code runs.
 pub(crate) const RETIRED: Reg = Reg::R11;
 /// Registers that guest state stays in while host code runs, by rank. RAX, RCX and RDX are for single operations.
-pub(crate) const PINNED: [Reg; 10] = [
+pub(crate) const PINNED: [Reg; 9] = [
     Reg::Rbx,
     Reg::R12,
     Reg::R13,
@@ -44,8 +44,9 @@ pub(crate) const PINNED: [Reg; 10] = [
     Reg::Rdi,
     Reg::R8,
     Reg::R9,
-    Reg::R10,
 ];
+/// Points to words of the frame that are used most, [`Pins::hot_bias`] bytes into it.
+pub(crate) const HOT: Reg = Reg::R10;
 
 /// The first vector register that guest state stays in while floating point is live; those below are for single
 /// operations.
@@ -96,6 +97,10 @@ pub(crate) struct Pins {
     pub(crate) vectors: Vec<(Xmm, i32)>,
     /// Bytes from the frame to where [`FRAME`] points, so that the first slots have short displacements.
     pub(crate) bias: i32,
+    /// Bytes from the frame to where [`HOT`] points.
+    pub(crate) hot_bias: i32,
+    /// For each state slot, the line of recent translations for what is reached by it.
+    lines: Vec<u8>,
 }
 
 impl Pins {
@@ -111,6 +116,17 @@ impl Pins {
                 of_slot[at] = Some(reg);
                 all.push((reg, FrameOffsets::STATE + layout.slots[at].offset as i32));
             }
+        }
+        let mut lines = vec![0; layout.slots.len()];
+        let mut others = 0..;
+        for (slot, line) in layout.slots.iter().zip(&mut lines) {
+            let rank = usize::from(slot.pin_rank);
+            let pinned = rank < PINNED.len() && slot.ty == Type::I64;
+            // Those of pinned registers are the last, which are reached by short displacements.
+            *line = match pinned {
+                true => RECENT_LINES - 1 - rank,
+                false => others.next().unwrap_or(0) % (RECENT_LINES - PINNED.len()),
+            } as u8;
         }
         let mut vector_of_slot = vec![None; layout.slots.len()];
         let mut vectors = Vec::new();
@@ -129,7 +145,23 @@ impl Pins {
             vector_of_slot,
             vectors,
             bias,
+            hot_bias: FrameOffsets::HOT_END - 128,
+            lines,
         }
+    }
+
+    /// A word of the frame.
+    pub(crate) fn word(&self, offset: i32) -> Mem {
+        let (near, hot) = (offset - self.bias, offset - self.hot_bias);
+        match i8::try_from(hot) {
+            Ok(_) if i8::try_from(near).is_err() => Mem::new(HOT, hot),
+            _ => Mem::new(FRAME, near),
+        }
+    }
+
+    /// The line of recent translations to try for an address off a slot of the state.
+    pub(crate) fn line_of_state(&self, index: usize) -> u8 {
+        self.lines[index]
     }
 
     pub(crate) fn vector_of_state(&self, index: usize) -> Option<Xmm> {

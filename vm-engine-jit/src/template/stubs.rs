@@ -8,7 +8,7 @@ use vm_engine::tier::{
 
 use vm_core::PAGE_SHIFT;
 
-use super::{FRAME, PAGE_MASK, Pins, RETIRED};
+use super::{FRAME, HOT, PAGE_MASK, Pins, RETIRED};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Shift, Width};
 
 /// Addresses of the shared code.
@@ -22,6 +22,8 @@ pub(crate) struct Stubs {
     pub(crate) step: u64,
     /// Goes to the guest address in RAX.
     pub(crate) go: u64,
+    /// Goes to the guest address that is the signed offset in EAX from the page's base.
+    pub(crate) go_off: u64,
     /// Called, with a [site](Emitter::site) in place of code to come back to: what becomes of a jump within the page.
     pub(crate) ways: Ways,
     /// Called: for reading and for writing, looks in the TLB for the page of the address in RAX. RDX is the address with
@@ -48,7 +50,7 @@ pub(crate) struct Ways {
 }
 
 pub(crate) struct Labels {
-    all: [Label; 12],
+    all: [Label; 13],
 }
 
 impl Labels {
@@ -59,6 +61,7 @@ impl Labels {
             leave,
             step,
             go,
+            go_off,
             link,
             linked,
             apart,
@@ -73,6 +76,7 @@ impl Labels {
             leave,
             step,
             go,
+            go_off,
             ways: Ways {
                 link,
                 linked,
@@ -95,6 +99,7 @@ fn spill(asm: &mut Assembler, pins: &Pins) {
 }
 
 fn reload(asm: &mut Assembler, pins: &Pins) {
+    asm.lea(Width::Q, HOT, Mem::new(FRAME, pins.hot_bias - pins.bias));
     for &(reg, offset) in &pins.all {
         asm.mov(Width::Q, reg, Mem::new(FRAME, offset - pins.bias));
     }
@@ -102,7 +107,7 @@ fn reload(asm: &mut Assembler, pins: &Pins) {
 
 /// Emits all of it.
 pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
-    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let frame = |offset: i32| pins.word(offset);
     let enter = asm.here();
     for reg in SAVED {
         asm.push(reg);
@@ -156,6 +161,9 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
     asm.jmp(out);
 
+    let go_off = asm.here();
+    asm.movsx(Width::Q, Width::D, Reg::Rax, Reg::Rax);
+    asm.alu(Alu::Add, Width::Q, Reg::Rax, frame(FrameOffsets::PAGE_BASE));
     let go = go(asm, pins, leave);
 
     let link = asm.here();
@@ -195,6 +203,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             leave,
             step,
             go,
+            go_off,
             link,
             linked,
             apart,
@@ -212,7 +221,7 @@ fn target_of_site(asm: &mut Assembler, pins: &Pins) {
     asm.pop(Reg::Rcx);
     asm.mov(Width::D, Reg::Rax, Mem::new(Reg::Rcx, 0));
     asm.alu_imm(Alu::And, Width::D, Reg::Rax, !PAGE_MASK);
-    let base = Mem::new(FRAME, FrameOffsets::PAGE_BASE - pins.bias);
+    let base = pins.word(FrameOffsets::PAGE_BASE);
     asm.alu(Alu::Add, Width::Q, Reg::Rax, base);
 }
 
@@ -235,7 +244,7 @@ impl Slow {
         pins: &Pins,
         [fp_leave, fp_enter, out]: [Label; 3],
     ) -> Label {
-        let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+        let frame = |offset: i32| pins.word(offset);
         let stack = |word: i32| Mem::new(Reg::Rsp, WORD * word);
         let (slow, not_live, not_done, ready) =
             (asm.label(), asm.label(), asm.label(), asm.label());
@@ -297,7 +306,7 @@ impl Slow {
 
 /// Goes to the guest address in RAX by the jump cache.
 fn go(asm: &mut Assembler, pins: &Pins, leave: Label) -> Label {
-    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let frame = |offset: i32| pins.word(offset);
     let (first, second, known, unknown) = (asm.label(), asm.label(), asm.label(), asm.label());
     let go = asm.here();
     asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
@@ -346,7 +355,7 @@ fn go(asm: &mut Assembler, pins: &Pins, leave: Label) -> Label {
 
 /// Place of a line of recent translations; `of` is the offset of the first.
 pub(crate) fn recent(pins: &Pins, of: i32, line: u8) -> Mem {
-    Mem::new(FRAME, of + 8 * i32::from(line) - pins.bias)
+    pins.word(of + FrameOffsets::RECENT_BYTES * i32::from(line))
 }
 
 /// Goes to `away` when RDX, as for [`Stubs::refill`], tells a misaligned address. Changes RCX.
@@ -361,7 +370,7 @@ const LARGEST_BYTES: i32 = 8;
 
 /// The first way of the TLB's set for the address in RAX to RCX.
 pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
-    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let frame = |offset: i32| pins.word(offset);
     asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
     let shift = PAGE_SHIFT as u8 - TlbOffsets::SET_BYTES.trailing_zeros() as u8;
     asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
@@ -390,6 +399,8 @@ fn refill(asm: &mut Assembler, pins: &Pins, tag: i32) -> Label {
     // Nothing from here on changes the comparison's flags.
     asm.pop(Reg::Rdx);
     asm.movzx(Width::B, Reg::Rdx, Reg::Rdx);
+    const { assert!(FrameOffsets::RECENT_BYTES == 3 << 3) };
+    asm.lea(Width::Q, Reg::Rdx, Mem::indexed(Reg::Rdx, Reg::Rdx, 1, 0));
     let line = |of: i32| Mem::indexed(FRAME, Reg::Rdx, 3, of - pins.bias);
     for (from, to) in [
         (TlbOffsets::READ, FrameOffsets::RECENT_READ),
@@ -412,7 +423,7 @@ fn refill(asm: &mut Assembler, pins: &Pins, tag: i32) -> Label {
 
 /// Goes to `away` when the run loop must get a turn. Changes RDX.
 pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
-    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let frame = |offset: i32| pins.word(offset);
     asm.alu(Alu::Cmp, Width::Q, RETIRED, frame(FrameOffsets::LIMIT));
     asm.jcc(Cc::A, away);
     asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::EXIT_FLAG));
@@ -421,7 +432,7 @@ pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
 }
 
 fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
-    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let frame = |offset: i32| pins.word(offset);
     let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
     let start = asm.here();
     asm.mov(Width::D, Reg::Rcx, frame(FrameOffsets::FP_ROUNDING));
@@ -444,7 +455,7 @@ fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
 
 /// Called: gives the guest its flags and registers, and Rust its MXCSR. Keeps RAX, changes RCX and RDX.
 fn fp_leave_body(asm: &mut Assembler, pins: &Pins) {
-    let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
+    let frame = |offset: i32| pins.word(offset);
     let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
     let clear = asm.label();
     for &(reg, offset) in &pins.vectors {

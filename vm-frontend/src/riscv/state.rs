@@ -106,9 +106,9 @@ const CSR: u16 = 64;
 /// Slots in the layout.
 pub const SLOTS: usize = CSR as usize + csr::WORDS.len();
 
-/// Order in which integer registers are given host registers: arguments, stack pointer, return address and
-/// temporaries first, as compiled code uses them.
-const PIN_ORDER: [u8; 16] = [15, 14, 10, 13, 12, 11, 2, 8, 1, 9, 16, 17, 18, 5, 6, 7];
+/// Order in which integer registers are given host registers: arguments, stack pointer and saved registers first, as
+/// compiled code uses them, above all for addresses; the return address is used outside of loops.
+const PIN_ORDER: [u8; 16] = [15, 14, 10, 13, 12, 2, 8, 9, 11, 1, 16, 17, 18, 5, 6, 7];
 
 /// The same for floating-point registers and the host's vector registers.
 const FP_PIN_ORDER: [u8; 16] = [15, 14, 13, 12, 10, 11, 0, 1, 2, 3, 16, 17, 8, 9, 4, 5];
