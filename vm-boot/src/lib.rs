@@ -2,7 +2,7 @@
 //!
 //! What it is: [`image`] recognises and unpacks kernels and firmware files; [`riscv`] decides where in RAM they,
 //! the initial RAM disk and the device tree go, and how the harts start, and [`x86`] the same for PCs; [`acpi`]
-//! describes a PC in tables; [`sbi`] answers a RISC-V kernel's firmware calls when no firmware was loaded.
+//! and [`smbios`] describe a PC in tables; [`sbi`] answers a RISC-V kernel's firmware calls when no firmware was loaded.
 //!
 //! What it refuses to do: run virtual CPUs, build device trees, choose a machine's devices and addresses.
 //!
@@ -26,6 +26,7 @@ pub mod image;
 mod part;
 pub mod riscv;
 pub mod sbi;
+pub mod smbios;
 pub mod x86;
 
 pub use content::{Content, ContentReader};

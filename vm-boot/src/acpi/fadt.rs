@@ -75,7 +75,8 @@ pub(super) fn table(layout: &PcLayout, facs: usize, dsdt: usize) -> Blob {
     table.bytes(&port_address(RESET_PORT, 8)).u8(RESET_VALUE);
     // Arm's flags and the minor version.
     table.u16(0).u8(0);
-    table.pointer(8, facs).pointer(8, dsdt);
+    // The wide address of the FACS must be zero where the other is not.
+    table.u64(0).pointer(8, dsdt);
     table.bytes(&port_address(port(PM1_EVENT), 32)).bytes(&none);
     table
         .bytes(&port_address(port(PM1_CONTROL), 16))

@@ -93,7 +93,8 @@ impl Memory {
             u64::from(self.u32(fadt + 36)),
             u64::from(self.u32(fadt + 40)),
         );
-        assert_eq!((self.u64(fadt + 132), self.u64(fadt + 140)), (facs, dsdt));
+        // Only one of the addresses of the FACS may be given.
+        assert_eq!((self.u64(fadt + 132), self.u64(fadt + 140)), (0, dsdt));
         assert_eq!(facs % 64, 0);
         [rsdt, xsdt, facs, dsdt]
             .iter()
