@@ -15,6 +15,7 @@ pub mod chardev;
 pub mod firmware;
 pub mod fuzzing;
 pub mod host_room;
+pub mod input;
 pub mod intc;
 pub mod net;
 pub mod pci;

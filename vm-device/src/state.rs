@@ -1,5 +1,7 @@
 //! What the saved states of all devices share.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a saved state was refused. The device is left as it was.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -61,6 +63,46 @@ pub fn check_shape(
     }
 }
 
+/// The registers of a device whose saved state is just them. Whatever follows from them (levels of lines, alarms) is not
+/// in it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Saved<R> {
+    version: u32,
+    /// Of the virtual clock when they were saved; times among the registers are of that clock.
+    now_ns: u64,
+    registers: R,
+}
+
+impl<R> Saved<R> {
+    /// Registers in layout `version` at `now_ns` of the virtual clock (any, if no register is a time).
+    pub fn new(version: u32, now_ns: u64, registers: R) -> Self {
+        Self {
+            version,
+            now_ns,
+            registers,
+        }
+    }
+
+    /// The registers, and by how many ns times among them are to be moved, modulo 2^64, now that the clock shows `now_ns`.
+    ///
+    /// # Errors
+    /// When they are in another layout than `version`.
+    pub fn open(
+        self,
+        device: &'static str,
+        version: u32,
+        now_ns: u64,
+    ) -> Result<(R, u64), RestoreError> {
+        let Self {
+            version: found,
+            now_ns: then_ns,
+            registers,
+        } = self;
+        check_version(device, found, version)?;
+        Ok((registers, now_ns.wrapping_sub(then_ns)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +119,12 @@ mod tests {
             }
         );
         assert!(check_version("chip", 1, 1).is_ok());
+    }
+
+    #[test]
+    fn saved_opens_with_the_time_that_passed() {
+        let saved = Saved::new(2, 1_000, [1, 2]);
+        assert_eq!(saved.clone().open("chip", 2, 1_500), Ok(([1, 2], 500)));
+        assert!(saved.open("chip", 3, 0).is_err());
     }
 }

@@ -1,0 +1,3 @@
+//! Keyboards and pointing devices.
+
+pub mod i8042;
