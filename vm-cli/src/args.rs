@@ -1,5 +1,8 @@
 //! The command line. What `--help` prints is written here.
 
+// The comments are texts for terminals: brackets in them are the configuration file's, or mean what may be left out.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};

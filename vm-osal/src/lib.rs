@@ -1,6 +1,6 @@
 //! Services of the host operating system.
 //!
-//! What it is: memory files, page advice, [`file`]s with holes and locks, one timer thread ([`TimerThread`]), the
+//! What it is: memory files, page advice, [files](mod@file) with holes and locks, one timer thread ([`TimerThread`]), the
 //! [`HostClock`], waiting for descriptors, the user's [`terminal`], the host's [`net`]work.
 //! Everything that calls the operating system on behalf of another crate belongs here, one file per host under
 //! `sys/`.

@@ -2,9 +2,9 @@
 //! share.
 //!
 //! What it is: [`guests`] fetches unmodified Debian kernels, firmware and programs into the cache and
-//! assembles initramfs archives and disk images from them; [`bench`] compares this VM's speed with
+//! assembles initramfs archives and disk images from them; [`mod@bench`] compares this VM's speed with
 //! QEMU's; [`lint`] checks the house rules;
-//! [`test`] runs all tests, [`soak`] a long one.
+//! [`mod@test`] runs all tests, [`soak`] a long one.
 //!
 //! What it refuses to do: contain product code, change anything outside the repository's `target` and
 //! `.cache` directories, or need root.

@@ -24,7 +24,7 @@ pub(crate) struct Stubs {
     pub(crate) go: u64,
     /// Goes to the guest address that is the signed offset in EAX from the page's base.
     pub(crate) go_off: u64,
-    /// Called, with a [site](Emitter::site) in place of code to come back to: what becomes of a jump within the page.
+    /// Called, with a site (`Emitter::site`) in place of code to come back to: what becomes of a jump within the page.
     pub(crate) ways: Ways,
     /// Called: for reading and for writing, looks in the TLB for the page of the address in RAX. RDX is the address with
     /// the bits only that tell the page and misalignment, CL the line of recent translations. Comes back with ZF set and

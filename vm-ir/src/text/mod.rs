@@ -12,7 +12,7 @@
 //! are zero extension and the type of `insn`, `restart`, `fence` and `call`. A temporary's type stands where it is
 //! written. Numbers are decimal or `0x`. A `;` starts a comment.
 //!
-//! [`parse`] is the inverse of [`print()`] on blocks that [`crate::verify()`] accepts.
+//! [`parse()`] is the inverse of [`print()`] on blocks that [`crate::verify()`] accepts.
 
 mod attribute;
 mod cursor;

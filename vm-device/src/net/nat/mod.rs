@@ -5,7 +5,7 @@
 //! through ordinary sockets of this process; host ports can lead back to the guest.
 //!
 //! Data flow: card -> [`Nat::transmit`](crate::net::NetBackend::transmit) -> inbox -> the thread `nat` -> protocol
-//! -> host socket; host socket -> `poll` -> protocol -> [`FrameSink::receive`](crate::net::FrameSink::receive). When
+//! -> host socket; host socket -> `poll` -> protocol -> [`FrameSink::receive`]. When
 //! the card is full nothing more is read from the host's sockets until
 //! [`resume`](crate::net::NetBackend::resume).
 //!
