@@ -2,7 +2,8 @@
 //!
 //! What it is: [`image`] recognises and unpacks kernels and firmware files; [`riscv`] decides where in RAM they,
 //! the initial RAM disk and the device tree go, and how the harts start, and [`x86`] the same for PCs; [`acpi`]
-//! and [`smbios`] describe a PC in tables; [`sbi`] answers a RISC-V kernel's firmware calls when no firmware was loaded.
+//! and [`smbios`] describe a PC in tables; [`firmware`] finds
+//! the firmware that a host has installed; [`sbi`] answers a RISC-V kernel's firmware calls when no firmware was loaded.
 //!
 //! What it refuses to do: run virtual CPUs, build device trees, choose a machine's devices and addresses.
 //!
@@ -22,6 +23,7 @@ mod content;
 mod error;
 mod extent;
 mod file;
+pub mod firmware;
 pub mod image;
 mod part;
 pub mod riscv;
