@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod host_room;
 pub mod input;
 pub mod intc;
+pub mod movable;
 pub mod net;
 pub mod pci;
 pub mod power;

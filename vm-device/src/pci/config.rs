@@ -2,7 +2,7 @@
 
 use vm_core::AccessWidth;
 
-use super::spec::{CONVENTIONAL_BYTES, bar, command, reg, status};
+use super::spec::{CONVENTIONAL_BYTES, MORE_FUNCTIONS, bar, command, reg, status};
 
 /// Address spaces of PCI besides configuration space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -158,6 +158,19 @@ impl ConfigSpace {
         let bits = self.read_u16(reg::STATUS) | status::CAPABILITIES;
         self.fix(reg::STATUS, &bits.to_le_bytes());
         at
+    }
+
+    /// Says that the device has more functions; for function 0 of one that has.
+    #[must_use]
+    pub fn with_more_functions(mut self) -> Self {
+        self.fix(reg::HEADER_TYPE, &[MORE_FUNCTIONS]);
+        self
+    }
+
+    /// Adds a register of the function's own at `at`: its value after power-on, and which bits can be written.
+    pub fn add_register(&mut self, at: u16, value: &[u8], writable: &[u8]) {
+        self.fix(at, value);
+        self.allow(at, writable);
     }
 
     fn fix(&mut self, at: u16, value: &[u8]) {

@@ -1,4 +1,4 @@
-//! The root complex: configuration accesses by ECAM, and windows through which base addresses are reached.
+//! The root complex: configuration accesses, and windows through which base addresses are reached.
 
 use std::sync::Arc;
 
@@ -8,10 +8,12 @@ use vm_core::{AccessWidth, IrqLine};
 
 use super::config::{ConfigSpace, Identity, Mapping, Space};
 use super::intx::{LINES, SharedLine, swizzle};
-use super::spec::{BUS_BYTES, CLASS_HOST_BRIDGE, FUNCTION_BYTES, HOST_BRIDGE, SLOTS, reg};
+use super::spec::{
+    BUS_BYTES, CLASS_HOST_BRIDGE, FUNCTION_BYTES, FUNCTIONS, HOST_BRIDGE, SLOTS, reg,
+};
 use crate::BusDevice;
 
-/// One function of a PCI device, number 0 of its slot.
+/// One function of a PCI device.
 pub trait PciFunction: Send + Sync {
     /// Reads `width` bytes (at most 4, aligned) of configuration space.
     fn read_config(&self, offset: u16, width: AccessWidth) -> u32;
@@ -65,7 +67,8 @@ pub struct SlotTaken(pub u8);
 
 /// A PCI Express root complex with one bus.
 pub struct PciRoot {
-    slots: Mutex<[Option<Arc<dyn PciFunction>>; SLOTS]>,
+    /// By slot and number, eight a slot.
+    functions: Mutex<Vec<Option<Arc<dyn PciFunction>>>>,
     lines: [Arc<SharedLine>; LINES],
     memory: ArcSwap<Routes>,
     io: ArcSwap<Routes>,
@@ -81,12 +84,19 @@ impl PciRoot {
             class: CLASS_HOST_BRIDGE,
             subsystem: (0x1af4, 0x1100),
         };
-        let bridge: Arc<dyn PciFunction> =
-            Arc::new(HostBridge(Mutex::new(ConfigSpace::new(identity))));
-        let mut slots = [const { None }; SLOTS];
-        slots[0] = Some(bridge);
+        let bridge = HostBridge(Mutex::new(ConfigSpace::new(identity)));
+        Self::with_host_bridge(lines, Arc::new(bridge))
+    }
+
+    /// The same with a host bridge of the machine's own.
+    pub fn with_host_bridge(
+        lines: [Arc<dyn IrqLine>; LINES],
+        bridge: Arc<dyn PciFunction>,
+    ) -> Arc<Self> {
+        let mut functions = vec![None; SLOTS * FUNCTIONS];
+        functions[0] = Some(bridge);
         Arc::new(Self {
-            slots: Mutex::new(slots),
+            functions: Mutex::new(functions),
             lines: lines.map(SharedLine::new),
             memory: ArcSwap::default(),
             io: ArcSwap::default(),
@@ -98,13 +108,28 @@ impl PciRoot {
         self.lines[swizzle(slot, 0)].input(slot)
     }
 
-    /// Puts a device into a slot.
+    /// Puts a device of one function into a slot.
     ///
     /// # Errors
     /// When the slot is taken or does not exist.
     pub fn insert(&self, slot: u8, function: Arc<dyn PciFunction>) -> Result<(), SlotTaken> {
-        match self.slots.lock().get_mut(usize::from(slot)) {
-            Some(free @ None) => *free = Some(function),
+        self.insert_function(slot, 0, function)
+    }
+
+    /// Puts function `number` (0 to 7) of a device into a slot. Guests look for others than 0 only where 0 says that there
+    /// are more ([`ConfigSpace::with_more_functions`]).
+    ///
+    /// # Errors
+    /// When the place is taken or does not exist.
+    pub fn insert_function(
+        &self,
+        slot: u8,
+        number: u8,
+        function: Arc<dyn PciFunction>,
+    ) -> Result<(), SlotTaken> {
+        let at = usize::from(slot) * FUNCTIONS + usize::from(number);
+        match self.functions.lock().get_mut(at) {
+            Some(free @ None) if usize::from(number) < FUNCTIONS => *free = Some(function),
             _ => return Err(SlotTaken(slot)),
         }
         self.reroute();
@@ -114,9 +139,9 @@ impl PciRoot {
     /// Looks up again what the base address registers map; to be called after a device's state was restored.
     pub fn reroute(&self) {
         // Held throughout, so that of two concurrent changes the later look is stored last.
-        let slots = self.slots.lock();
+        let functions = self.functions.lock();
         let mut routes: Routes = Vec::new();
-        for function in slots.iter().flatten() {
+        for function in functions.iter().flatten() {
             let function = function.clone();
             let mapped = function.mappings().into_iter();
             routes.extend(mapped.map(|mapping| Route {
@@ -153,11 +178,50 @@ impl PciRoot {
     }
 
     fn function(&self, offset: u64) -> Option<Arc<dyn PciFunction>> {
-        let number = offset / FUNCTION_BYTES;
-        if offset >= BUS_BYTES || !number.is_multiple_of(8) {
-            return None;
+        let number = (offset / FUNCTION_BYTES) as usize;
+        let first_bus = offset < BUS_BYTES;
+        self.functions
+            .lock()
+            .get(number)
+            .filter(|_| first_bus)?
+            .clone()
+    }
+
+    /// Reads configuration space at an ECAM offset; all ones where nobody is.
+    pub fn read_config(&self, offset: u64, width: AccessWidth) -> u64 {
+        let Some(function) = self.function(offset) else {
+            return width.mask();
+        };
+        pieces(offset, width)
+            .iter()
+            .fold(0, |value, &(at, width, shift)| {
+                let register = ((offset + at) % FUNCTION_BYTES) as u16;
+                value | u64::from(function.read_config(register, width)) << shift
+            })
+    }
+
+    /// Writes configuration space at an ECAM offset.
+    pub fn write_config(&self, offset: u64, width: AccessWidth, value: u64) {
+        let Some(function) = self.function(offset) else {
+            return;
+        };
+        for &(at, width, shift) in pieces(offset, width) {
+            let register = ((offset + at) % FUNCTION_BYTES) as u16;
+            let part = (value >> shift & width.mask()) as u32;
+            function.write_config(register, width, part);
+            let moves_bars = (reg::BAR0..reg::BARS_END).contains(&register)
+                || register <= reg::COMMAND && reg::COMMAND < register + width.bytes() as u16;
+            if moves_bars {
+                self.reroute();
+            }
         }
-        self.slots.lock()[(number / 8) as usize].clone()
+    }
+
+    /// Resets all functions.
+    pub fn reset(&self) {
+        let functions: Vec<_> = self.functions.lock().iter().flatten().cloned().collect();
+        functions.iter().for_each(|function| function.reset());
+        self.reroute();
     }
 }
 
@@ -176,37 +240,15 @@ fn pieces(offset: u64, width: AccessWidth) -> &'static [(u64, AccessWidth, u32)]
 
 impl BusDevice for Ecam {
     fn read(&self, offset: u64, width: AccessWidth) -> u64 {
-        let Some(function) = self.0.function(offset) else {
-            return width.mask();
-        };
-        pieces(offset, width)
-            .iter()
-            .fold(0, |value, &(at, width, shift)| {
-                let register = ((offset + at) % FUNCTION_BYTES) as u16;
-                value | u64::from(function.read_config(register, width)) << shift
-            })
+        self.0.read_config(offset, width)
     }
 
     fn write(&self, offset: u64, width: AccessWidth, value: u64) {
-        let Some(function) = self.0.function(offset) else {
-            return;
-        };
-        for &(at, width, shift) in pieces(offset, width) {
-            let register = ((offset + at) % FUNCTION_BYTES) as u16;
-            let part = (value >> shift & width.mask()) as u32;
-            function.write_config(register, width, part);
-            let moves_bars = (reg::BAR0..reg::BARS_END).contains(&register)
-                || register <= reg::COMMAND && reg::COMMAND < register + width.bytes() as u16;
-            if moves_bars {
-                self.0.reroute();
-            }
-        }
+        self.0.write_config(offset, width, value);
     }
 
     fn reset(&self) {
-        let functions: Vec<_> = self.0.slots.lock().iter().flatten().cloned().collect();
-        functions.iter().for_each(|function| function.reset());
-        self.0.reroute();
+        self.0.reset();
     }
 }
 

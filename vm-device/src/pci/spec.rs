@@ -14,6 +14,8 @@ pub mod reg {
     pub const REVISION_CLASS: u16 = 0x08;
     /// Cache line size, 8 bits, kept for software (7.5.1.1.7).
     pub const CACHE_LINE_SIZE: u16 = 0x0c;
+    /// Header type, 8 bits (7.5.1.1.9).
+    pub const HEADER_TYPE: u16 = 0x0e;
     /// First of six base address registers (7.5.1.2.1).
     pub const BAR0: u16 = 0x10;
     /// After the last base address register.
@@ -69,6 +71,25 @@ pub mod bar {
 /// Vendor-specific capability (PCI Code and ID Assignment 1.11, 2).
 pub const CAP_VENDOR: u8 = 0x09;
 
+/// Header type: the device has more functions than this one (7.5.1.1.9).
+pub const MORE_FUNCTIONS: u8 = 1 << 7;
+
+/// Message-signalled interrupts with a table (7.7.2).
+pub mod msix {
+    /// Capability id.
+    pub const CAPABILITY: u8 = 0x11;
+    /// Message control: messages, not INTx.
+    pub const CONTROL_ENABLE: u16 = 1 << 15;
+    /// Message control: all vectors are masked.
+    pub const CONTROL_MASK: u16 = 1 << 14;
+    /// Bytes of an entry of the table.
+    pub const ENTRY_BYTES: u64 = 16;
+    /// Vector control: the vector is masked.
+    pub const ENTRY_MASKED: u32 = 1 << 0;
+    /// Most vectors that a table can have.
+    pub const MAX_VECTORS: u16 = 2048;
+}
+
 /// QEMU's host bridge of generic ECAM machines, which guests know.
 pub const HOST_BRIDGE: (u16, u16) = (0x1b36, 0x0008);
 /// Class code of a host bridge (PCI Code and ID Assignment 1.11, 1.7).
@@ -76,6 +97,8 @@ pub const CLASS_HOST_BRIDGE: u32 = 0x06_0000;
 
 /// Devices on a bus.
 pub const SLOTS: usize = 32;
+/// Functions of a device.
+pub const FUNCTIONS: usize = 8;
 /// Bytes of configuration space of one function.
 pub const FUNCTION_BYTES: u64 = 0x1000;
 /// Bytes of the part of it that conventional functions have.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::console::PortState;
 use super::spec::DeviceType;
+use crate::pci::SavedMessages;
 
 /// "No vector" of the MSI-X vector registers (VIRTIO 1.3, 4.1.5.1.2).
 pub const NO_VECTOR: u16 = 0xffff;
@@ -139,4 +140,6 @@ pub struct PciState {
     pub interrupt_status: u8,
     /// Configuration space.
     pub config: Vec<u8>,
+    /// The vector of configuration changes, and the table of messages, of a function that has one.
+    pub messages: Option<(u16, SavedMessages)>,
 }

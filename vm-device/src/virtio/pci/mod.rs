@@ -1,5 +1,6 @@
-//! Virtio over PCI, modern interface (VIRTIO 1.3, 4.1), with INTx.
+//! Virtio over PCI, modern interface (VIRTIO 1.3, 4.1), with INTx or MSI-X.
 
+mod interrupt;
 pub mod spec;
 
 use std::sync::Arc;
@@ -8,46 +9,74 @@ use parking_lot::Mutex;
 use vm_core::{AccessWidth, IrqLine};
 use vm_mem::GuestMemory;
 
+use self::interrupt::{Interrupt, Messages};
 use self::spec::{
-    BAR, BAR_BYTES, DEVICE_BASE, NOTIFY_MULTIPLIER, REVISION, SUBSYSTEM, VENDOR, access, cfg_type,
-    class, common, region,
+    BAR, BAR_BYTES, DEVICE_BASE, MESSAGES_BAR, MESSAGES_BAR_BYTES, MESSAGES_MAX, NOTIFY_MULTIPLIER,
+    REVISION, SUBSYSTEM, VENDOR, access, cfg_type, class, common, region,
 };
 use super::control::{Area, DeviceControl, Half};
 use super::device::VirtioDevice;
 use super::mmio::{read_config, write_config};
 use super::save::{NO_VECTOR, PciState};
-use super::signal::LevelInterrupt;
+use super::signal::{Cause, LevelInterrupt};
+use crate::intc::MsiTarget;
 use crate::pci::spec::{CAP_VENDOR, command, reg, status as pci_status};
-use crate::pci::{BarKind, ConfigSpace, Identity, IntxPin, Mapping, PciFunction};
+use crate::pci::{BarKind, ConfigSpace, Identity, IntxPin, Mapping, Msix, PciFunction};
 use crate::state::{RestoreError, check_shape};
 
 /// One virtio device as a PCI function.
 pub struct VirtioPci {
     control: DeviceControl,
-    interrupt: Arc<LevelInterrupt>,
-    pin: Arc<IntxPin>,
+    interrupt: Arc<Interrupt>,
     config: Mutex<ConfigSpace>,
     /// Where the configuration-access capability lies.
     access: u16,
 }
 
 impl VirtioPci {
-    /// Makes a function of `device`. `name` names its thread; `intx` is [`crate::pci::PciRoot::intx`] of its slot.
+    /// Makes a function of `device` without messages. `name` names its thread; `intx` is
+    /// [`crate::pci::PciRoot::intx`] of its slot.
     pub fn new(
         name: &str,
         device: Arc<dyn VirtioDevice>,
         memory: GuestMemory,
         intx: Arc<dyn IrqLine>,
     ) -> Arc<Self> {
-        let (config, access) = config_space(&*device);
+        Self::with_messages(name, device, memory, intx, None)
+    }
+
+    /// The same with MSI-X, a vector for each queue and one for changes of the configuration, when there is someone who
+    /// takes `messages`.
+    pub fn with_messages(
+        name: &str,
+        device: Arc<dyn VirtioDevice>,
+        memory: GuestMemory,
+        intx: Arc<dyn IrqLine>,
+        messages: Option<Arc<dyn MsiTarget>>,
+    ) -> Arc<Self> {
+        let (mut config, access) = config_space(&*device);
+        let queues = device.queue_sizes().len();
+        let messages = messages.map(|target| {
+            let vectors = (queues as u16).saturating_add(1).min(MESSAGES_MAX);
+            let kind = BarKind::Memory32 {
+                prefetchable: false,
+            };
+            config = config
+                .clone()
+                .with_bar(MESSAGES_BAR, kind, MESSAGES_BAR_BYTES);
+            Messages::new(Msix::new(vectors, target), &mut config, queues)
+        });
         let pin = IntxPin::new(intx);
-        let interrupt = LevelInterrupt::new(pin.clone());
+        let interrupt = Arc::new(Interrupt {
+            level: LevelInterrupt::new(pin.clone()),
+            pin,
+            messages,
+        });
         let control = DeviceControl::new(name, device, memory, interrupt.clone());
         control.set_bus_master(false);
         Arc::new(Self {
             control,
             interrupt,
-            pin,
             config: Mutex::new(config),
             access,
         })
@@ -63,14 +92,14 @@ impl VirtioPci {
         let Self {
             control,
             interrupt,
-            pin: _,
             config,
             access: _,
         } = self;
         PciState {
             control: control.save(),
-            interrupt_status: interrupt.pending(),
+            interrupt_status: interrupt.level.pending(),
             config: config.lock().save(),
+            messages: interrupt.messages.as_ref().map(Messages::save),
         }
     }
 
@@ -84,23 +113,63 @@ impl VirtioPci {
             control,
             interrupt_status,
             config,
+            messages,
         } = state;
         check_shape(
             "virtio-pci",
             "configuration space",
             self.config.lock().fits(config),
         )?;
+        let own = &self.interrupt.messages;
+        let fits = match (own, messages) {
+            (Some(own), Some((_, saved))) => own.table.fits(saved),
+            (own, saved) => own.is_none() && saved.is_none(),
+        };
+        check_shape("virtio-pci", "messages", fits)?;
         self.control.restore(control)?;
         self.config.lock().restore(config);
+        if let (Some(own), Some((config_vector, saved))) = (own, messages) {
+            own.table.restore(saved);
+            own.set(Cause::Config, *config_vector);
+            for (queue, registers) in (0..).zip(&control.queues) {
+                own.set(Cause::Queue(queue), registers.vector);
+            }
+        }
         self.apply_command();
-        self.interrupt.restore(*interrupt_status);
+        self.interrupt.level.restore(*interrupt_status);
         Ok(())
     }
 
     fn apply_command(&self) {
-        let bits = self.config.lock().command();
+        let config = self.config.lock();
+        let bits = config.command();
+        let mut off = bits & command::INTX_DISABLE != 0;
+        if let Some(messages) = &self.interrupt.messages {
+            messages.apply(&config);
+            off |= messages.table.is_enabled();
+        }
+        drop(config);
         self.control.set_bus_master(bits & command::BUS_MASTER != 0);
-        self.pin.set_disabled(bits & command::INTX_DISABLE != 0);
+        self.interrupt.pin.set_disabled(off);
+    }
+
+    /// The vector that a register names.
+    fn vector(&self, cause: Cause) -> u64 {
+        // A vector that cannot be had reads as none (4.1.5.1.2.1).
+        let messages = self.interrupt.messages.as_ref();
+        messages
+            .map_or(NO_VECTOR, |messages| messages.get(cause))
+            .into()
+    }
+
+    fn set_vector(&self, cause: Cause, vector: u16) {
+        let Some(messages) = &self.interrupt.messages else {
+            return;
+        };
+        let mapped = messages.set(cause, vector);
+        if cause != Cause::Config {
+            self.control.set_queue_vector(mapped);
+        }
     }
 
     fn read_common(&self, offset: u64) -> u64 {
@@ -111,8 +180,8 @@ impl VirtioPci {
             common::DEVICE_FEATURE => control.device_features().into(),
             common::DRIVER_FEATURE_SELECT => control.driver_features_sel().into(),
             common::DRIVER_FEATURE => control.driver_features().into(),
-            // No MSI-X: a vector that cannot be had reads as none (4.1.5.1.2.1).
-            common::CONFIG_MSIX_VECTOR | common::QUEUE_MSIX_VECTOR => NO_VECTOR.into(),
+            common::CONFIG_MSIX_VECTOR => self.vector(Cause::Config),
+            common::QUEUE_MSIX_VECTOR => self.vector(Cause::Queue(control.queue_sel())),
             common::NUM_QUEUES => control.queue_count().into(),
             common::DEVICE_STATUS => control.status().into(),
             common::CONFIG_GENERATION => control.signal().config_generation().into(),
@@ -144,8 +213,13 @@ impl VirtioPci {
             common::DEVICE_STATUS => {
                 control.set_status(low as u8);
                 if low as u8 == 0 {
-                    self.interrupt.take();
+                    self.interrupt.level.take();
+                    self.interrupt.messages.iter().for_each(Messages::unmap);
                 }
+            }
+            common::CONFIG_MSIX_VECTOR => self.set_vector(Cause::Config, low as u16),
+            common::QUEUE_MSIX_VECTOR => {
+                self.set_vector(Cause::Queue(control.queue_sel()), low as u16);
             }
             common::QUEUE_SELECT => control.select_queue(low as u16),
             common::QUEUE_SIZE => control.set_queue_size(low as u16),
@@ -242,8 +316,10 @@ impl PciFunction for VirtioPci {
         let value = self.config.lock().read(offset, width);
         let status_bit = u32::from(pci_status::INTX);
         match (offset, width) {
-            (reg::STATUS, _) if self.pin.asserted() => value | status_bit,
-            (reg::COMMAND, AccessWidth::Word) if self.pin.asserted() => value | status_bit << 16,
+            (reg::STATUS, _) if self.interrupt.pin.asserted() => value | status_bit,
+            (reg::COMMAND, AccessWidth::Word) if self.interrupt.pin.asserted() => {
+                value | status_bit << 16
+            }
             _ => value,
         }
     }
@@ -255,7 +331,8 @@ impl PciFunction for VirtioPci {
         {
             self.write_bar(BAR, at, width, u64::from(value) & width.mask());
         }
-        if offset < reg::STATUS {
+        // The command register, or a capability's control.
+        if !(reg::STATUS..reg::HEADER_END).contains(&offset) {
             self.apply_command();
         }
     }
@@ -264,17 +341,25 @@ impl PciFunction for VirtioPci {
         self.config.lock().mappings().collect()
     }
 
-    fn read_bar(&self, _bar: u8, offset: u64, width: AccessWidth) -> u64 {
+    fn read_bar(&self, bar: u8, offset: u64, width: AccessWidth) -> u64 {
+        if bar == MESSAGES_BAR {
+            let messages = self.interrupt.messages.as_ref();
+            return messages.map_or(0, |messages| messages.read(offset, width));
+        }
         let at = offset % region::BYTES;
         match offset - at {
             region::COMMON => self.read_common(at) & width.mask(),
-            region::ISR if at == 0 => self.interrupt.take().into(),
+            region::ISR if at == 0 => self.interrupt.level.take().into(),
             region::DEVICE => read_config(&**self.control.device(), at, width),
             _ => 0,
         }
     }
 
-    fn write_bar(&self, _bar: u8, offset: u64, width: AccessWidth, value: u64) {
+    fn write_bar(&self, bar: u8, offset: u64, width: AccessWidth, value: u64) {
+        if bar == MESSAGES_BAR {
+            let messages = self.interrupt.messages.iter();
+            return messages.for_each(|messages| messages.write(offset, width, value));
+        }
         let at = offset % region::BYTES;
         match offset - at {
             region::COMMON => self.write_common(at, width, value),
@@ -288,7 +373,11 @@ impl PciFunction for VirtioPci {
 
     fn reset(&self) {
         self.control.reset();
-        self.interrupt.take();
+        self.interrupt.level.take();
+        if let Some(messages) = &self.interrupt.messages {
+            messages.unmap();
+            messages.table.reset();
+        }
         self.config.lock().reset();
         self.apply_command();
     }

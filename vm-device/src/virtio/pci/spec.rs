@@ -52,6 +52,14 @@ pub mod region {
     /// Bytes of each.
     pub const BYTES: u64 = 0x1000;
 }
+/// The base address register that has the table of messages, as in QEMU's devices.
+pub const MESSAGES_BAR: u8 = 1;
+/// Bytes behind it.
+pub const MESSAGES_BAR_BYTES: u64 = 0x1000;
+/// Where the pending bits lie behind it; the table is at its start.
+pub const MESSAGES_PENDING: u64 = 0x800;
+/// Most vectors that fit.
+pub const MESSAGES_MAX: u16 = 128;
 /// Bytes between the notification addresses of two queues (4.1.4.4).
 pub const NOTIFY_MULTIPLIER: u32 = 4;
 

@@ -8,7 +8,7 @@ use crate::BusDevice;
 use crate::block::BlockBackend;
 use crate::chardev::{CharInput, NoSink};
 use crate::host_room::HostRoom;
-use crate::pci::{PciRoot, Space};
+use crate::pci::{Mailbox, PciRoot, Space};
 use crate::virtio::block::VirtioBlock;
 use crate::virtio::console::VirtioConsole;
 use crate::virtio::driver::*;
@@ -52,6 +52,8 @@ struct Found {
     structures: [u64; 6],
     notify_multiplier: u64,
     access: u16,
+    /// Where the capability for messages lies; zero without it.
+    messages: u16,
 }
 
 impl Found {
@@ -82,6 +84,7 @@ impl Found {
             structures: [0; 6],
             notify_multiplier: 0,
             access: 0,
+            messages: 0,
         };
         let id = 0x1040 + found.function.control.device().device_type() as u64;
         assert_eq!(found.config_read(0, WORD), id << 16 | 0x1af4);
@@ -98,6 +101,11 @@ impl Found {
         let mut at = found.config_read(0x34, BYTE) as u16;
         while at != 0 {
             let kind = found.config_read(at + 3, BYTE) as usize;
+            if found.config_read(at, BYTE) == 0x11 {
+                found.messages = at;
+                at = found.config_read(at + 1, BYTE) as u16;
+                continue;
+            }
             assert_eq!(found.config_read(at, BYTE), 9);
             if kind == 5 {
                 found.access = at;
@@ -175,6 +183,10 @@ fn rig() -> Rig<Found> {
 }
 
 fn rig_of(device: Arc<dyn VirtioDevice>) -> Rig<Found> {
+    rig_with(device, None)
+}
+
+fn rig_with(device: Arc<dyn VirtioDevice>, messages: Option<Arc<dyn MsiTarget>>) -> Rig<Found> {
     let memory = guest_ram();
     let irq = Arc::new(Wire::default());
     let lines = std::array::from_fn(|line| match line {
@@ -182,7 +194,8 @@ fn rig_of(device: Arc<dyn VirtioDevice>) -> Rig<Found> {
         _ => Arc::new(NoIrq),
     });
     let root = PciRoot::new(lines);
-    let function = VirtioPci::new("pci-device", device, memory.clone(), root.intx(SLOT as u8));
+    let intx = root.intx(SLOT as u8);
+    let function = VirtioPci::with_messages("pci-device", device, memory.clone(), intx, messages);
     root.insert(SLOT as u8, function.clone()).unwrap();
     let window = root.window(Space::Memory, WINDOW);
     let registers = Found::probe(function, root.ecam(), window);
@@ -232,6 +245,61 @@ fn disk_over_pci_reads_and_interrupts_by_intx() {
     assert_eq!(rig.registers.take_interrupt(), isr::QUEUE);
     assert!(!rig.irq.high());
     assert_eq!(rig.registers.take_interrupt(), 0);
+}
+
+#[test]
+fn disk_over_pci_interrupts_by_messages() {
+    let mailbox = Arc::new(Mailbox::default());
+    let disk = VirtioBlock::new(Arc::new(Pattern), "pci-disk", HostRoom::unwatched());
+    let mut rig = rig_with(disk, Some(mailbox.clone()));
+    let at = rig.registers.messages;
+    assert_eq!(rig.registers.config_read(at + 2, HALF), 1, "two vectors");
+    assert_eq!(rig.registers.config_read(at + 4, WORD), 1);
+    assert_eq!(rig.registers.config_read(at + 8, WORD), 0x801);
+    rig.start(u64::MAX);
+    let table = |vector: u64, field: u64, value: u64| {
+        rig.registers
+            .function
+            .write_bar(1, vector * 16 + field, WORD, value);
+    };
+    for (vector, data) in [(0, 0x40), (1, 0x41)] {
+        table(vector, 0, 0xfee0_0000);
+        table(vector, 8, data);
+        table(vector, 12, 0);
+    }
+    rig.registers.common_write(0x10, HALF, 0);
+    rig.registers.common_write(0x16, HALF, 0);
+    rig.registers.common_write(0x1a, HALF, 2);
+    assert_eq!(
+        rig.registers.common_read(0x1a, HALF),
+        0xffff,
+        "no such vector"
+    );
+    rig.registers.common_write(0x1a, HALF, 1);
+    assert_eq!(rig.registers.common_read(0x1a, HALF), 1);
+    assert_eq!(rig.registers.common_read(0x10, HALF), 0);
+    rig.registers.config_write(at + 2, HALF, 0x8000);
+    assert_eq!(read_sector(&mut rig, 7), (0, 7));
+    let mut got = Vec::new();
+    eventually("a message", || {
+        got.extend(mailbox.take());
+        !got.is_empty()
+    });
+    assert_eq!(got, [(0xfee0_0000, 0x41)]);
+    assert!(!rig.irq.high());
+    assert_eq!(rig.registers.take_interrupt(), 0);
+    rig.registers.function.control().signal().config_changed();
+    assert_eq!(mailbox.take(), [(0xfee0_0000, 0x40)]);
+    assert!(!rig.irq.high());
+    assert_eq!(rig.registers.take_interrupt(), isr::CONFIG);
+    let saved = rig.registers.function.save();
+    rig.registers.set_status(0);
+    assert_eq!(rig.registers.common_read(0x10, HALF), 0xffff);
+    assert_eq!(rig.registers.common_read(0x1a, HALF), 0xffff);
+    rig.registers.function.restore(&saved).unwrap();
+    assert_eq!(rig.registers.common_read(0x1a, HALF), 1);
+    rig.registers.function.control().signal().config_changed();
+    assert_eq!(mailbox.take(), [(0xfee0_0000, 0x40)]);
 }
 
 #[test]
