@@ -4,7 +4,7 @@ use vm_ir::{Effects, HelperDecl, HelperId};
 
 use super::cpu::CpuConfig;
 use super::state::CpuState;
-use super::sys;
+use super::{integer, sys};
 use crate::guest::{Exception, SysEnv};
 
 /// A processor while a helper runs.
@@ -32,12 +32,14 @@ pub struct Row {
 }
 
 /// The tables. A family's numbers begin behind the family before it: see [`first`].
-const FAMILIES: [&[Row]; 1] = [sys::HELPERS];
+const FAMILIES: [&[Row]; 2] = [sys::HELPERS, integer::HELPERS];
 
 /// Places of the families.
 pub mod family {
     /// [`crate::x86::sys`].
     pub const SYSTEM: usize = 0;
+    /// [`crate::x86::integer`].
+    pub const INTEGER: usize = 1;
 }
 
 /// The number of the first helper of family `n`.

@@ -7,11 +7,15 @@
 //! - [`state`]: every register of one processor, and the slots that blocks use.
 //! - [`mode`]: what, besides its bytes, decides what an instruction means.
 //! - [`cpu`]: models and their features.
+//! - [`lift`]: instructions to blocks, a file per family.
+//! - [`integer`]: routines of the integer instruction set.
 //! - [`sys`]: privilege, paging, exceptions, system registers.
 //! - [`helpers`]: the table of routines that blocks call.
 
 pub mod cpu;
 pub mod helpers;
+pub mod integer;
+pub mod lift;
 pub mod mode;
 pub mod state;
 pub mod sys;

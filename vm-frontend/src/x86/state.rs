@@ -170,8 +170,10 @@ pub const XMM: u16 = SEGMENT_BASE + 6;
 pub const YMM_HIGH: u16 = XMM + 16;
 /// The slot of the first scratch vector.
 pub const VECTOR_SCRATCH: u16 = YMM_HIGH + 16;
+/// The slot of the selector of ES; the other segments follow.
+pub const SELECTOR: u16 = VECTOR_SCRATCH + 4;
 /// Slots in the layout.
-pub const SLOTS: usize = VECTOR_SCRATCH as usize + 4;
+pub const SLOTS: usize = SELECTOR as usize + 6;
 
 /// Numbers of the general registers, as instructions encode them.
 pub mod gpr {
@@ -203,6 +205,7 @@ const GPR_NAMES: [&str; 16] = [
 const SEGMENT_NAMES: [&str; 6] = [
     "es_base", "cs_base", "ss_base", "ds_base", "fs_base", "gs_base",
 ];
+const SELECTOR_NAMES: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 const XMM_NAMES: [&str; 16] = [
     "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
     "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
@@ -221,6 +224,11 @@ pub const fn gpr_slot(n: usize) -> Slot {
 /// The slot of the base of segment `n`.
 pub const fn segment_base_slot(n: usize) -> Slot {
     Slot::state(SEGMENT_BASE + n as u16)
+}
+
+/// The slot of the selector of segment `n`.
+pub const fn selector_slot(n: usize) -> Slot {
+    Slot::state(SELECTOR + n as u16)
 }
 
 /// Every slot of a processor.
@@ -250,9 +258,10 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
     table[SYSTEM_FLAGS as usize] = row("sysfl", Type::I64, offset_of!(CpuState, system_flags));
     let mut n = 0;
     while n < 6 {
-        let at =
-            offset_of!(CpuState, segments) + n * size_of::<Segment>() + offset_of!(Segment, base);
-        table[SEGMENT_BASE as usize + n] = row(SEGMENT_NAMES[n], Type::I64, at);
+        let at = offset_of!(CpuState, segments) + n * size_of::<Segment>();
+        let (base, selector) = (offset_of!(Segment, base), offset_of!(Segment, selector));
+        table[SEGMENT_BASE as usize + n] = row(SEGMENT_NAMES[n], Type::I64, at + base);
+        table[SELECTOR as usize + n] = row(SELECTOR_NAMES[n], Type::I64, at + selector);
         n += 1;
     }
     let mut n = 0;

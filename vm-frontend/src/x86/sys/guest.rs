@@ -3,7 +3,7 @@
 use std::mem::size_of;
 
 use vm_core::GuestVirtAddr;
-use vm_ir::{Block, BlockBuilder, BlockKey, HelperId, Mode, Operand, StateLayout, Terminator};
+use vm_ir::{Block, BlockKey, HelperId, Mode, StateLayout};
 use vm_mem::PhysMemory;
 use vm_softfloat::{Env, Rounding};
 
@@ -14,8 +14,8 @@ use crate::guest::{
 };
 use crate::x86::cpu::CpuConfig;
 use crate::x86::helpers::{Cpu, DECLARATIONS};
-use crate::x86::mode;
 use crate::x86::state::{CpuState, SLOT_TABLE};
+use crate::x86::{lift, mode};
 
 /// The x86 guest.
 #[derive(Clone, Copy, Debug)]
@@ -66,21 +66,14 @@ impl Guest for X86 {
         paging::data_mode(state, view)
     }
 
-    /// DEVIATION: every instruction is undefined as yet.
     fn lift(
-        _: &CpuConfig,
+        config: &CpuConfig,
         key: BlockKey,
-        _: &mut dyn CodePage,
-        _: LiftLimits<'_>,
+        code: &mut dyn CodePage,
+        limits: LiftLimits<'_>,
         spare: Block,
     ) -> Result<Block, Exception> {
-        let mut block = BlockBuilder::reusing(key, spare);
-        block.insn(key.phys_pc.page_offset() as u16, 1);
-        let undefined = super::exception::undefined();
-        Ok(block.finish(Terminator::Exception {
-            code: undefined.code,
-            value: Operand::Imm(0),
-        }))
+        lift::lift(config, key, code, limits, spare)
     }
 
     fn translate(

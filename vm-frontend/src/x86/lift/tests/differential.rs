@@ -1,0 +1,328 @@
+//! Every integer instruction of 64-bit code, against the host's processor.
+
+use std::collections::BTreeMap;
+
+use iced_x86::{Code as Encoding, Instruction, OpKind, Register};
+use vm_ir::eval::block::{End as Ran, Fault, Machine, TestMemory};
+use vm_ir::eval::flags;
+use vm_ir::{FlagKind, HelperId, Op, Slot, Type};
+
+use super::forms::{Form, form};
+use super::host::{self, AT, CODE, End, GS_BASE, Host, MEMORY, TARGET, Wire};
+use super::random::Random;
+use super::*;
+use crate::x86::integer::bits;
+use crate::x86::lift::context::{FL, register_number};
+use crate::x86::state::{self, gpr, gpr_slot, seg, segment_base_slot};
+
+/// Instructions of each code, and states for each.
+const FORMS: usize = 10;
+const STATES: usize = 8;
+
+/// Helpers that need nothing but their arguments.
+const PURE: [HelperId; 3] = [helper::DEPOSIT_BITS, helper::EXTRACT_BITS, helper::CRC32];
+
+fn pure(id: HelperId, [a, b, c]: [u64; 3]) -> u64 {
+    match id {
+        helper::DEPOSIT_BITS => bits::scatter(a, b),
+        helper::EXTRACT_BITS => bits::gather(a, b),
+        _ => bits::checksum(a as u32, b, c as usize).into(),
+    }
+}
+
+/// What a state must hold for an instruction.
+fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
+    for n in 0..16 {
+        wire.set_gpr(n, random.value());
+    }
+    wire.set_flags(random.next());
+    wire.memory()
+        .iter_mut()
+        .for_each(|byte| *byte = random.next() as u8);
+    let at = random.address();
+    let stack = random.address() & !7;
+    wire.set_gpr(gpr::RSP, stack);
+    match insn.mnemonic() {
+        Mnemonic::Leave => wire.set_gpr(gpr::RBP, at),
+        Mnemonic::Xlatb => wire.set_gpr(gpr::RBX, at - 128),
+        Mnemonic::Div | Mnemonic::Idiv if random.one_in(2) => {
+            wire.set_gpr(gpr::RDX, random.below(3).wrapping_sub(1));
+        }
+        Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jrcxz | Mnemonic::Jecxz => {
+            wire.set_gpr(gpr::RCX, random.below(3) | random.below(2) << 32);
+        }
+        _ => {}
+    }
+    if insn.is_string_instruction() {
+        wire.set_gpr(gpr::RSI, at);
+        wire.set_gpr(gpr::RDI, random.address());
+    }
+    // The bit's number reaches beyond the operand.
+    if matches!(
+        insn.mnemonic(),
+        Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc
+    ) && insn.op1_kind() == OpKind::Register
+    {
+        let (n, _) = register_number(insn.op1_register());
+        wire.set_gpr(n, random.below(300).wrapping_sub(100));
+    }
+    let mut place = None;
+    if (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory) {
+        place = point(random, insn, wire, at);
+    }
+    // Indirect branches lead to the target.
+    let returns = insn.mnemonic() == Mnemonic::Ret;
+    if returns {
+        place = Some(stack);
+    }
+    if returns || matches!(insn.mnemonic(), Mnemonic::Jmp | Mnemonic::Call) {
+        match insn.op0_kind() {
+            OpKind::Register if !returns => {
+                wire.set_gpr(register_number(insn.op0_register()).0, TARGET)
+            }
+            _ => put(wire, place, TARGET),
+        }
+    }
+}
+
+/// Makes the operand's address lead into memory; where to.
+fn point(random: &mut Random, insn: &Instruction, wire: &mut Wire, at: u64) -> Option<u64> {
+    let (base, index) = (insn.memory_base(), insn.memory_index());
+    let segment = if insn.memory_segment() == Register::GS {
+        GS_BASE
+    } else {
+        0
+    };
+    let displacement = insn.memory_displacement64();
+    if matches!(base, Register::RIP | Register::EIP) {
+        return Some(displacement.wrapping_add(segment));
+    }
+    let mut rest = at.wrapping_sub(segment).wrapping_sub(displacement);
+    let wide = base.is_gpr64() || index.is_gpr64();
+    let garbage = if wide { 0 } else { random.next() << 32 };
+    if index != Register::None {
+        let n = random.below(20).wrapping_sub(4);
+        let garbage = if wide { 0 } else { random.next() << 32 };
+        let n = if wide { n } else { n & 0xffff_ffff | garbage };
+        wire.set_gpr(register_number(index).0, n);
+        rest = rest.wrapping_sub(n.wrapping_mul(insn.memory_index_scale().into()));
+    }
+    if base != Register::None {
+        let rest = if wide {
+            rest
+        } else {
+            rest & 0xffff_ffff | garbage
+        };
+        wire.set_gpr(register_number(base).0, rest);
+    }
+    Some(at)
+}
+
+/// Puts a word into the memory of a state, if it is there.
+fn put(wire: &mut Wire, place: Option<u64>, value: u64) {
+    let Some(offset) = place.and_then(|at| at.checked_sub(MEMORY + host::PAGE)) else {
+        return;
+    };
+    let at = match offset {
+        0..=120 => offset,
+        _ => match offset.checked_sub(host::PAGE - 256) {
+            Some(at @ 128..=248) => at,
+            _ => return,
+        },
+    } as usize;
+    wire.memory()[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+fn machine(wire: &Wire) -> Machine {
+    let mut machine = Machine::new(X86::layout());
+    let mut memory = TestMemory::default();
+    memory.map(MEMORY, false);
+    memory.map(MEMORY + host::PAGE, true);
+    memory.set(MEMORY, &host::pattern());
+    memory.set(MEMORY + host::PAGE, &wire.page());
+    memory.map(CODE, true);
+    machine.memory = memory;
+    machine.page_base = CODE;
+    for n in 0..16 {
+        machine.set(X86::layout(), gpr_slot(n), [wire.gpr(n), 0]);
+    }
+    let group = flags::set(FlagKind::Bits, Type::I64, [wire.flags(), 0, 0], 0);
+    machine.set(X86::layout(), FL, [group, 0]);
+    let backwards = wire.flags() & host::DIRECTION != 0;
+    let direction = if backwards { u64::MAX } else { 1 };
+    machine.set(X86::layout(), Slot::state(state::DIRECTION), [direction, 0]);
+    machine.set(X86::layout(), Slot::state(state::SYSTEM_FLAGS), [0x200, 0]);
+    machine.set(X86::layout(), segment_base_slot(seg::GS), [GS_BASE, 0]);
+    machine
+}
+
+fn is_canonical(addr: u64) -> bool {
+    (addr as i64) << 16 >> 16 == addr as i64
+}
+
+/// Runs a block; `None` when it leads to where nothing is.
+fn run(machine: &mut Machine, block: &Block) -> Option<End> {
+    let mut helpers = |id, args: [u64; 3], _: &mut [u8]| Ok(pure(id, args));
+    let behind = CODE + u64::from(AT) + u64::from(block.guest_bytes);
+    let exception = |vector, address| End::Exception { vector, address };
+    match machine.run(block, X86::layout(), &mut helpers) {
+        Ran::Goes { pc, .. } | Ran::Exits { pc: Some(pc) } => match pc {
+            TARGET => Some(End::Target),
+            _ => (pc == behind).then_some(End::Behind),
+        },
+        Ran::Faults { fault, .. } => Some(match fault {
+            Fault::Read { addr } | Fault::Write { addr } if is_canonical(addr) => {
+                exception(14, Some(addr))
+            }
+            Fault::Read { .. } | Fault::Write { .. } | Fault::Misaligned { .. } => {
+                exception(13, None)
+            }
+            Fault::Exception { code, .. } => exception(code.0 as u8, None),
+        }),
+        end => panic!("{end:?}"),
+    }
+}
+
+/// Flags that the manual leaves open.
+fn undefined(insn: &Instruction) -> u64 {
+    use iced_x86::RflagsBits as Bits;
+    let open = insn.rflags_undefined();
+    [
+        (Bits::CF, flags::C),
+        (Bits::PF, flags::P),
+        (Bits::AF, flags::A),
+        (Bits::ZF, flags::Z),
+        (Bits::SF, flags::N),
+        (Bits::OF, flags::V),
+    ]
+    .iter()
+    .filter(|(bit, _)| open & bit != 0)
+    .fold(0, |all, (_, flag)| all | flag)
+}
+
+/// What differs between what a block made of a state and what the processor made of it.
+fn difference(insn: &Instruction, block: &Block, before: &Wire, after: &Wire) -> Option<String> {
+    let mut machine = machine(before);
+    let end = run(&mut machine, block)?;
+    if end != after.end() {
+        return Some(format!("ended {end:?}, processor {:?}", after.end()));
+    }
+    for n in 0..16 {
+        let got = machine.get(X86::layout(), gpr_slot(n))[0];
+        if got != after.gpr(n) {
+            return Some(format!(
+                "register {n} {got:#x}, processor {:#x}",
+                after.gpr(n)
+            ));
+        }
+    }
+    let faulted = matches!(end, End::Exception { .. });
+    let open = if faulted { 0 } else { undefined(insn) };
+    let got = flags::bits(machine.get(X86::layout(), FL)[0]) & !open;
+    let wanted = after.flags() & flags::ALL & !open;
+    if got != wanted {
+        return Some(format!("flags {got:#x}, processor {wanted:#x}"));
+    }
+    let direction = machine.get(X86::layout(), Slot::state(state::DIRECTION))[0] & host::DIRECTION;
+    if direction != after.flags() & host::DIRECTION {
+        return Some("direction".into());
+    }
+    if faulted && insn.mnemonic() == Mnemonic::Enter {
+        // Processors leave below the stack what they have pushed before they faulted.
+        return None;
+    }
+    let mut page = vec![0; host::PAGE as usize];
+    machine
+        .memory
+        .read(MEMORY + host::PAGE, &mut page)
+        .expect("the page is there");
+    (host::hash(&page) != after.hash()).then(|| "memory".into())
+}
+
+/// Whether a block can be run by the evaluator.
+fn is_pure(block: &Block) -> bool {
+    block.insts.iter().all(|inst| match inst.attr {
+        vm_ir::Attr::Helper(id) => inst.op == Op::Call && PURE.contains(&id),
+        _ => true,
+    })
+}
+
+/// Instructions that programs cannot run, or that tell of the machine.
+fn is_excluded(insn: &Instruction) -> bool {
+    insn.is_privileged()
+        || !gate::exists(&config(), insn)
+        || matches!(
+            insn.mnemonic(),
+            Mnemonic::Int3 | Mnemonic::Int1 | Mnemonic::Int | Mnemonic::Sti | Mnemonic::Cli
+        )
+}
+
+fn check(forms: &[Form], host: &Host, random: &mut Random) -> (usize, BTreeMap<Mnemonic, String>) {
+    let mut states = Vec::new();
+    let mut blocks = Vec::new();
+    for form in forms {
+        let block = lifted(AT, &form.bytes, USER_64, 1);
+        if !is_pure(&block) || is_excluded(&form.insn) {
+            continue;
+        }
+        for _ in 0..STATES {
+            let mut wire = Wire::new(&form.bytes);
+            prepare(random, &form.insn, &mut wire);
+            states.push(wire);
+            blocks.push((&form.insn, block.clone()));
+        }
+    }
+    let results = host.run(&states);
+    let mut wrong = BTreeMap::new();
+    for ((before, after), (insn, block)) in states.iter().zip(&results).zip(&blocks) {
+        if let Some(what) = difference(insn, block, before, after) {
+            wrong.entry(insn.mnemonic()).or_insert_with(|| {
+                let registers: Vec<String> =
+                    (0..16).map(|n| format!("{:x}", before.gpr(n))).collect();
+                format!(
+                    "{insn:?} {:?} {:02x?}: {what}\n flags {:x} registers {}\n{}",
+                    insn.code(),
+                    before.code(),
+                    before.flags(),
+                    registers.join(" "),
+                    vm_ir::text::print(block, X86::layout())
+                )
+            });
+        }
+    }
+    (states.len(), wrong)
+}
+
+#[test]
+fn blocks_of_64_bit_code_do_what_the_host_does() {
+    let host = match Host::build() {
+        Ok(host) => host,
+        Err(why) => {
+            println!("skipped: {why}");
+            return;
+        }
+    };
+    let mut random = Random(7);
+    let codes: Vec<Encoding> = Encoding::values()
+        .filter(|code| code.op_code().mode64() && !matches!(rule(code.mnemonic()), Rule::Missing))
+        .collect();
+    let (mut count, mut all) = (0, BTreeMap::new());
+    for codes in codes.chunks(64) {
+        let forms: Vec<Form> = codes
+            .iter()
+            .flat_map(|&code| (0..FORMS).map(move |_| code))
+            .filter_map(|code| form(code, &mut random))
+            .collect();
+        let (states, wrong) = check(&forms, &host, &mut random);
+        count += states;
+        all.extend(wrong);
+    }
+    let list: Vec<String> = all.into_values().collect();
+    assert!(
+        list.is_empty(),
+        "{} wrong:\n{}",
+        list.len(),
+        list.join("\n")
+    );
+    assert!(count > 30_000, "{count}");
+}
