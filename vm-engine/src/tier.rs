@@ -11,6 +11,8 @@
 
 #![allow(unsafe_code)]
 
+mod access;
+
 use std::mem::offset_of;
 
 use vm_frontend::CommonState;
@@ -18,9 +20,13 @@ use vm_ir::{Block, Inst, StateLayout, Terminator};
 use vm_mem::{TlbEntry, TlbSet};
 
 use crate::frame::{Counters, FrameHead, RECENT, RecentLine, STATE_OFFSET};
-use crate::interp::memory::leave_faulted_at;
 use crate::jump::{JUMP_SHIFTS, JumpLine, Lines};
 use crate::microop::{Leave, MicroOp};
+
+pub use access::{
+    AccessSite, GroupMember, GroupSite, MAX_GROUP, load_address, load_group_address, store_address,
+    store_group_address,
+};
 
 pub use crate::hostfp::{MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR};
 
@@ -71,42 +77,6 @@ pub struct Step {
     pub pc_offset: u16,
     /// Guest instructions of the block from that one on, itself included.
     pub left: u16,
-}
-
-/// A plain load or store of host code, in a word: what its slow path ([`load_address`], [`store_address`]) must know of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AccessSite {
-    /// The line of recent translations that it tries. The low byte of the word.
-    pub line: u8,
-    /// Logarithm of its bytes, at most 3.
-    pub size_log2: u8,
-    /// See [`Step::pc_offset`]; below 4096.
-    pub pc_offset: u16,
-    /// See [`Step::left`]; below 128.
-    pub left: u16,
-}
-
-impl AccessSite {
-    /// The word; `None` when a part is too large.
-    pub fn pack(self) -> Option<u32> {
-        let fits = self.size_log2 <= 3 && self.pc_offset < 1 << 12 && self.left < 1 << 7;
-        fits.then_some(
-            u32::from(self.line)
-                | u32::from(self.size_log2) << 8
-                | u32::from(self.pc_offset) << 10
-                | u32::from(self.left) << 22,
-        )
-    }
-
-    /// The parts of a word.
-    pub fn unpack(word: u32) -> Self {
-        Self {
-            line: word as u8,
-            size_log2: (word >> 8 & 3) as u8,
-            pc_offset: (word >> 10 & 0xfff) as u16,
-            left: (word >> 22 & 0x7f) as u16,
-        }
-    }
 }
 
 /// Host code of one block.
@@ -190,6 +160,8 @@ impl FrameOffsets {
     pub const FP_LIVE: i32 = offset_of!(FrameHead, fp_live) as i32;
     /// 32 bits for MXCSR on its way.
     pub const MXCSR: i32 = offset_of!(FrameHead, mxcsr) as i32;
+    /// A word that is always zero.
+    pub const ZERO: u16 = offset_of!(FrameHead, zero) as u16;
     /// Where a slow load puts what it has loaded. Host code may write here: nothing is kept.
     pub const VALUE: i32 = offset_of!(FrameHead, value) as i32;
     /// 64-bit count of accesses to memory, for statistics.
@@ -257,48 +229,6 @@ unsafe extern "sysv64" fn run_step(f: *mut FrameHead, first: *const MicroOp) -> 
     }
 }
 
-/// Address of `extern "sysv64" fn(frame, addr: u64, site: u32) -> u64`, which loads what an [`AccessSite`] says to
-/// [`FrameOffsets::VALUE`], however it lies. Gives [`STEP_DONE`], or why to leave.
-pub fn load_address() -> u64 {
-    load as *const () as u64
-}
-
-/// Address of the same for a store, with the value as fourth argument.
-pub fn store_address() -> u64 {
-    store as *const () as u64
-}
-
-unsafe extern "sysv64" fn load(f: *mut FrameHead, addr: u64, site: u32) -> u64 {
-    let site = AccessSite::unpack(site);
-    // SAFETY: host code passes the frame that it was entered with.
-    unsafe {
-        let done = ((*f).slow.load)(f, addr, site.size_log2);
-        accessed(f, site, done)
-    }
-}
-
-unsafe extern "sysv64" fn store(f: *mut FrameHead, addr: u64, site: u32, value: u64) -> u64 {
-    let site = AccessSite::unpack(site);
-    // SAFETY: as above.
-    unsafe {
-        (*f).value[0] = value;
-        let done = ((*f).slow.store)(f, addr, site.size_log2);
-        accessed(f, site, done)
-    }
-}
-
-/// Counts an access, and tells what comes behind it: the block, unless it has an exception.
-unsafe fn accessed(f: *mut FrameHead, site: AccessSite, done: bool) -> u64 {
-    // SAFETY: as the callers'.
-    unsafe {
-        (*f).counters.steps += 1;
-        if done {
-            return STEP_DONE;
-        }
-        leave_faulted_at(f, site.pc_offset, site.left) as u64
-    }
-}
-
 /// Behind a step: goes back to the host code.
 pub(crate) unsafe fn resume_host(_: *mut FrameHead, _: *const MicroOp) -> Leave {
     Leave::Resume
@@ -342,31 +272,5 @@ mod tests {
             assert_eq!(reason as usize, number);
         }
         assert_eq!(STEP_DONE as usize, REASONS.len());
-    }
-
-    #[test]
-    fn parts_of_an_access_fit_in_its_word() {
-        let most = AccessSite {
-            line: 255,
-            size_log2: 3,
-            pc_offset: 4095,
-            left: 127,
-        };
-        for site in [
-            most,
-            AccessSite { line: 0, ..most },
-            AccessSite {
-                size_log2: 1,
-                ..most
-            },
-            AccessSite {
-                pc_offset: 6,
-                ..most
-            },
-            AccessSite { left: 0, ..most },
-        ] {
-            assert_eq!(site.pack().map(AccessSite::unpack), Some(site));
-        }
-        assert_eq!(AccessSite { left: 128, ..most }.pack(), None);
     }
 }

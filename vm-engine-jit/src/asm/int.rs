@@ -99,6 +99,11 @@ impl Assembler {
         self.sized_reg(width, 0x84, b, a.into());
     }
 
+    /// Flags of the second byte of RDX and a constant.
+    pub fn test_dh(&mut self, bits: u8) {
+        self.put_slice([0xf6, 0xc6, bits]);
+    }
+
     /// Copies a register or loads.
     pub fn mov(&mut self, width: Width, dst: Reg, src: impl Into<Rm>) {
         self.sized_reg(width, 0x8a, dst, src.into());

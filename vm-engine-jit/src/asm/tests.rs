@@ -389,6 +389,7 @@ fn locked_stack_and_indirect_forms_decode_as_written() {
             });
         }
     }
+    case(&mut cases, "test dh, 0x10".into(), |asm| asm.test_dh(0x10));
     case(&mut cases, "ret".into(), Assembler::ret);
     case(&mut cases, "ret 0x8".into(), |asm| asm.ret_dropping(8));
     case(&mut cases, "mfence".into(), Assembler::mfence);

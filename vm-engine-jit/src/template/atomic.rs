@@ -9,7 +9,8 @@ use vm_ir::family::{Modify, Reserve};
 use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Operand, Type};
 
 use super::PAGE_MASK;
-use super::block::{Cold, Emitter};
+use super::block::Emitter;
+use super::cold::Cold;
 use super::stubs::tlb_entry;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 

@@ -4,78 +4,12 @@ use vm_engine::tier::{FrameOffsets, Step, Translation};
 use vm_ir::family::{Choose, Control, Field, Move};
 use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
+use super::cold::Cold;
 use super::float::{self, Unpacked};
-use super::stubs::{Stubs, if_misaligned};
+use super::stubs::Stubs;
 use super::{Pins, RETIRED, Scratch, Template};
 use super::{atomic, integer, memory};
-use crate::asm::{Alu, Assembler, Cc, DISPLACEMENT_BYTES, Label, Mem, Reg, Rm, Width, Xmm};
-
-/// Code out of the way, emitted behind the block.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Cold {
-    /// Leaves for a micro-operation.
-    Leave { from: Label, op: u64 },
-    /// Jumps within the page, to an offset from its base, where the host's jump does not go there yet.
-    Leads {
-        from: Label,
-        offset: u16,
-        jump: Jump,
-    },
-    /// Does an access that its recent translation does not serve, and goes back to `hit`.
-    Access {
-        from: Label,
-        access: u64,
-        site: u32,
-        /// What is stored.
-        value: Option<Operand>,
-        hit: Label,
-        /// What unpacked values must be in their registers there.
-        unpacked: Unpacked,
-    },
-    /// Looks in the TLB and goes back to `hit`; without translation there, runs a step and goes on.
-    Refill {
-        from: Label,
-        refill: u64,
-        line: u8,
-        /// Whether misaligned addresses are to have no translation.
-        must_align: bool,
-        hit: Label,
-        op: u64,
-        back: Label,
-        /// Whether floating point must be live at both.
-        live: bool,
-        /// What unpacked values must be in their registers at `back`.
-        unpacked: Unpacked,
-    },
-    /// Runs a step and goes on.
-    Step {
-        from: Label,
-        op: u64,
-        back: Label,
-        /// Whether floating point must be live there.
-        live: bool,
-        /// What must be unpacked there.
-        unpacked: Unpacked,
-    },
-    /// Unpacks the canonical NaN.
-    NotBoxed {
-        from: Label,
-        temp: Slot,
-        to: Xmm,
-        back: Label,
-    },
-    /// Makes floating point live.
-    Enter { from: Label, back: Label },
-}
-
-/// The host's jump of a jump within the page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Jump {
-    /// Goes out of the way until the displacement so many bytes behind the block's start is replaced.
-    At(u32),
-    /// Goes where it should, and out of the way only when the run loop must get a turn.
-    Linked,
-}
+use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
 
 /// A block being translated.
 pub(crate) struct Emitter<'a> {
@@ -86,6 +20,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) stubs: &'a Stubs,
     pub(crate) of: &'a Translation<'a>,
     pub(crate) cold: &'a mut Vec<Cold>,
+    /// Words of grouped accesses.
+    pub(crate) members: &'a mut Vec<u32>,
     /// Whether accesses to memory are counted.
     pub(crate) counts_accesses: bool,
     /// Whether MXCSR and the pinned vector registers are known to be the guest's.
@@ -102,37 +38,6 @@ pub(crate) fn width(ty: Type) -> Option<Width> {
         Type::I32 => Some(Width::D),
         Type::I64 => Some(Width::Q),
         _ => None,
-    }
-}
-
-/// What stands behind the call of a jump within the page: where it leads, in the low 12 bits, and the host's jump.
-#[derive(Clone, Copy)]
-pub(crate) struct Site([u8; Self::BYTES]);
-
-impl Site {
-    pub(crate) const BYTES: usize = 3;
-    /// There is no jump to be linked, or it is too far away.
-    const NO_JUMP: u32 = 0xfff;
-
-    fn of(offset: u16, jump: Jump) -> Self {
-        let jump = match jump {
-            Jump::At(at) => (at / DISPLACEMENT_BYTES).min(Self::NO_JUMP),
-            Jump::Linked => Self::NO_JUMP,
-        };
-        let [a, b, c, _] = (u32::from(offset & 0xfff) | jump << 12).to_le_bytes();
-        Self([a, b, c])
-    }
-
-    /// The one that stands in these bytes.
-    pub(crate) fn read(bytes: [u8; Self::BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    /// Bytes from the block's start to the displacement of the host's jump.
-    pub(crate) fn jump(self) -> Option<u32> {
-        let [a, b, c] = self.0;
-        let jump = u32::from_le_bytes([a, b, c, 0]) >> 12;
-        (jump != Self::NO_JUMP).then_some(jump * DISPLACEMENT_BYTES)
     }
 }
 
@@ -235,12 +140,13 @@ fn mirrored(cc: Cc) -> Cc {
 
 /// Emits the block; tells where the code out of the way begins. `None`: not this block.
 pub(crate) fn translate(
-    Scratch { asm, cold }: &mut Scratch,
+    Scratch { asm, cold, members }: &mut Scratch,
     of: &Translation<'_>,
     template: &Template,
 ) -> Option<usize> {
     asm.clear();
     cold.clear();
+    members.clear();
     let start = asm.here();
     let mut emitter = Emitter {
         start,
@@ -250,14 +156,22 @@ pub(crate) fn translate(
         counts_accesses: template.counts_accesses,
         of,
         cold,
+        members,
         live: false,
         in_memory: false,
         unpacked: Unpacked::default(),
     };
     let insns = i32::try_from(of.block.guest_insns).ok()?;
     emitter.asm.alu_imm(Alu::Add, Width::Q, RETIRED, insns);
-    for (inst, step) in of.block.insts.iter().zip(of.steps) {
-        emitter.inst(inst, step)?;
+    let mut at = 0;
+    while at < of.block.insts.len() {
+        at += match emitter.group(at) {
+            Some(grouped) => grouped,
+            None => {
+                emitter.inst(&of.block.insts[at], &of.steps[at])?;
+                1
+            }
+        };
     }
     match of.block.terminator {
         Terminator::Branch { a, b, .. } => emitter.spill(&[a, b]),
@@ -293,6 +207,26 @@ impl Emitter<'_> {
             FrameOffsets::STATE + self.of.layout.slots[slot.index()].offset as i32
         };
         self.frame(offset)
+    }
+
+    /// Bytes from the frame to a slot.
+    pub(crate) fn offset_of(&self, slot: Slot) -> u16 {
+        match slot.is_temp() {
+            true => self.of.temp_offsets[slot.index()],
+            false => {
+                (FrameOffsets::STATE + self.of.layout.slots[slot.index()].offset as i32) as u16
+            }
+        }
+    }
+
+    /// Whether a slot is an integer of one word.
+    pub(crate) fn is_word(&self, slot: Slot) -> bool {
+        self.type_of(slot) == Type::I64
+    }
+
+    /// Whether vector registers hold temporaries.
+    pub(crate) fn has_unpacked(&self) -> bool {
+        !self.unpacked.is_empty()
     }
 
     /// Type of a slot.
@@ -520,116 +454,6 @@ impl Emitter<'_> {
         let from = self.asm.label();
         self.cold.push(Cold::Leave { from, op });
         from
-    }
-
-    fn finish(&mut self) {
-        let start = self.asm.len();
-        for at in 0..self.cold.len() {
-            match self.cold[at] {
-                Cold::Leave { from, op } => {
-                    self.asm.bind(from);
-                    self.leave(op);
-                }
-                Cold::Leads { .. } => {}
-                Cold::Access {
-                    from,
-                    access,
-                    site,
-                    value,
-                    hit,
-                    unpacked,
-                } => {
-                    self.asm.bind(from);
-                    if let Some(value) = value {
-                        let value = self.in_reg(value, Reg::Rcx);
-                        self.asm.push(value);
-                    }
-                    self.asm.mov_imm(Reg::Rcx, site.into());
-                    self.asm.call_to(access);
-                    self.unpack_again(unpacked);
-                    self.asm.jmp(hit);
-                }
-                Cold::Refill {
-                    from,
-                    refill,
-                    line,
-                    must_align,
-                    hit,
-                    op,
-                    back,
-                    live,
-                    unpacked,
-                } => {
-                    self.asm.bind(from);
-                    let unknown = self.asm.label();
-                    if must_align {
-                        if_misaligned(self.asm, unknown);
-                    }
-                    self.asm.mov_imm(Reg::Rcx, line.into());
-                    self.asm.call_to(refill);
-                    self.asm.jcc(Cc::E, hit);
-                    self.asm.bind(unknown);
-                    self.cold_step(op, live);
-                    self.unpack_again(unpacked);
-                    self.asm.jmp(back);
-                }
-                Cold::NotBoxed {
-                    from,
-                    temp,
-                    to,
-                    back,
-                } => {
-                    self.asm.bind(from);
-                    self.not_boxed(temp, to);
-                    self.asm.jmp(back);
-                }
-                Cold::Enter { from, back } => {
-                    self.asm.bind(from);
-                    self.asm.call_to(self.stubs.fp_enter);
-                    self.asm.jmp(back);
-                }
-                Cold::Step {
-                    from,
-                    op,
-                    back,
-                    live,
-                    unpacked,
-                } => {
-                    self.asm.bind(from);
-                    self.cold_step(op, live);
-                    self.unpack_again(unpacked);
-                    self.asm.jmp(back);
-                }
-            }
-        }
-        for at in 0..self.cold.len() {
-            if let Cold::Leads { from, offset, jump } = self.cold[at] {
-                self.site(start, from, offset, jump);
-            }
-        }
-    }
-
-    /// A jump within the page that does not go there at once. The call's displacement is aligned, as it is replaced when
-    /// the jump is linked; behind it stands the [`Site`]. `start` is where the code out of the way begins.
-    fn site(&mut self, start: usize, from: Label, offset: u16, jump: Jump) {
-        self.asm.align_unused(start, 1);
-        self.asm.bind(from);
-        let site = Site::of(offset, jump);
-        self.asm.call_to(match (jump, site.jump()) {
-            (Jump::Linked, _) => self.stubs.ways.linked,
-            (Jump::At(_), Some(_)) => self.stubs.ways.link,
-            (Jump::At(_), None) => self.stubs.ways.apart,
-        });
-        self.asm.data(site.0);
-    }
-
-    /// Runs a step out of the way; with floating point live behind it, if that must be.
-    fn cold_step(&mut self, op: u64, live: bool) {
-        self.asm.mov_imm(Reg::Rax, op);
-        self.asm.call_to(self.stubs.step);
-        if live {
-            self.asm.call_to(self.stubs.fp_enter);
-        }
     }
 
     /// Leaves for a micro-operation.

@@ -4,7 +4,8 @@ use vm_engine::tier::Step;
 use vm_ir::{Attr, Inst, Terminator, leaves_page};
 
 use super::RETIRED;
-use super::block::{Cold, Emitter, Jump, width};
+use super::block::{Emitter, width};
+use super::cold::{Cold, Jump};
 use super::stubs::turn;
 use crate::asm::{Alu, Cc, Label, Reg, Width};
 

@@ -8,7 +8,8 @@ use vm_engine::tier::{FrameOffsets, Step};
 use vm_ir::family::{FpArith, FpCompare, FpExtremum, FpOther, FpSign, Move};
 use vm_ir::{Attr, Ext, Family, Inst, MemAttr, MinMaxRule, Op, Operand, Rounding, Slot, Type};
 
-use super::block::{Cold, Emitter};
+use super::block::Emitter;
+use super::cold::Cold;
 use super::convert;
 use crate::asm::{Alu, Cc, Fused, Label, Mem, Reg, Rm, Scalar, Shift, Width, Xmm};
 
@@ -34,6 +35,11 @@ impl Unpacked {
     fn find(&self, temp: Slot) -> Option<Xmm> {
         let at = self.held.iter().position(|&held| held == Some(temp))?;
         Some(UNPACKED[at])
+    }
+
+    /// Whether none is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.iter().all(Option::is_none)
     }
 
     /// The slot is written.

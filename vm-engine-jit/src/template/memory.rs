@@ -2,11 +2,20 @@
 
 use vm_engine::tier::{AccessSite, FrameOffsets, Step};
 use vm_ir::family::Access;
-use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Op, Operand, Type};
+use vm_ir::{Attr, Endian, Ext, Family, Inst, MemAttr, MemOrder, Op, Operand, Type};
 
-use super::block::{Cold, Emitter};
+use super::block::Emitter;
+use super::cold::Cold;
 use super::stubs::recent;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
+
+/// The operation, when it is an access.
+pub(super) fn access_of(inst: &Inst) -> Option<Access> {
+    match inst.op.family() {
+        Family::Access(op) => Some(op),
+        _ => None,
+    }
+}
 
 /// Whether [`Emitter::access`] knows the operation.
 pub(crate) fn is_native(op: Access, inst: &Inst) -> bool {
@@ -25,7 +34,7 @@ pub(crate) fn is_native(op: Access, inst: &Inst) -> bool {
     }
 }
 
-fn access_width(mem: MemAttr) -> Width {
+pub(super) fn access_width(mem: MemAttr) -> Width {
     [Width::B, Width::W, Width::D, Width::Q][usize::from(mem.size_log2 & 3)]
 }
 
@@ -73,7 +82,8 @@ impl Emitter<'_> {
         if step.first == 0 {
             return None;
         }
-        let (from, hit) = self.probe_recent(mem, write, line);
+        self.count_access();
+        let (from, hit) = self.probe_recent(mem.size_log2, write, line);
         let back = self.asm.label();
         self.cold.push(Cold::Refill {
             from,
@@ -89,20 +99,23 @@ impl Emitter<'_> {
         Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
     }
 
-    /// Tries a recent translation for the guest's address in RAX: what to add to that in RCX, RDX used, at the second of
-    /// two labels. At the first, it was not this one.
-    fn probe_recent(&mut self, mem: MemAttr, write: bool, line: u8) -> (Label, Label) {
+    fn count_access(&mut self) {
         if self.counts_accesses {
             let count = self.frame(FrameOffsets::ACCESSES);
             self.asm.alu_imm(Alu::Add, Width::Q, count, 1);
         }
+    }
+
+    /// Tries a recent translation for the guest's address in RAX: what to add to that in RCX, RDX used, at the second of
+    /// two labels. At the first, it was not this one.
+    pub(super) fn probe_recent(&mut self, size_log2: u8, write: bool, line: u8) -> (Label, Label) {
         let (miss, hit) = (self.asm.label(), self.asm.label());
         let tag = match write {
             false => FrameOffsets::RECENT_READ,
             true => FrameOffsets::RECENT_WRITE,
         };
         // The page, and the bits that tell a misaligned address.
-        let mask = self.frame(FrameOffsets::ACCESS_MASKS + 8 * i32::from(mem.size_log2 & 3));
+        let mask = self.frame(FrameOffsets::ACCESS_MASKS + 8 * i32::from(size_log2 & 3));
         self.asm.mov(Width::Q, Reg::Rdx, mask);
         self.asm.alu(Alu::And, Width::Q, Reg::Rdx, Reg::Rax);
         let tag = recent(self.pins, tag, line);
@@ -118,7 +131,8 @@ impl Emitter<'_> {
     fn reach(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
         let write = inst.op == Op::Store;
         let line = self.line_of(inst.args[0]);
-        let (from, hit) = self.probe_recent(mem, write, line);
+        self.count_access();
+        let (from, hit) = self.probe_recent(mem.size_log2, write, line);
         let site = AccessSite {
             line,
             size_log2: mem.size_log2,

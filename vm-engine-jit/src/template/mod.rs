@@ -4,10 +4,12 @@ mod atomic;
 mod bits;
 mod block;
 mod branch;
+mod cold;
 mod convert;
 mod float;
 #[cfg(test)]
 mod golden;
+mod group;
 mod integer;
 mod memory;
 mod stubs;
@@ -24,8 +26,8 @@ use crate::arena::{Arena, CHUNK_BYTES, Piece};
 use crate::asm::{Assembler, Mem, Reg, Xmm};
 use crate::dump::Dump;
 use crate::perf_map::PerfMap;
-use block::Cold;
-pub(crate) use block::Site;
+use cold::Cold;
+pub(crate) use cold::Site;
 use stubs::Stubs;
 pub(crate) use stubs::Ways;
 
@@ -178,6 +180,7 @@ impl Pins {
 struct Scratch {
     asm: Assembler,
     cold: Vec<Cold>,
+    members: Vec<u32>,
 }
 
 impl Default for Scratch {
@@ -185,6 +188,7 @@ impl Default for Scratch {
         Self {
             asm: Assembler::new(CHUNK_BYTES),
             cold: Vec::with_capacity(32),
+            members: Vec::with_capacity(32),
         }
     }
 }

@@ -3,7 +3,7 @@
 use vm_engine::tier::{
     FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, MXCSR_FLAGS,
     MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE, TlbOffsets, load_address,
-    run_step_address, store_address,
+    load_group_address, run_step_address, store_address, store_group_address,
 };
 
 use vm_core::PAGE_SHIFT;
@@ -34,6 +34,10 @@ pub(crate) struct Stubs {
     /// value, with what is to be added to the address in RCX. That may lead to a word of the frame with what was loaded,
     /// when all that remains is to take it, or to one that nobody reads, when the value has been stored.
     pub(crate) access: [u64; 2],
+    /// Called, as `refill` for a page, with a `GroupSite` in ECX: does the same for a group of accesses, of which each is
+    /// told by a word behind two jumps of [`JUMP_BYTES`]. Comes back, as `access`, at the first jump when the host's
+    /// accesses remain to be done, and at the second when they are done.
+    pub(crate) group: [u64; 2],
     /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
     pub(crate) fp_enter: u64,
 }
@@ -50,7 +54,7 @@ pub(crate) struct Ways {
 }
 
 pub(crate) struct Labels {
-    all: [Label; 13],
+    all: [Label; 15],
 }
 
 impl Labels {
@@ -69,6 +73,8 @@ impl Labels {
             refill_write,
             load,
             store,
+            load_group,
+            store_group,
             fp_enter,
         ] = self.all.map(address);
         Stubs {
@@ -84,6 +90,7 @@ impl Labels {
             },
             refill: [refill_read, refill_write],
             access: [load, store],
+            group: [load_group, store_group],
             fp_enter,
         }
     }
@@ -187,16 +194,18 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
 
     let [refill_read, refill_write] =
         [TlbOffsets::READ, TlbOffsets::WRITE].map(|tag| refill(asm, pins, tag));
-    let mut slow = |refill, values, address| {
+    let mut slow = |refill, kind, address| {
         let slow = Slow {
             refill,
-            values,
+            kind,
             address,
         };
         slow.emit(asm, pins, [fp_leave, fp_enter, out])
     };
-    let load = slow(refill_read, 0, load_address());
-    let store = slow(refill_write, 1, store_address());
+    let load = slow(refill_read, Kind::Load, load_address());
+    let store = slow(refill_write, Kind::Store, store_address());
+    let load_group = slow(refill_read, Kind::Group, load_group_address());
+    let store_group = slow(refill_write, Kind::Group, store_group_address());
     Labels {
         all: [
             enter,
@@ -211,6 +220,8 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             refill_write,
             load,
             store,
+            load_group,
+            store_group,
             fp_enter,
         ],
     }
@@ -228,11 +239,22 @@ fn target_of_site(asm: &mut Assembler, pins: &Pins) {
 /// Bytes of a word on the stack.
 const WORD: i32 = 8;
 
-/// [`Stubs::access`] of one kind.
+/// Bytes of a jump that is not short.
+const JUMP_BYTES: i32 = 5;
+
+/// Which slow path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Load,
+    /// The value stands above the return address.
+    Store,
+    Group,
+}
+
+/// [`Stubs::access`] and [`Stubs::group`] of one kind.
 struct Slow {
     refill: Label,
-    /// Words above the return address: the value of a store.
-    values: i32,
+    kind: Kind,
     /// What does the access where the TLB does not help.
     address: u64,
 }
@@ -244,12 +266,17 @@ impl Slow {
         pins: &Pins,
         [fp_leave, fp_enter, out]: [Label; 3],
     ) -> Label {
-        let frame = |offset: i32| pins.word(offset);
+        let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
         let stack = |word: i32| Mem::new(Reg::Rsp, WORD * word);
         let (slow, not_live, not_done, ready) =
             (asm.label(), asm.label(), asm.label(), asm.label());
         let start = asm.here();
         asm.push(Reg::Rcx);
+        if self.kind == Kind::Group {
+            // The highest bit tells that there may be two pages.
+            asm.test(Width::D, Reg::Rcx, Reg::Rcx);
+            asm.jcc_short(Cc::S, slow);
+        }
         asm.call(self.refill);
         asm.jcc_short(Cc::Ne, slow);
         asm.lea(Width::Q, Reg::Rsp, stack(1));
@@ -268,9 +295,16 @@ impl Slow {
         asm.lea(Width::Q, Reg::Rdi, frame(0));
         asm.mov(Width::Q, Reg::Rsi, stack(1));
         asm.mov(Width::D, Reg::Rdx, stack(2));
-        asm.mov(Width::Q, Reg::Rcx, stack(4));
+        match self.kind {
+            Kind::Load => {}
+            Kind::Store => asm.mov(Width::Q, Reg::Rcx, stack(4)),
+            Kind::Group => {
+                asm.mov(Width::Q, Reg::Rcx, stack(3));
+                asm.alu_imm(Alu::Add, Width::Q, Reg::Rcx, 2 * JUMP_BYTES);
+            }
+        }
         // Host code has the stack aligned to two words.
-        let pushed = 4 + self.values;
+        let pushed = 4 + self.values();
         let aligned = pushed + pushed % 2;
         asm.alu_imm(Alu::Sub, Width::Q, Reg::Rsp, WORD * (aligned - pushed));
         asm.mov_imm(Reg::Rax, self.address);
@@ -288,6 +322,9 @@ impl Slow {
         asm.lea(Width::Q, Reg::Rsp, stack(1));
         asm.lea(Width::Q, Reg::Rcx, frame(FrameOffsets::VALUE));
         asm.alu(Alu::Sub, Width::Q, Reg::Rcx, Reg::Rax);
+        if self.kind == Kind::Group {
+            asm.alu_imm(Alu::Add, Width::Q, stack(0), JUMP_BYTES);
+        }
         self.ret(asm);
         // An exception: nothing in registers counts any more, nor does the way back.
         asm.bind(not_done);
@@ -296,8 +333,13 @@ impl Slow {
         start
     }
 
+    /// Words above the return address.
+    fn values(&self) -> i32 {
+        i32::from(self.kind == Kind::Store)
+    }
+
     fn ret(&self, asm: &mut Assembler) {
-        match self.values {
+        match self.values() {
             0 => asm.ret(),
             values => asm.ret_dropping((WORD * values) as u16),
         }
