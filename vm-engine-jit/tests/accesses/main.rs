@@ -2,6 +2,7 @@
 //! RAM; and what another virtual CPU does to a reservation.
 
 mod borders;
+mod groups;
 mod machine;
 mod protection;
 mod reservations;
