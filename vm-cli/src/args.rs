@@ -6,10 +6,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
-use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
-    NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig,
+    GdbConfig, NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
 };
 
 use crate::values;
@@ -244,15 +243,15 @@ pub(crate) struct MachineArgs {
     )]
     pub(crate) on_panic: Option<OnPanic>,
 
-    /// The guest's architecture: riscv64
+    /// The guest's architecture: auto (default), that of the kernel, or riscv64
     #[arg(
         long,
         value_name = "ARCH",
-        value_parser = values::text::<GuestArch>(GuestArch::WITH_MACHINE.iter().map(|arch| arch.name())),
+        value_parser = values::text::<ArchChoice>(ArchChoice::words()),
         hide_possible_values = true,
         help_heading = "Machine"
     )]
-    pub(crate) arch: Option<GuestArch>,
+    pub(crate) arch: Option<ArchChoice>,
 
     /// Number of virtual CPUs, 1 to 8 [default: 1]
     #[arg(

@@ -25,6 +25,12 @@ impl GuestArch {
         Self::WITH_MACHINE.contains(&self)
     }
 
+    /// The names of those, for messages.
+    pub fn machines() -> String {
+        let names = Self::WITH_MACHINE.iter().map(|arch| arch.name());
+        names.collect::<Vec<_>>().join(" or ")
+    }
+
     /// The name used on the command line and in configuration files.
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,13 +49,8 @@ impl fmt::Display for GuestArch {
 
 /// The name of an architecture was not recognised.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown architecture '{0}': use {machines}", machines = machines())]
+#[error("unknown architecture '{0}': use {machines}", machines = GuestArch::machines())]
 pub struct UnknownArch(pub String);
-
-fn machines() -> String {
-    let names = GuestArch::WITH_MACHINE.iter().map(|arch| arch.name());
-    names.collect::<Vec<_>>().join(" or ")
-}
 
 impl FromStr for GuestArch {
     type Err = UnknownArch;

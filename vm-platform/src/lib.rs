@@ -14,6 +14,7 @@
 //! Specifications: Devicetree Specification 0.4 and the Linux kernel's devicetree bindings.
 
 pub mod machine;
+pub mod pc;
 mod region;
 pub mod riscv_virt;
 

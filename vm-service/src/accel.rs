@@ -4,7 +4,6 @@ use std::fmt;
 
 use vm_core::GuestArch;
 use vm_core::config::Accel;
-use vm_frontend::riscv::isa::CpuModel;
 
 /// What was chosen, and why it is not something better.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,11 +45,6 @@ impl AccelChoice {
             reason: Some(reason).filter(|reason| !reason.is_empty()),
         }
     }
-}
-
-/// The names of the CPU models that there are.
-pub fn cpu_models() -> impl Iterator<Item = &'static str> {
-    CpuModel::ALL.iter().map(|model| model.name)
 }
 
 impl fmt::Display for AccelChoice {

@@ -1,24 +1,16 @@
 //! Opening of everything that a configuration names.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use vm_boot::image::Program;
-use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
-use vm_boot::{BootFile, Extent, Role};
-use vm_core::config::{
-    Bios, DiskConfig, DiskFormat, NetConfig, NetKind, OnPanic, VirtioTransport, VmConfig,
-};
-use vm_core::{GuestArch, GuestPhysAddr, Notices};
+use vm_core::config::{DiskConfig, DiskFormat, NetConfig, NetKind, OnPanic, VmConfig};
+use vm_core::{GuestArch, Notices};
 use vm_device::block::{BlockBackend, Content, DiskAccess, Overlay, RawDisk};
 use vm_device::host_room::HostRoom;
 use vm_device::net::nat::{self, Forward, Nat, NatConfig, NatError};
-use vm_frontend::riscv::isa::IsaConfig;
-use vm_platform::machine::{Disk, MOST_CPUS, Machine, MachineConfig, MachineError, Nic};
-use vm_platform::riscv_virt::{self, OfferedKernel, VirtConfig, layout};
+use vm_platform::machine::{Disk, MOST_CPUS, MachineConfig, MachineError, Nic};
 
-use crate::flash;
+use crate::boards::{self, Board};
 use crate::serial::SerialLine;
 use crate::signature::Signature;
 use crate::{VmBuilder, VmError};
@@ -28,43 +20,26 @@ const FIRST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
 /// What a configuration names to be read, open. A pipe among it can be read only once.
 pub(crate) struct Inputs {
-    boot: Boot,
-    device_tree: Option<Vec<u8>>,
+    board: Board,
+    signature: Option<Signature>,
     disks: Vec<Disk>,
 }
 
 impl Inputs {
-    /// Opens and checks all of it: that what is to be booted is of the right kind and fits RAM, that disks are there.
-    /// What the user should know of the host while the machine runs goes to `notices`.
-    pub(crate) fn open(config: &VmConfig, notices: &Notices) -> Result<Self, VmError> {
-        let boot = Boot::of(config)?;
-        let ram = layout::ram(config.memory().bytes());
-        let ram = Extent {
-            base: ram.base,
-            bytes: ram.bytes,
-        };
-        BootPlan::new(boot.request.clone(), ram)?;
-        flash::check(&config.flash)?;
+    /// Opens and checks all of it: what the board is made from, and that disks are there. What the user should know of
+    /// the host while the machine runs goes to `notices`.
+    pub(crate) fn open(
+        arch: GuestArch,
+        config: &VmConfig,
+        notices: &Notices,
+    ) -> Result<Self, VmError> {
+        let (board, signature) = Board::open(arch, config)?;
         let disks = config.disks.iter().map(|config| disk(config, notices));
         Ok(Self {
-            boot,
-            device_tree: device_tree(config)?,
+            board,
+            signature,
             disks: disks.collect::<Result<_, _>>()?,
         })
-    }
-}
-
-/// The board that a machine is built around, and what only it is made from.
-pub(crate) enum Board {
-    RiscvVirt(Box<VirtConfig>),
-}
-
-impl Board {
-    /// Builds the machine.
-    pub(crate) fn build(self, machine: MachineConfig) -> Result<Machine, MachineError> {
-        match self {
-            Self::RiscvVirt(board) => riscv_virt::build(machine, *board),
-        }
     }
 }
 
@@ -86,16 +61,10 @@ impl Assembly {
     ) -> Result<Self, VmError> {
         let config = &builder.config;
         let Inputs {
-            boot,
-            device_tree,
+            mut board,
+            signature,
             disks,
         } = inputs;
-        let Boot {
-            request,
-            offered,
-            signature,
-        } = boot;
-        let isa: IsaConfig = config.cpu.parse()?;
         let nat = |net: &&NetConfig| nat(net, &builder.notices);
         let nats: Vec<_> = cards(config).iter().map(nat).collect::<Result<_, _>>()?;
         let nics = cards(config)
@@ -108,19 +77,7 @@ impl Assembly {
                 slot: net.slot,
             })
             .collect();
-        let board = VirtConfig {
-            isa,
-            builtin_sbi: matches!(request.firmware, Firmware::BuiltIn),
-            boot: request,
-            offered,
-            bootargs: config.append.clone(),
-            device_tree,
-            flash: flash::open(&config.flash)?,
-            virtio: match config.virtio {
-                VirtioTransport::Pci => riscv_virt::VirtioTransport::Pci,
-                VirtioTransport::Mmio => riscv_virt::VirtioTransport::Mmio,
-            },
-        };
+        board.make_files(config)?;
         let machine = MachineConfig {
             cpus: config.cpus,
             ram_bytes: config.memory().bytes(),
@@ -140,7 +97,7 @@ impl Assembly {
         };
         Ok(Self {
             machine,
-            board: Board::RiscvVirt(Box::new(board)),
+            board,
             nats,
             signature,
         })
@@ -148,12 +105,9 @@ impl Assembly {
 }
 
 /// Checks everything that can be checked without opening anything.
-pub(crate) fn check(config: &VmConfig) -> Result<(), VmError> {
+pub(crate) fn check(arch: GuestArch, config: &VmConfig) -> Result<(), VmError> {
     config.check()?;
-    if config.arch != GuestArch::Riscv64 {
-        return Err(VmError::NoMachine(config.arch));
-    }
-    config.cpu.parse::<IsaConfig>()?;
+    boards::check(arch, config)?;
     if !(1..=MOST_CPUS).contains(&config.cpus) {
         return Err(MachineError::Cpus(config.cpus).into());
     }
@@ -161,73 +115,6 @@ pub(crate) fn check(config: &VmConfig) -> Result<(), VmError> {
         nat_config(net, &Notices::default())?;
     }
     Ok(())
-}
-
-/// What a configuration boots, opened.
-struct Boot {
-    request: BootRequest,
-    offered: Option<OfferedKernel>,
-    signature: Option<Signature>,
-}
-
-impl Boot {
-    fn of(config: &VmConfig) -> Result<Self, VmError> {
-        let ram_bytes = config.memory().bytes();
-        let file = |role, path: &Path| BootFile::read(role, path, ram_bytes);
-        let program = |role, path: &Path| -> Result<Program, VmError> {
-            let file = file(role, path)?;
-            Ok(Program::from_file(&file, config.arch, ram_bytes)?)
-        };
-        let firmware = match &config.bios {
-            Bios::Builtin => Firmware::BuiltIn,
-            Bios::None => Firmware::None,
-            Bios::File(path) => Firmware::Program(program(Role::Firmware, path)?),
-        };
-        let code_flash = flash::code_base(&config.flash)?;
-        let kernel_role = match config.bios {
-            Bios::Builtin => Role::Kernel,
-            Bios::None | Bios::File(_) => Role::Payload,
-        };
-        let kernel = config.kernel.as_deref();
-        let initrd = config.initrd.as_deref();
-        let initrd = initrd.map(|path| file(Role::Initrd, path)).transpose()?;
-        // Firmware in flash is started first, and a kernel is an EFI program to it.
-        let (kernel, initrd, offered) = match (kernel, code_flash) {
-            (Some(path), Some(_)) => {
-                let kernel = file(Role::Kernel, path)?;
-                (None, None, Some(OfferedKernel { kernel, initrd }))
-            }
-            (kernel, _) => {
-                let kernel = kernel.map(|path| program(kernel_role, path));
-                (kernel.transpose()?, initrd, None)
-            }
-        };
-        let signature = config.dump_signature.clone();
-        let signature = signature.map(|path| Signature::of(kernel.as_ref(), path));
-        let request = BootRequest {
-            firmware,
-            kernel,
-            initrd,
-            code_flash,
-            reset_address: GuestPhysAddr(0),
-            boot_hart: 0,
-        };
-        Ok(Self {
-            request,
-            offered,
-            signature: signature.transpose()?,
-        })
-    }
-}
-
-fn device_tree(config: &VmConfig) -> Result<Option<Vec<u8>>, VmError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|reason| VmError::DeviceTree {
-            path: path.clone(),
-            reason: reason.to_string(),
-        })
-    };
-    config.dtb.as_ref().map(read).transpose()
 }
 
 fn disk(config: &DiskConfig, notices: &Notices) -> Result<Disk, VmError> {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, Rtc, SerialConfig,
-    VirtioTransport, VmConfig,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, Rtc,
+    SerialConfig, VirtioTransport, VmConfig,
 };
-use vm_core::{ExecTrace, GuestArch, Notices};
+use vm_core::{ExecTrace, Notices};
 use vm_device::chardev::CharSink;
 
 use crate::{Vm, VmError};
@@ -39,8 +39,6 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The guest's architecture.
-    arch: arch, GuestArch;
     /// Virtual CPUs.
     cpus: cpus, u32;
     /// What runs before the kernel.
@@ -66,6 +64,13 @@ impl VmBuilder {
     #[must_use]
     pub fn config(mut self, config: VmConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// The guest's architecture, when it is not to be the kernel's.
+    #[must_use]
+    pub fn arch(mut self, arch: impl Into<ArchChoice>) -> Self {
+        self.config.arch = arch.into();
         self
     }
 

@@ -21,8 +21,11 @@ pub enum VmError {
     /// The CPU model or one of its extensions.
     #[error(transparent)]
     Cpu(#[from] CpuError),
+    /// The same of an x86 processor.
+    #[error(transparent)]
+    X86Cpu(#[from] vm_frontend::x86::cpu::CpuError),
     /// There is no machine of that architecture.
-    #[error("this program has no {0} machine: use --arch riscv64")]
+    #[error("this program has no {0} machine: use --arch {machines}", machines = GuestArch::machines())]
     NoMachine(GuestArch),
     /// Kernel, initrd or firmware.
     #[error(transparent)]
@@ -94,6 +97,7 @@ impl VmError {
             self,
             Self::Config(_)
                 | Self::Cpu(_)
+                | Self::X86Cpu(_)
                 | Self::NoMachine(_)
                 | Self::Machine(
                     MachineError::Cpus(_)

@@ -55,6 +55,7 @@
 
 mod accel;
 mod assemble;
+mod boards;
 mod builder;
 mod config_file;
 mod error;
@@ -67,7 +68,8 @@ mod signature;
 mod transcript;
 mod vm;
 
-pub use accel::{AccelChoice, cpu_models};
+pub use accel::AccelChoice;
+pub use boards::cpu_models;
 pub use builder::VmBuilder;
 pub use config_file::{ConfigFileError, read_config};
 pub use error::VmError;
@@ -76,8 +78,8 @@ pub use lifecycle::State;
 pub use transcript::NoText;
 pub use vm::{Vm, VmHandle};
 pub use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, DiskFormat, MacAddress, NetConfig,
-    NetKind, OnPanic, Rtc, SerialConfig, VirtioTransport, VmConfig,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, DiskFormat, MacAddress,
+    NetConfig, NetKind, OnPanic, Rtc, SerialConfig, VirtioTransport, VmConfig,
 };
 pub use vm_core::{GuestArch, GuestPhysAddr, Notices};
 pub use vm_device::chardev::CharSink;

@@ -14,6 +14,7 @@ use vm_mem::GuestMemory;
 use vm_platform::machine::{Machine, Outcome, TranslateOptions};
 
 use crate::assemble::{self, Assembly, Inputs};
+use crate::boards;
 use crate::lifecycle::Lifecycle;
 use crate::serial::SerialLine;
 use crate::signature::Signature;
@@ -166,9 +167,10 @@ impl Vm {
 
     pub(crate) fn build(builder: VmBuilder) -> Result<Self, VmError> {
         let config = &builder.config;
-        assemble::check(config)?;
+        let arch = boards::arch_of(config);
+        assemble::check(arch, config)?;
         // What is read is opened before anything is created: a serial port's file would be emptied for nothing.
-        let inputs = Inputs::open(config, &builder.notices)?;
+        let inputs = Inputs::open(arch, config, &builder.notices)?;
         let line = |sink: &Option<_>, config: &SerialConfig| match sink {
             Some(sink) => Ok(SerialLine::to(Arc::clone(sink))),
             None => SerialLine::open(config, &builder.notices),
@@ -186,7 +188,7 @@ impl Vm {
         ];
         let assembly = Assembly::of(&builder, inputs, &serial, console.as_ref())?;
         let machine = assembly.board.build(assembly.machine)?;
-        let accel = AccelChoice::of(config.accel, config.arch, || {
+        let accel = AccelChoice::of(config.accel, arch, || {
             let dump = config.dump.unwrap_or_default();
             let dump = Dump {
                 ir: dump.ir,

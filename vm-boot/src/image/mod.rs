@@ -10,6 +10,7 @@ mod edk2;
 mod elf;
 mod flat;
 mod multiboot;
+mod recognise;
 mod zboot;
 
 use vm_core::GuestArch;
@@ -21,6 +22,7 @@ pub use bzimage::BzImage;
 pub use elf::{ElfProgram, HtifSymbols, Segment};
 pub use flat::FlatImage;
 pub use multiboot::{MultibootProgram, MultibootVersion};
+pub use recognise::arch_of;
 
 /// How many containers may be nested; a kernel has one, a gzip'd zboot file two.
 const MAX_NESTING: u32 = 4;

@@ -15,9 +15,8 @@ mod release;
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use vm_core::GuestArch;
-use vm_core::config::VmConfig;
+use vm_core::config::{ArchChoice, VmConfig};
 
 use crate::args::DebianArgs;
 use cache::Cache;
@@ -42,9 +41,15 @@ pub(crate) struct Request {
 /// Fetches the installer, or finds it in the cache, and describes the machine that runs it.
 pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<Installation> {
     let mut config = crate::settings::of(&args.machine)?;
-    if config.arch != GuestArch::Riscv64 {
-        bail!(vm_service::VmError::NoMachine(config.arch));
-    }
+    let arch = match config.arch {
+        ArchChoice::Auto | ArchChoice::Is(GuestArch::Riscv64) => GuestArch::Riscv64,
+        ArchChoice::Is(_) => {
+            return Err(vm_core::config::ConfigError::Missing(
+                "run debian fetches the installer for riscv64: leave out --arch",
+            )
+            .into());
+        }
+    };
     if config.kernel.is_some() || config.initrd.is_some() {
         return Err(vm_core::config::ConfigError::Missing(
             "run debian brings its own kernel and initrd: leave out --kernel and --initrd",
@@ -56,12 +61,12 @@ pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<Installation> {
         Some(mirror) => Ok(mirror.clone()),
         None => mirror::of_host(),
     };
-    let cache = Cache::locate(&args.suite, config.arch)?;
+    let cache = Cache::locate(&args.suite, arch)?;
     let installer = match mirror.and_then(|mirror| {
         let request = Request {
             mirror: mirror::plain(&mirror)?,
             suite: args.suite.clone(),
-            arch: config.arch,
+            arch,
             keyring: args.keyring.clone(),
         };
         cache.bring_up_to_date(&request)

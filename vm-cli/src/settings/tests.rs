@@ -51,7 +51,7 @@ fn file() -> VmConfig {
 fn every_option_wins_over_the_file() {
     type Change = fn(&mut VmConfig);
     let table: &[(&[&str], Change)] = &[
-        (&["--arch", "x86_64"], |c| c.arch = GuestArch::X86_64),
+        (&["--arch", "x86_64"], |c| c.arch = GuestArch::X86_64.into()),
         (&["--cpus", "3"], |c| c.cpus = 3),
         (&["--cpu", "rv64,-c"], |c| c.cpu = "rv64,-c".into()),
         (&["--memory", "2G"], |c| {

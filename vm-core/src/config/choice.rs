@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::options::{FromOsStr, from_str_as_os_str};
+use crate::{GuestArch, UnknownArch};
 
 /// How a choice is written in a file: as on the command line.
 macro_rules! written_as_text {
@@ -28,6 +29,64 @@ macro_rules! written_as_text {
     )*};
 }
 pub(super) use written_as_text;
+
+/// The guest's architecture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ArchChoice {
+    /// That of the kernel, by the first bytes of its file; RISC-V 64 when they do not say, or there is none.
+    #[default]
+    Auto,
+    /// This one.
+    Is(GuestArch),
+}
+
+impl ArchChoice {
+    /// Every choice.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        let machines = GuestArch::WITH_MACHINE.iter().map(|arch| arch.name());
+        std::iter::once("auto").chain(machines)
+    }
+}
+
+impl From<GuestArch> for ArchChoice {
+    fn from(arch: GuestArch) -> Self {
+        Self::Is(arch)
+    }
+}
+
+impl FromStr for ArchChoice {
+    type Err = UnknownArch;
+
+    fn from_str(text: &str) -> Result<Self, UnknownArch> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Is),
+        }
+    }
+}
+
+impl fmt::Display for ArchChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Is(arch) => arch.fmt(f),
+        }
+    }
+}
+
+impl TryFrom<String> for ArchChoice {
+    type Error = UnknownArch;
+    fn try_from(text: String) -> Result<Self, UnknownArch> {
+        text.parse()
+    }
+}
+
+impl From<ArchChoice> for String {
+    fn from(choice: ArchChoice) -> Self {
+        choice.to_string()
+    }
+}
 
 /// What runs the guest's instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::size::deserialize_ram;
 use super::{
-    Accel, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, EscapeKey, FlashConfig,
-    GdbConfig, NetConfig, NetKind, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, EscapeKey,
+    FlashConfig, GdbConfig, NetConfig, NetKind, OnPanic, PcRange, Rtc, SerialConfig,
+    VirtioTransport,
 };
-use crate::GuestArch;
 
 /// Everything that can be chosen about a virtual machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VmConfig {
     /// The guest's architecture.
-    pub arch: GuestArch,
+    pub arch: ArchChoice,
     /// Virtual CPUs.
     pub cpus: u32,
     /// CPU model and changes to it, as `MODEL,+ext,-ext`; empty for the architecture's default.
@@ -87,7 +87,7 @@ pub struct VmConfig {
 impl Default for VmConfig {
     fn default() -> Self {
         Self {
-            arch: GuestArch::Riscv64,
+            arch: ArchChoice::default(),
             cpus: 1,
             cpu: String::new(),
             memory: None,

@@ -16,7 +16,7 @@ mod serial;
 mod session;
 mod size;
 
-pub use choice::{Accel, Bios, Dump, PcRange, VirtioTransport};
+pub use choice::{Accel, ArchChoice, Bios, Dump, PcRange, VirtioTransport};
 pub use disk::{DiskConfig, DiskFormat, OnFull};
 pub use error::{ConfigError, nearest};
 pub use flash::FlashConfig;

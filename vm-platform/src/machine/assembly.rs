@@ -38,11 +38,12 @@ impl Machine {
         let timers = Arc::new(TimerThread::new(clock.clone())?);
         let time = Arc::new(TimeBase::new(clock.clone(), board.time_hz()));
         let bus = Arc::new(Bus::new());
+        let io_ports = Arc::new(Bus::new());
         let engine = Engine::new(EngineParts {
             config: board.cpu(),
             memory: memory.clone(),
             bus: bus.clone(),
-            ports: Arc::new(Bus::new()),
+            ports: io_ports.clone(),
             rom: ranges(board.rom()),
             time: time.clone(),
             alarms: timers.clone(),
@@ -51,7 +52,7 @@ impl Machine {
         let control = Control::new(config.cpus, config.start_paused, config.no_reboot);
         tell_of_panics(&control, config.notices, config.stop_on_panic);
 
-        let vcpus: Vec<Vcpu<B::Guest>> = (0..config.cpus)
+        let mut vcpus: Vec<Vcpu<B::Guest>> = (0..config.cpus)
             .map(|vcpu| Vcpu::new(&engine, board.spec(VcpuId(vcpu))))
             .collect();
         let handles: Vec<Arc<VcpuShared>> =
@@ -61,6 +62,7 @@ impl Machine {
         let console = config.console.map(|sink| control.panic_watch.over(sink));
         let ports = board.place(Parts {
             bus: &bus,
+            ports: &io_ports,
             memory: &memory,
             vcpus: &handles,
             clock,
@@ -78,12 +80,17 @@ impl Machine {
             },
         })?;
 
+        for vcpu in &mut vcpus {
+            if let Some(controller) = board.local_irq(vcpu.id()) {
+                vcpu.set_local_irq(controller);
+            }
+        }
         let shared = Arc::new(Shared {
             board,
             engine,
             control: control.clone(),
             serial,
-            bus,
+            buses: [bus, io_ports],
             vcpus: vcpus.into_iter().map(|it| Arc::new(it.into())).collect(),
             trace: config.trace,
             code_budget_bytes: config.code_budget_bytes,

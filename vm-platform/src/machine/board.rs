@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vm_core::{Clock, GuestArch, GuestVirtAddr, TimeBase, VcpuId};
+use vm_core::{Clock, GuestArch, GuestVirtAddr, LocalIrq, TimeBase, VcpuId};
 use vm_device::Bus;
 use vm_device::chardev::{CharInput, CharSink};
 use vm_device::virtio::balloon::VirtioBalloon;
@@ -29,7 +29,7 @@ pub(crate) trait Board: Sized + Send + Sync + 'static {
     type Guest: Inspect;
     /// What it is made from beside the [`MachineConfig`].
     type Config;
-    /// Firmware that the machine itself is.
+    /// Firmware that the machine itself is; [`NoFirmware`] where the guest brings its own.
     type Firmware: Firmware<Self>;
 
     /// Plans the board.
@@ -68,11 +68,22 @@ pub(crate) trait Board: Sized + Send + Sync + 'static {
     /// Puts a virtual CPU that stands still into its state after power-on.
     fn power_on(&self, vcpu: &mut Vcpu<Self::Guest>);
 
+    /// The interrupt controller of a virtual CPU's own, where it has one. Asked once, after [`Board::place`].
+    fn local_irq(&self, vcpu: VcpuId) -> Option<Arc<dyn LocalIrq>> {
+        let _ = vcpu;
+        None
+    }
+
     /// Whether a virtual CPU runs right after power-on, rather than when firmware is told to start it.
-    fn starts(&self, vcpu: VcpuId) -> bool;
+    fn starts(&self, vcpu: VcpuId) -> bool {
+        let _ = vcpu;
+        true
+    }
 
     /// The firmware that answers [`vm_core::VmExit::FirmwareCall`].
-    fn firmware(&self) -> Option<&Self::Firmware>;
+    fn firmware(&self) -> Option<&Self::Firmware> {
+        None
+    }
 
     /// The device tree that the guest gets; empty on boards that have none.
     fn device_tree(&self) -> &[u8] {
@@ -97,6 +108,8 @@ pub(crate) struct Poll {
 /// What a board's devices are connected to.
 pub(crate) struct Parts<'a> {
     pub(crate) bus: &'a Bus,
+    /// I/O ports, for an instruction set that has them.
+    pub(crate) ports: &'a Bus,
     pub(crate) memory: &'a GuestMemory,
     /// The virtual CPUs, whose interrupt lines devices drive.
     pub(crate) vcpus: &'a [Arc<VcpuShared>],
@@ -165,4 +178,31 @@ pub(crate) enum Answer<E> {
     Suspend(E),
     /// The machine resets or ends.
     Raise(Event),
+}
+
+/// For boards whose guests bring their own firmware, if they need any.
+pub(crate) enum NoFirmware {}
+
+impl<B: Board> Firmware<B> for NoFirmware {
+    type Entry = ();
+
+    fn call(&self, _: &Shared<B>, _: &mut Vcpu<B::Guest>) -> Answer<()> {
+        match *self {}
+    }
+
+    fn take_start(&self, _: VcpuId) -> Option<()> {
+        match *self {}
+    }
+
+    fn enter(&self, _: &Shared<B>, _: &mut Vcpu<B::Guest>, (): ()) {
+        match *self {}
+    }
+
+    fn is_idle(&self, _: VcpuId) -> bool {
+        match *self {}
+    }
+
+    fn reset(&self) {
+        match *self {}
+    }
 }

@@ -21,7 +21,8 @@ pub(crate) struct Shared<B: Board> {
     pub(crate) control: Arc<Control>,
     /// Where the serial port's output goes.
     pub(crate) serial: Arc<dyn CharSink>,
-    pub(super) bus: Arc<Bus>,
+    /// Memory-mapped devices and I/O ports. A device that is on both is reset twice.
+    pub(super) buses: [Arc<Bus>; 2],
     /// In order.
     pub(super) vcpus: Vec<SharedVcpu<B::Guest>>,
     pub(super) trace: Option<Arc<dyn ExecTrace>>,
@@ -34,7 +35,7 @@ impl<B: Board> Shared<B> {
     /// # Errors
     /// When programs cannot be loaded again.
     pub(super) fn reset(&self) -> Result<(), MachineError> {
-        self.bus.reset();
+        self.buses.iter().for_each(|bus| bus.reset());
         if let Some(firmware) = self.board.firmware() {
             firmware.reset();
         }

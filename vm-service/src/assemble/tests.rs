@@ -1,10 +1,10 @@
 use super::*;
 use crate::Vm;
-use vm_core::config::{ByteSize, MacAddress};
+use vm_core::config::{ArchChoice, Bios, ByteSize, MacAddress, VirtioTransport};
 
 fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
     let null = SerialLine::to(Arc::new(vm_device::chardev::NoSink));
-    let inputs = Inputs::open(config, &Notices::default())?;
+    let inputs = Inputs::open(GuestArch::Riscv64, config, &Notices::default())?;
     Assembly::of(&Vm::builder().config(config.clone()), inputs, &null, None)
 }
 
@@ -58,7 +58,10 @@ fn assembly_every_setting_arrives() {
         board: Board::RiscvVirt(board),
         nats,
         ..
-    } = assembly(&config).unwrap();
+    } = assembly(&config).unwrap()
+    else {
+        panic!("it is RISC-V's");
+    };
     assert_eq!((machine.cpus, machine.ram_bytes), (3, 96 << 20));
     assert_eq!(board.isa, "rv64,+zba".parse().unwrap());
     assert_eq!(board.bootargs, "quiet");
@@ -71,7 +74,7 @@ fn assembly_every_setting_arrives() {
     assert_eq!(machine.nics[1].mac, [2, 0, 0, 0, 0, 9]);
     assert_eq!(nats.len(), 2);
     assert!(!machine.rng && machine.no_reboot && !board.builtin_sbi);
-    assert_eq!(board.virtio, riscv_virt::VirtioTransport::Mmio);
+    assert_eq!(board.virtio, vm_platform::riscv_virt::VirtioTransport::Mmio);
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn assembly_net_none_is_no_card() {
         nets: vec![NetConfig::none(), NetConfig::user()],
         ..config
     };
-    let error = check(&both).unwrap_err().to_string();
+    let error = check(GuestArch::Riscv64, &both).unwrap_err().to_string();
     assert!(error.contains("leave one of them out"), "{error}");
 }
 
@@ -153,18 +156,10 @@ fn check_unknown_names_suggest_the_nearest() {
         cpu: "debain".into(),
         ..VmConfig::default()
     };
-    let error = check(&config).unwrap_err().to_string();
+    let error = check(GuestArch::Riscv64, &config).unwrap_err().to_string();
     assert!(error.contains("did you mean 'debian'?"), "{error}");
-    let config = VmConfig {
-        arch: GuestArch::X86_64,
-        ..VmConfig::default()
-    };
-    assert!(
-        check(&config)
-            .unwrap_err()
-            .to_string()
-            .contains("--arch riscv64")
-    );
+    let error = check(GuestArch::Aarch64, &VmConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("--arch riscv64"), "{error}");
     let config = VmConfig {
         nets: vec![NetConfig {
             hostfwd: vec!["tcp:2222".into()],
@@ -173,9 +168,29 @@ fn check_unknown_names_suggest_the_nearest() {
         ..VmConfig::default()
     };
     assert!(
-        check(&config)
+        check(GuestArch::Riscv64, &config)
             .unwrap_err()
             .to_string()
             .contains("tcp::2222-:22")
     );
+}
+
+#[test]
+fn arch_auto_is_that_of_the_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kernel");
+    let arch = |content: &[u8], arch: ArchChoice| {
+        std::fs::write(&path, content).unwrap();
+        crate::boards::arch_of(&VmConfig {
+            kernel: Some(path.clone()),
+            arch,
+            ..VmConfig::default()
+        })
+    };
+    let mut elf = *b"\x7fELF\x02\x01____________\x3e\0______";
+    assert_eq!(arch(&elf, ArchChoice::Auto), GuestArch::X86_64);
+    assert_eq!(arch(&elf, GuestArch::Riscv64.into()), GuestArch::Riscv64);
+    elf[18] = 243;
+    assert_eq!(arch(&elf, ArchChoice::Auto), GuestArch::Riscv64);
+    assert_eq!(arch(b"?", ArchChoice::Auto), GuestArch::Riscv64);
 }

@@ -1,0 +1,123 @@
+//! The board: what it plans, starts and loads.
+
+use std::sync::Arc;
+
+use vm_boot::Extent;
+use vm_boot::x86::{BootPlan, BootRequest, HIGH_RAM_BASE, PcRam};
+use vm_core::{GuestPhysAddr, GuestVirtAddr, LocalIrq, VcpuId};
+use vm_device::intc::lapic::LocalApic;
+use vm_engine::Vcpu;
+use vm_frontend::InstanceSpec;
+use vm_frontend::x86::X86;
+use vm_frontend::x86::cpu::{CpuConfig, TSC_HZ};
+use vm_mem::GuestMemory;
+
+use super::config::PcConfig;
+use super::{layout, start, tables, wiring};
+use crate::Region;
+use crate::machine::board::{Board, NoFirmware, Parts, Ports};
+use crate::machine::{MachineConfig, MachineError};
+
+/// The PC board.
+pub(super) struct Pc {
+    cpu: CpuConfig,
+    ram: PcRam,
+    plan: BootPlan,
+    /// One for each processor, once the devices are placed.
+    local_apics: Vec<Arc<LocalApic>>,
+}
+
+impl Board for Pc {
+    type Guest = X86;
+    type Config = PcConfig;
+    type Firmware = NoFirmware;
+
+    fn new(machine: &MachineConfig, config: PcConfig) -> Result<Self, MachineError> {
+        let ram = PcRam::split(machine.ram_bytes);
+        let plan = BootPlan::new(&BootRequest {
+            kernel: config.kernel,
+            initrd: config.initrd,
+            command_line: config.bootargs,
+            ram,
+            reserved: [
+                layout::PCIE_ECAM,
+                layout::IOAPIC,
+                layout::HPET,
+                layout::LOCAL_APIC,
+            ]
+            .map(|Region { base, bytes }| Extent { base, bytes })
+            .into(),
+            tables: tables::acpi(machine.cpus, ram_end(ram))?,
+            entry: config.entry,
+        })?;
+        Ok(Self {
+            cpu: CpuConfig {
+                cpus: machine.cpus,
+                ..config.cpu
+            },
+            ram,
+            plan,
+            local_apics: Vec::new(),
+        })
+    }
+
+    fn ram(&self) -> Vec<Region> {
+        let ranges = self.ram.ranges().into_iter();
+        ranges.map(|(base, bytes)| Region { base, bytes }).collect()
+    }
+
+    fn rom(&self) -> Vec<Region> {
+        Vec::new()
+    }
+
+    fn cpu(&self) -> CpuConfig {
+        self.cpu.clone()
+    }
+
+    fn time_hz(&self) -> u64 {
+        TSC_HZ
+    }
+
+    fn spec(&self, vcpu: VcpuId) -> InstanceSpec {
+        InstanceSpec {
+            vcpu,
+            entry: GuestVirtAddr(layout::RESET_VECTOR),
+            builtin_firmware: false,
+        }
+    }
+
+    fn place(&mut self, parts: Parts<'_>) -> Result<Ports, MachineError> {
+        let placed = wiring::place_devices(parts, ram_end(self.ram))?;
+        self.local_apics = placed.local_apics;
+        Ok(placed.ports)
+    }
+
+    fn local_irq(&self, vcpu: VcpuId) -> Option<Arc<dyn LocalIrq>> {
+        let apic = self.local_apics.get(vcpu.0 as usize)?;
+        Some(apic.clone())
+    }
+
+    fn load(&self, memory: &GuestMemory) -> Result<(), MachineError> {
+        Ok(self.plan.load(memory)?)
+    }
+
+    fn power_on(&self, vcpu: &mut Vcpu<X86>) {
+        let id = vcpu.id();
+        if let Some(apic) = self.local_apics.get(id.0 as usize) {
+            apic.reset();
+        }
+        vcpu.reset(self.spec(id));
+        vcpu.shared().set_lines(0, u64::MAX);
+        if id.0 == 0 {
+            start::entry(self.plan.entry()).apply(vcpu.state_mut());
+        }
+    }
+}
+
+/// First address behind all RAM.
+fn ram_end(ram: PcRam) -> GuestPhysAddr {
+    match ram.high_bytes {
+        0 => ram.low().end(),
+        bytes => HIGH_RAM_BASE + bytes,
+    }
+}

@@ -1,0 +1,93 @@
+//! The RISC-V `virt` board: kernel, firmware, flash images and a device tree.
+
+use std::path::PathBuf;
+
+use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
+use vm_boot::{Extent, Role};
+use vm_core::config::{Bios, VirtioTransport, VmConfig};
+use vm_core::{GuestArch, GuestPhysAddr};
+use vm_frontend::riscv::isa::{CpuModel, IsaConfig};
+use vm_platform::riscv_virt::{self, OfferedKernel, VirtConfig, layout};
+
+use super::{file, program, signature};
+use crate::signature::Signature;
+use crate::{VmError, flash};
+
+const ARCH: GuestArch = GuestArch::Riscv64;
+
+pub(super) fn cpu_models() -> impl Iterator<Item = &'static str> {
+    CpuModel::ALL.iter().map(|model| model.name)
+}
+
+pub(super) fn check(config: &VmConfig) -> Result<(), VmError> {
+    config.cpu.parse::<IsaConfig>()?;
+    Ok(())
+}
+
+pub(super) fn open(config: &VmConfig) -> Result<(VirtConfig, Option<Signature>), VmError> {
+    let firmware = match &config.bios {
+        Bios::Builtin => Firmware::BuiltIn,
+        Bios::None => Firmware::None,
+        Bios::File(path) => Firmware::Program(program(config, ARCH, Role::Firmware, path)?),
+    };
+    let code_flash = flash::code_base(&config.flash)?;
+    let kernel_role = match config.bios {
+        Bios::Builtin => Role::Kernel,
+        Bios::None | Bios::File(_) => Role::Payload,
+    };
+    let kernel = config.kernel.as_deref();
+    let initrd = config.initrd.as_deref();
+    let initrd = initrd.map(|path| file(config, Role::Initrd, path));
+    let initrd = initrd.transpose()?;
+    // Firmware in flash is started first, and a kernel is an EFI program to it.
+    let (kernel, initrd, offered) = match (kernel, code_flash) {
+        (Some(path), Some(_)) => {
+            let kernel = file(config, Role::Kernel, path)?;
+            (None, None, Some(OfferedKernel { kernel, initrd }))
+        }
+        (kernel, _) => {
+            let kernel = kernel.map(|path| program(config, ARCH, kernel_role, path));
+            (kernel.transpose()?, initrd, None)
+        }
+    };
+    let signature = signature(config, kernel.as_ref())?;
+    let boot = BootRequest {
+        firmware,
+        kernel,
+        initrd,
+        code_flash,
+        reset_address: GuestPhysAddr(0),
+        boot_hart: 0,
+    };
+    let ram = layout::ram(config.memory().bytes());
+    let ram = Extent {
+        base: ram.base,
+        bytes: ram.bytes,
+    };
+    BootPlan::new(boot.clone(), ram)?;
+    flash::check(&config.flash)?;
+    let board = VirtConfig {
+        isa: config.cpu.parse()?,
+        builtin_sbi: matches!(boot.firmware, Firmware::BuiltIn),
+        boot,
+        offered,
+        bootargs: config.append.clone(),
+        device_tree: device_tree(config)?,
+        flash: Default::default(),
+        virtio: match config.virtio {
+            VirtioTransport::Pci => riscv_virt::VirtioTransport::Pci,
+            VirtioTransport::Mmio => riscv_virt::VirtioTransport::Mmio,
+        },
+    };
+    Ok((board, signature))
+}
+
+fn device_tree(config: &VmConfig) -> Result<Option<Vec<u8>>, VmError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|reason| VmError::DeviceTree {
+            path: path.clone(),
+            reason: reason.to_string(),
+        })
+    };
+    config.dtb.as_ref().map(read).transpose()
+}
