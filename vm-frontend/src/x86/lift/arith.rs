@@ -4,7 +4,7 @@ use iced_x86::Mnemonic;
 use vm_ir::{FlagCond, FlagKind, Op, Operand, Type};
 
 use super::context::{Context, Place, Use};
-use super::{Flow, INVALID, atomic};
+use super::{Flow, INVALID, atomic, bits};
 
 /// How an instruction is lifted.
 #[derive(Clone, Copy)]
@@ -19,8 +19,8 @@ pub(super) enum Rule {
     Step(Op, FlagKind),
     /// `neg`.
     Negate,
-    /// `adcx`, `adox`: the place of the flag that is the carry (Intel SDM 2A, "ADCX", "ADOX").
-    OneFlag(FlagCond, u8),
+    /// `adcx`, `adox`: the flag that is the carry (Intel SDM 2A, "ADCX", "ADOX").
+    OneFlag(FlagCond),
 }
 
 use Rule::*;
@@ -34,8 +34,8 @@ pub(super) const TABLE: &[(Mnemonic, Rule)] = &[
     (Mnemonic::Inc, Step(Op::Add, FlagKind::Inc)),
     (Mnemonic::Dec, Step(Op::Sub, FlagKind::Dec)),
     (Mnemonic::Neg, Negate),
-    (Mnemonic::Adcx, OneFlag(FlagCond::C, 0)),
-    (Mnemonic::Adox, OneFlag(FlagCond::V, 11)),
+    (Mnemonic::Adcx, OneFlag(FlagCond::C)),
+    (Mnemonic::Adox, OneFlag(FlagCond::V)),
 ];
 
 pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
@@ -47,7 +47,7 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
             WithCarry(op, kind) => atomic::with_carry(c, ty, op, kind),
             Step(op, kind) => atomic::step(c, ty, op, kind),
             Negate => atomic::negate(c, ty),
-            Compare | OneFlag(..) => INVALID,
+            Compare | OneFlag(_) => INVALID,
         };
     }
     match rule {
@@ -105,7 +105,7 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
                 }
             }
         }
-        OneFlag(cond, bit) => {
+        OneFlag(cond) => {
             let b = c.value(1);
             let place = c.place(0, Use::Modify);
             let a = c.get(place, ty);
@@ -115,9 +115,14 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
             let out = c.b.temp64();
             c.b.getflag(FlagCond::C, out, temp);
             c.compute(place, Op::AddCarry, ty, [a, b, carry]);
-            let all = c.flag_bits();
-            let all = c.deposit(all, bit, 1, out);
-            c.set_flag_bits(all);
+            match cond {
+                FlagCond::C => bits::set_carry(c, out.into()),
+                _ => {
+                    let carry = c.flag(FlagCond::C).into();
+                    let values = [carry, out.into(), zero];
+                    c.set_flags(FlagKind::CarryOverflow, Type::I64, values);
+                }
+            }
         }
     }
     Flow::Next

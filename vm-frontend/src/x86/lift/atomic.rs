@@ -272,13 +272,13 @@ fn compare_exchange_8(c: &mut Context<'_>) {
     let operands = [address, expected.into(), new.into()];
     let ty = Type::I64;
     c.b.atomic(Op::Cas, attr(ty), ty, Ext::Zero, Some(held), operands);
-    let same = c.cmp(Cond::Eq, ty, held, expected);
-    bits::set_zero(c, same);
+    let differ = c.op64(Op::Xor, held, expected);
+    bits::set_zero(c, ty, differ);
     let low = c.op(Op::Mov, Type::I32, [held.into()]);
     let high = c.op64(Op::Shr, held, 32_i64);
     for (register, half) in [(rax, low), (rdx, high)] {
-        let compared = [same.into(), Operand::Imm(0)];
-        c.b.select(Cond::Ne, register, [register.into(), half.into()], compared);
+        let compared = [differ.into(), Operand::Imm(0)];
+        c.b.select(Cond::Eq, register, [register.into(), half.into()], compared);
     }
 }
 
@@ -303,8 +303,7 @@ fn compare_exchange_16(c: &mut Context<'_>) {
     let a = c.op64(Op::Xor, low, rax);
     let b = c.op64(Op::Xor, high, rdx);
     let differ = c.op64(Op::Or, a, b);
-    let same = c.cmp(Cond::Eq, Type::I64, differ, 0_i64);
-    bits::set_zero(c, same);
+    bits::set_zero(c, Type::I64, differ);
     c.b.mov(rax, low);
     c.b.mov(rdx, high);
 }

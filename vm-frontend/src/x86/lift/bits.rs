@@ -5,7 +5,7 @@ use vm_ir::{Cond, FlagKind, Op, Operand, Slot, Type};
 
 use super::address::Address;
 use super::context::{Context, Place, Use, bytes, mask};
-use super::{Flow, atomic, helper};
+use super::{Flow, atomic};
 
 /// How an instruction is lifted.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ pub(super) enum Rule {
     /// `bzhi`.
     ZeroHigh,
     /// `pdep`, `pext`.
-    Helper(vm_ir::HelperId),
+    Spread(Op),
     /// `crc32`.
     Crc,
 }
@@ -60,8 +60,8 @@ pub(super) const TABLE: &[(Mnemonic, Rule)] = &[
     (Mnemonic::Blsi, Rule::Lowest(Lowest::Isolate)),
     (Mnemonic::Bextr, Field),
     (Mnemonic::Bzhi, ZeroHigh),
-    (Mnemonic::Pdep, Helper(helper::DEPOSIT_BITS)),
-    (Mnemonic::Pext, Helper(helper::EXTRACT_BITS)),
+    (Mnemonic::Pdep, Spread(Op::ScatterBits)),
+    (Mnemonic::Pext, Spread(Op::GatherBits)),
     (Mnemonic::Crc32, Crc),
 ];
 
@@ -94,11 +94,7 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
             let value = c.value(1);
             let none = c.cmp(Cond::Eq, ty, value, 0_i64);
             let result = c.op(op, ty, [value]);
-            let place = c.place(0, Use::Write);
-            c.put(place, ty, result.into());
-            let zero = c.cmp(Cond::Eq, ty, result, 0_i64);
-            let all = c.deposit(none, ZERO, 1, zero);
-            c.set_flag_bits(all);
+            finish(c, ty, result, none.into());
         }
         Population => {
             let value = c.value(1);
@@ -112,21 +108,18 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
         Rule::Lowest(what) => lowest(c, what, ty),
         Field => field(c, ty),
         ZeroHigh => zero_high(c, ty),
-        Helper(helper) => {
+        Spread(op) => {
             let mask = c.value(2);
-            let mask = c.zero_extend(mask, ty);
             let value = c.value(1);
-            let result = c.call(helper, [value, mask]);
             let place = c.place(0, Use::Write);
-            c.put(place, ty, result.into());
+            c.compute(place, op, ty, [value, mask]);
         }
         Crc => {
-            let from = c.ty(1);
+            let size = Operand::Imm(bytes(c.ty(1)).into());
             let data = c.value(1);
             let place = c.place(0, Use::Modify);
             let sum = c.get(place, Type::I32);
-            let size = Operand::Imm(bytes(from).into());
-            let result = c.call(helper::CRC32, [sum, data, size]);
+            let result = c.op(Op::Crc32c, Type::I64, [sum, data, size]);
             // The result has 32 bits, whatever the destination's size is.
             c.put(place, Type::I32, result.into());
         }
@@ -169,14 +162,15 @@ fn bit(c: &mut Context<'_>, ty: Type, how: Use) -> (Place, Operand) {
 fn set_carry_to_bit(c: &mut Context<'_>, value: Operand, number: Operand) {
     let bit = match number {
         Operand::Imm(n) => c.extract(value, n as u8, 1, false),
-        _ => {
-            let moved = c.op64(Op::Shr, value, number);
-            c.op64(Op::And, moved, 1_i64)
-        }
+        _ => c.op(Op::BitExtract, Type::I64, [value, number]),
     };
-    let all = c.flag_bits();
-    let all = c.deposit(all, 0, 1, bit);
-    c.set_flag_bits(all);
+    set_carry(c, bit.into());
+}
+
+/// Sets C to bit 0 of a value, and keeps the others.
+pub(super) fn set_carry(c: &mut Context<'_>, carry: Operand) {
+    let zero = Operand::Imm(0);
+    c.set_flags(FlagKind::Carry, Type::I64, [carry, zero, zero]);
 }
 
 /// Of zero the destination stays, and Z is set (Intel SDM 2A, "BSF": undefined; every processor keeps it, all 64 bits).
@@ -190,8 +184,9 @@ fn scan(c: &mut Context<'_>, forward: bool, ty: Type) {
     };
     let value = c.zero_extend(value, ty);
     let none = c.cmp(Cond::Eq, Type::I64, value, 0_i64);
-    let all = c.op64(Op::Shl, none, i64::from(ZERO));
     let place = c.place(0, Use::Modify);
+    // Only Z is defined. The source may be the destination.
+    let source = c.copy(value);
     if let Place::Register(dst) = place {
         let found = if ty == Type::I16 {
             c.deposit(dst, 0, 16, found)
@@ -205,7 +200,7 @@ fn scan(c: &mut Context<'_>, forward: bool, ty: Type) {
             [none.into(), Operand::Imm(0)],
         );
     }
-    c.set_flag_bits(all);
+    c.logic_flags(ty, source.into());
 }
 
 fn lowest(c: &mut Context<'_>, what: Lowest, ty: Type) {
@@ -230,12 +225,10 @@ fn lowest(c: &mut Context<'_>, what: Lowest, ty: Type) {
 fn finish(c: &mut Context<'_>, ty: Type, result: Slot, carry: Operand) {
     let place = c.place(0, Use::Write);
     c.put(place, ty, result.into());
-    let temp = c.b.temp(Type::Flags);
-    let zero = Operand::Imm(0);
-    c.b.setflags(FlagKind::Logic, ty, temp, [result.into(), zero, zero], None);
-    let all = c.op(Op::FlagBits, Type::I64, [temp.into()]);
-    let all = c.deposit(all, 0, 1, carry);
-    c.set_flag_bits(all);
+    c.logic_flags(ty, result.into());
+    if carry != Operand::Imm(0) {
+        set_carry(c, carry);
+    }
 }
 
 /// A field whose start and length are the low bytes of the third operand.
@@ -273,9 +266,8 @@ fn zero_high(c: &mut Context<'_>, ty: Type) {
     finish(c, ty, result, beyond.into());
 }
 
-/// Sets Z of all flags, and keeps the others.
-pub(super) fn set_zero(c: &mut Context<'_>, zero: Slot) {
-    let all = c.flag_bits();
-    let all = c.deposit(all, ZERO, 1, zero);
-    c.set_flag_bits(all);
+/// Sets Z to whether a value is zero, and keeps the others.
+pub(super) fn set_zero(c: &mut Context<'_>, ty: Type, value: impl Into<Operand>) {
+    let zero = Operand::Imm(0);
+    c.set_flags(FlagKind::Zero, ty, [value.into(), zero, zero]);
 }

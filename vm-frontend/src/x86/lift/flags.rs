@@ -1,10 +1,10 @@
 //! Flag control (Intel SDM 1, 7.3.13).
 
 use iced_x86::Mnemonic;
-use vm_ir::{Attr, Op, Operand, Type};
+use vm_ir::{Attr, FlagCond, Op, Operand, Type};
 
 use super::context::{Context, DIRECTION, SYSTEM_FLAGS};
-use super::{DENIED, Flow, INVALID, helper};
+use super::{DENIED, Flow, INVALID, bits, helper};
 use crate::x86::mode;
 use crate::x86::state::{gpr, gpr_slot};
 
@@ -54,14 +54,19 @@ pub(super) const TABLE: &[(Mnemonic, Rule)] = &[
 const INTERRUPT: i64 = 1 << 9;
 /// S, Z, A, P and C.
 const LOW_FLAGS: i64 = 0xd5;
+/// Place of V in flag bits.
+const OVERFLOW: u8 = 11;
 /// Bit 1 of RFLAGS, which is always set.
 pub(super) const ALWAYS: i64 = 2;
 
 pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
     match rule {
-        ClearCarry => change(c, |c, all| c.op64(Op::And, all, !1_i64)),
-        SetCarry => change(c, |c, all| c.op64(Op::Or, all, 1_i64)),
-        InvertCarry => change(c, |c, all| c.op64(Op::Xor, all, 1_i64)),
+        ClearCarry => bits::set_carry(c, Operand::Imm(0)),
+        SetCarry => bits::set_carry(c, Operand::Imm(1)),
+        InvertCarry => {
+            let carry = c.flag(FlagCond::NotC);
+            bits::set_carry(c, carry.into());
+        }
         Direction(value) => c.b.mov(DIRECTION, value),
         CloseInterrupts => {
             if !c.has(mode::IO_PRIVILEGED) {
@@ -102,14 +107,12 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
         }
         FromHigh => {
             let image = c.extract(gpr_slot(gpr::RAX), 8, 8, false);
-            let low = c.op64(Op::And, image, LOW_FLAGS);
-            change(c, |c, all| {
-                let kept = c.op64(Op::And, all, !LOW_FLAGS);
-                c.op64(Op::Or, kept, low)
-            });
+            let overflow = c.flag(FlagCond::V);
+            let all = c.deposit(image, OVERFLOW, 1, overflow);
+            c.set_flag_bits(all);
         }
         CarryToAl => {
-            let carry = c.flag(vm_ir::FlagCond::C);
+            let carry = c.flag(FlagCond::C);
             let rax = c.gpr(gpr::RAX);
             c.compute(rax, Op::Neg, Type::I8, [carry.into()]);
         }
@@ -117,14 +120,7 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
     Flow::Next
 }
 
-/// Makes new flags from all flags as bits.
-fn change(c: &mut Context<'_>, new: impl FnOnce(&mut Context<'_>, vm_ir::Slot) -> vm_ir::Slot) {
-    let all = c.flag_bits();
-    let all = new(c, all);
-    c.set_flag_bits(all);
-}
-
-/// `pushf` and `popf`.
+/// `pushf`.
 pub(super) fn push(c: &mut Context<'_>, ty: Type) -> Flow {
     if c.has(mode::V86) {
         let shape = c.shape(ty);

@@ -92,10 +92,5 @@ names! {
     RETIRE_HERE "retire_here";
     STRING "string";
     PORT_STRING "port_string";
-    DIVIDE "divide";
-    DIVIDE_SIGNED "divide_signed";
-    DEPOSIT_BITS "deposit_bits";
-    EXTRACT_BITS "extract_bits";
-    CRC32 "crc32";
     ENTER "enter";
 }

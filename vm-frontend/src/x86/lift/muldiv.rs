@@ -4,7 +4,7 @@ use iced_x86::Mnemonic;
 use vm_ir::{Cond, FlagKind, Op, Operand, Slot, Type};
 
 use super::context::{Context, Use};
-use super::{Flow, exception, helper};
+use super::{Flow, exception};
 use crate::x86::state::{gpr, gpr_slot};
 
 /// How an instruction is lifted.
@@ -110,65 +110,27 @@ fn multiply_low(c: &mut Context<'_>, ty: Type, a: Operand, b: Operand) {
 fn divide(c: &mut Context<'_>, ty: Type, signed: bool) {
     let divisor = c.value(0);
     let (rax, rdx) = (c.gpr(gpr::RAX), c.gpr(gpr::RDX));
-    let (low, high) = (gpr_slot(gpr::RAX), gpr_slot(gpr::RDX));
-    if ty == Type::I64 {
-        let id = if signed {
-            helper::DIVIDE_SIGNED
-        } else {
-            helper::DIVIDE
-        };
-        c.b.call(id, None, [divisor]);
-        return;
-    }
+    let low = gpr_slot(gpr::RAX).into();
+    let high = match ty {
+        Type::I8 => c.extract(low, 8, 8, false).into(),
+        _ => gpr_slot(gpr::RDX).into(),
+    };
     let zero = Operand::Imm(0);
-    c.raise_if(Cond::Eq, ty, [divisor, zero], exception::DIVIDE);
-    let bits = ty.bits() as u8;
-    let dividend: Slot = match ty {
-        Type::I8 => c.extract(low, 0, 16, signed),
-        _ => {
-            let low = c.op(Op::Mov, ty, [low.into()]);
-            let both = c.deposit(low, bits, bits, high);
-            match (ty, signed) {
-                (Type::I16, true) => c.extract(both, 0, 32, true),
-                _ => both,
-            }
-        }
-    };
-    let divisor = if signed {
-        c.sign_extend(divisor, ty)
-    } else {
-        c.zero_extend(divisor, ty)
-    };
     let (div, rem) = if signed {
-        (Op::DivS, Op::RemS)
+        let beyond = c.op(Op::DivSOverflows, ty, [low, high, divisor]);
+        c.raise_if(Cond::Ne, ty, [beyond.into(), zero], exception::DIVIDE);
+        (Op::DivSWide, Op::RemSWide)
     } else {
-        (Op::DivU, Op::RemU)
+        c.raise_if(Cond::GeU, ty, [high, divisor], exception::DIVIDE);
+        (Op::DivUWide, Op::RemUWide)
     };
-    let quotient = c.op64(div, dividend, divisor);
-    let remainder = c.op64(rem, dividend, divisor);
-    if signed {
-        let fits = c.sign_extend(quotient.into(), ty);
-        // The most negative dividend by -1 gives itself, which does not fit either.
-        c.raise_if(
-            Cond::Ne,
-            Type::I64,
-            [fits, quotient.into()],
-            exception::DIVIDE,
-        );
-    } else {
-        let beyond = c.op64(Op::Shr, quotient, i64::from(bits));
-        c.raise_if(
-            Cond::Ne,
-            Type::I64,
-            [beyond.into(), zero],
-            exception::DIVIDE,
-        );
-    }
+    let quotient = c.op(div, ty, [low, high, divisor]);
     if ty == Type::I8 {
+        let remainder = c.op(rem, ty, [low, high, divisor]);
         let both = c.deposit(quotient, 8, 8, remainder);
         c.put(rax, Type::I16, both.into());
     } else {
+        c.compute(rdx, rem, ty, [low, high, divisor]);
         c.put(rax, ty, quotient.into());
-        c.put(rdx, ty, remainder.into());
     }
 }

@@ -108,13 +108,15 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
             };
             let compared = [found.into(), Operand::Imm(0)];
             c.b.select(Cond::Ne, dst, [new.into(), dst.into()], compared);
-            bits::set_zero(c, found);
+            let denied = c.op64(Op::Xor, found, 1_i64);
+            bits::set_zero(c, Type::I64, denied);
         }
         Verify(id) => {
             let selector = c.value(0);
             let selector = c.zero_extend(selector, Type::I16);
             let allowed = c.call(id, [selector]);
-            bits::set_zero(c, allowed);
+            let denied = c.op64(Op::Xor, allowed, 1_i64);
+            bits::set_zero(c, Type::I64, denied);
         }
         AdjustRights => adjust_rights(c),
         Load(id) => {
@@ -144,11 +146,11 @@ fn adjust_rights(c: &mut Context<'_>) {
     let old = c.get(place, Type::I16);
     let old = c.zero_extend(old, Type::I16);
     let rpl = c.extract(old, 0, 2, false);
-    let less = c.cmp(Cond::LtU, Type::I64, rpl, wanted);
+    let enough = c.cmp(Cond::GeU, Type::I64, rpl, wanted);
     let new = c.op64(Op::MaxU, rpl, wanted);
     let new = c.deposit(old, 0, 2, new);
     c.put(place, Type::I16, new.into());
-    bits::set_zero(c, less);
+    bits::set_zero(c, Type::I64, enough);
 }
 
 /// The selector in a segment register.

@@ -4,7 +4,7 @@ use iced_x86::Mnemonic;
 use vm_ir::{Cond, FlagCond, FlagKind, Op, Operand, Slot, Type};
 
 use super::Flow;
-use super::context::{Context, FL, Place, Use, mask};
+use super::context::{Context, FL, Place, Use};
 use crate::x86::state::{gpr, gpr_slot};
 
 /// How an instruction is lifted.
@@ -41,10 +41,6 @@ pub(super) const TABLE: &[(Mnemonic, Rule)] = &[
     (Mnemonic::Rorx, WithoutFlags(Op::Ror)),
 ];
 
-/// Places of C and V in flag bits.
-const CARRY: u8 = 0;
-const OVERFLOW: u8 = 11;
-
 pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
     let ty = c.ty(0);
     match rule {
@@ -62,39 +58,60 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
     Flow::Next
 }
 
-/// The count in operand number `operand`, masked by 31, of 64-bit shifts by 63 (Intel SDM 2B, "SAL/SAR/SHL/SHR").
+/// The count in operand number `operand`: a constant, masked by 31, of 64-bit shifts by 63, or RCX as it is (Intel SDM 2B,
+/// "SAL/SAR/SHL/SHR").
 fn count(c: &mut Context<'_>, operand: u32, ty: Type) -> Operand {
-    let mask = if ty == Type::I64 { 63 } else { 31 };
     match c.value(operand) {
-        Operand::Imm(count) => Operand::Imm(count & mask),
-        _ => c.op64(Op::And, gpr_slot(gpr::RCX), mask).into(),
+        Operand::Imm(count) => Operand::Imm(count & most(ty)),
+        _ => gpr_slot(gpr::RCX).into(),
     }
+}
+
+/// The largest count.
+fn most(ty: Type) -> i64 {
+    if ty == Type::I64 { 63 } else { 31 }
+}
+
+/// A count, masked.
+fn masked(c: &mut Context<'_>, count: Operand, ty: Type) -> Operand {
+    match count {
+        Operand::Imm(_) => count,
+        _ => c.op64(Op::And, count, most(ty)).into(),
+    }
+}
+
+/// A shift by a constant zero changes nothing, but clears the upper half of a 32-bit register.
+fn is_idle(c: &mut Context<'_>, place: Place, ty: Type, count: Operand, a: Operand) -> bool {
+    let idle = count == Operand::Imm(0);
+    if idle {
+        c.put(place, ty, a);
+    }
+    idle
 }
 
 fn shift(c: &mut Context<'_>, op: Op, kind: FlagKind, ty: Type) {
     let count = count(c, 1, ty);
     let place = c.place(0, Use::Modify);
     let a = c.get(place, ty);
-    if count == Operand::Imm(0) {
-        c.put(place, ty, a);
+    if is_idle(c, place, ty, count, a) {
         return;
     }
     let (wide, from, by) = widened(c, op, ty, a, count);
-    let zero = Operand::Imm(0);
+    let flags = [a, count, Operand::Imm(0)];
     match place {
         Place::Register(_) if wide == ty => {
-            c.set_flags(kind, ty, [a, count, zero]);
+            c.set_flags(kind, ty, flags);
             c.compute(place, op, ty, [from, by]);
+        }
+        Place::Memory(_) => {
+            let result = c.op(op, wide, [from, by]);
+            c.put(place, ty, result.into());
+            c.set_flags(kind, ty, flags);
         }
         _ => {
             let result = c.op(op, wide, [from, by]);
-            if let Place::Memory(_) = place {
-                c.put(place, ty, result.into());
-                c.set_flags(kind, ty, [a, count, zero]);
-            } else {
-                c.set_flags(kind, ty, [a, count, zero]);
-                c.put(place, ty, result.into());
-            }
+            c.set_flags(kind, ty, flags);
+            c.put(place, ty, result.into());
         }
     }
 }
@@ -113,21 +130,31 @@ fn widened(
         (Type::I32 | Type::I64, ..) => (ty, a, count),
         (_, _, Operand::Imm(n)) if n < bits => (ty, a, count),
         (_, Op::Sar, Operand::Imm(_)) => (ty, a, Operand::Imm(bits - 1)),
-        (_, Op::Sar, _) => (ty, a, c.op64(Op::MinU, count, bits - 1).into()),
+        (_, Op::Sar, _) => {
+            let count = masked(c, count, ty);
+            (ty, a, c.op64(Op::MinU, count, bits - 1).into())
+        }
         _ => (Type::I32, c.zero_extend(a, ty), count),
     }
 }
 
 /// Puts carry and overflow into the flags, unless the count is zero.
-fn set_carry_overflow(c: &mut Context<'_>, count: Operand, carry: Slot, overflow: Slot) {
-    let old = c.flag_bits();
-    let all = c.deposit(old, CARRY, 1, carry);
-    let all = c.deposit(all, OVERFLOW, 1, overflow);
-    let all = match count {
-        Operand::Imm(_) => all,
-        _ => c.select(Cond::Eq, [old.into(), all.into()], [count, Operand::Imm(0)]),
-    };
-    c.set_flag_bits(all);
+fn set_carry_overflow(
+    c: &mut Context<'_>,
+    count: Operand,
+    carry: impl Into<Operand>,
+    overflow: impl Into<Operand>,
+) {
+    let mut flags = [carry.into(), overflow.into()];
+    if !matches!(count, Operand::Imm(_)) {
+        let old = [c.flag(FlagCond::C), c.flag(FlagCond::V)];
+        for (new, old) in flags.iter_mut().zip(old) {
+            let compared = [count, Operand::Imm(0)];
+            *new = c.select(Cond::Eq, [old.into(), *new], compared).into();
+        }
+    }
+    let values = [flags[0], flags[1], Operand::Imm(0)];
+    c.set_flags(FlagKind::CarryOverflow, Type::I64, values);
 }
 
 fn top_bit(c: &mut Context<'_>, value: impl Into<Operand>, ty: Type) -> Slot {
@@ -135,7 +162,7 @@ fn top_bit(c: &mut Context<'_>, value: impl Into<Operand>, ty: Type) -> Slot {
 }
 
 /// Overflow is carry and top bit differing after a left rotation, the two top bits differing after a right one
-/// (Intel SDM 2B, "RCL/RCR/ROL/ROR").
+/// (Intel SDM 2B, "RCL/RCR/ROL/ROR"). Bit 0 says it.
 fn overflow(c: &mut Context<'_>, left: bool, result: Slot, carry: Slot, ty: Type) -> Slot {
     let top = top_bit(c, result, ty);
     let other = if left {
@@ -150,116 +177,57 @@ fn rotate(c: &mut Context<'_>, op: Op, ty: Type) {
     let count = count(c, 1, ty);
     let place = c.place(0, Use::Modify);
     let a = c.get(place, ty);
-    if count == Operand::Imm(0) {
-        c.put(place, ty, a);
+    if is_idle(c, place, ty, count, a) {
         return;
     }
+    let count = masked(c, count, ty);
     let result = c.op(op, ty, [a, count]);
     c.put(place, ty, result.into());
     let left = op == Op::Rol;
-    let carry = if left {
-        c.extract(result, 0, 1, false)
-    } else {
-        top_bit(c, result, ty)
-    };
+    let carry = if left { result } else { top_bit(c, result, ty) };
     let overflow = overflow(c, left, result, carry, ty);
     set_carry_overflow(c, count, carry, overflow);
 }
 
 fn through_carry(c: &mut Context<'_>, left: bool, ty: Type) {
     let bits = i64::from(ty.bits());
-    let count = match (ty, count(c, 1, ty)) {
+    let count = count(c, 1, ty);
+    let count = masked(c, count, ty);
+    let count = match (ty, count) {
         (Type::I32 | Type::I64, count) => count,
         (_, Operand::Imm(n)) => Operand::Imm(n % (bits + 1)),
         (_, count) => c.op64(Op::RemU, count, bits + 1).into(),
     };
     let place = c.place(0, Use::Modify);
     let a = c.get(place, ty);
-    if count == Operand::Imm(0) {
-        c.put(place, ty, a);
+    if is_idle(c, place, ty, count, a) {
         return;
     }
-    let old = c.flag(FlagCond::C);
-    let (result, carry) = match ty {
-        Type::I64 => with_carry_64(c, left, a, old, count),
-        _ => with_carry(c, left, ty, a, old, count),
+    let carry = c.flag(FlagCond::C).into();
+    // The bit that becomes carry.
+    let last: Operand = match (left, count) {
+        (true, Operand::Imm(n)) => (bits - n).into(),
+        (false, Operand::Imm(n)) => (n - 1).into(),
+        (true, _) => c.op64(Op::Sub, bits, count).into(),
+        (false, _) => c.op64(Op::Sub, count, 1_i64).into(),
     };
+    let out = c.op(Op::BitExtract, ty, [a, last]);
+    let op = if left { Op::RolCarry } else { Op::RorCarry };
+    let result = c.op(op, ty, [a, count, carry]);
     c.put(place, ty, result.into());
-    let overflow = overflow(c, left, result, carry, ty);
-    set_carry_overflow(c, count, carry, overflow);
-}
-
-/// Rotates a value of up to 32 bits with the carry above it, by at most as many places.
-fn with_carry(
-    c: &mut Context<'_>,
-    left: bool,
-    ty: Type,
-    a: Operand,
-    old: Slot,
-    count: Operand,
-) -> (Slot, Slot) {
-    let bits = i64::from(ty.bits());
-    let a = c.zero_extend(a, ty);
-    let a = c.deposit(a, bits as u8, 1, old);
-    let back = c.op64(Op::Sub, bits + 1, count);
-    let (towards, away) = if left {
-        (Op::Shl, Op::Shr)
-    } else {
-        (Op::Shr, Op::Shl)
-    };
-    let one = c.op64(towards, a, count);
-    let other = c.op64(away, a, back);
-    let both = c.op64(Op::Or, one, other);
-    let carry = c.extract(both, bits as u8, 1, false);
-    (c.op64(Op::And, both, mask(ty)), carry)
-}
-
-/// The same with 64 bits, whose carry has no room above them. Shifts are split so that none is by 64.
-fn with_carry_64(
-    c: &mut Context<'_>,
-    left: bool,
-    a: Operand,
-    old: Slot,
-    count: Operand,
-) -> (Slot, Slot) {
-    let back = c.op64(Op::Sub, 63_i64, count);
-    let (towards, away) = if left {
-        (Op::Shl, Op::Shr)
-    } else {
-        (Op::Shr, Op::Shl)
-    };
-    let moved = c.op64(towards, a, count);
-    let around = c.op64(away, a, 2_i64);
-    let around = c.op64(away, around, back);
-    let carried = if left {
-        let carried = c.op64(Op::Shl, old, count);
-        c.op64(Op::Shr, carried, 1_i64)
-    } else {
-        let carried = c.op64(Op::Shl, old, 1_i64);
-        c.op64(Op::Shl, carried, back)
-    };
-    let both = c.op64(Op::Or, moved, around);
-    let result = c.op64(Op::Or, both, carried);
-    let out = c.op64(away, a, 1_i64);
-    let out = if left {
-        c.op64(Op::Shr, out, back)
-    } else {
-        c.op64(Op::Shr, out, count)
-    };
-    let out = c.op64(Op::And, out, 1_i64);
-    let carry = c.select(Cond::Eq, [old.into(), out.into()], [count, Operand::Imm(0)]);
-    (result, carry)
+    let overflow = overflow(c, left, result, out, ty);
+    set_carry_overflow(c, count, out, overflow);
 }
 
 /// Shifts with bits of another register coming in (Intel SDM 2B, "SHLD", "SHRD"). Counts above 16 of 16-bit operands
 /// are undefined.
 fn double(c: &mut Context<'_>, left: bool, ty: Type) {
     let count = count(c, 2, ty);
+    let count = masked(c, count, ty);
     let fill = c.value(1);
     let place = c.place(0, Use::Modify);
     let a = c.get(place, ty);
-    if count == Operand::Imm(0) {
-        c.put(place, ty, a);
+    if is_idle(c, place, ty, count, a) {
         return;
     }
     let a = c.zero_extend(a, ty);
@@ -301,19 +269,24 @@ fn double(c: &mut Context<'_>, left: bool, ty: Type) {
     let before = top_bit(c, a, ty);
     let after = top_bit(c, result, ty);
     let overflow = c.op64(Op::Xor, before, after);
-    let temp = c.b.temp(Type::Flags);
     let zero = Operand::Imm(0);
-    let values = [result.into(), zero, zero];
-    c.b.setflags(FlagKind::Logic, ty, temp, values, None);
-    let all = c.op(Op::FlagBits, Type::I64, [temp.into()]);
-    let all = c.deposit(all, CARRY, 1, carry);
-    let all = c.deposit(all, OVERFLOW, 1, overflow);
-    let all = match count {
-        Operand::Imm(_) => all,
-        _ => {
-            let old = c.op(Op::FlagBits, Type::I64, [FL.into()]);
-            c.select(Cond::Eq, [old.into(), all.into()], [count, Operand::Imm(0)])
-        }
-    };
+    let of_result = [result.into(), zero, zero];
+    let of_bits = [carry.into(), overflow.into(), zero];
+    if let Operand::Imm(_) = count {
+        c.set_flags(FlagKind::Logic, ty, of_result);
+        c.set_flags(FlagKind::CarryOverflow, Type::I64, of_bits);
+        return;
+    }
+    let temp = c.b.temp(Type::Flags);
+    c.b.setflags(FlagKind::Logic, ty, temp, of_result, None);
+    c.b.setflags(
+        FlagKind::CarryOverflow,
+        Type::I64,
+        temp,
+        of_bits,
+        Some(temp),
+    );
+    let [new, old] = [temp, FL].map(|group| c.op(Op::FlagBits, Type::I64, [group.into()]));
+    let all = c.select(Cond::Eq, [old.into(), new.into()], [count, zero]);
     c.set_flag_bits(all);
 }

@@ -5,30 +5,18 @@ use std::collections::BTreeMap;
 use iced_x86::{Code as Encoding, Instruction, OpKind, Register};
 use vm_ir::eval::block::{End as Ran, Fault, Machine, TestMemory};
 use vm_ir::eval::flags;
-use vm_ir::{FlagKind, HelperId, Op, Slot, Type};
+use vm_ir::{FlagKind, Op, Slot, Type};
 
 use super::forms::{Form, form};
 use super::host::{self, AT, CODE, End, GS_BASE, Host, MEMORY, TARGET, Wire};
 use super::random::Random;
 use super::*;
-use crate::x86::integer::bits;
 use crate::x86::lift::context::{FL, register_number};
 use crate::x86::state::{self, gpr, gpr_slot, seg, segment_base_slot};
 
 /// Instructions of each code, and states for each.
 const FORMS: usize = 10;
 const STATES: usize = 8;
-
-/// Helpers that need nothing but their arguments.
-const PURE: [HelperId; 3] = [helper::DEPOSIT_BITS, helper::EXTRACT_BITS, helper::CRC32];
-
-fn pure(id: HelperId, [a, b, c]: [u64; 3]) -> u64 {
-    match id {
-        helper::DEPOSIT_BITS => bits::scatter(a, b),
-        helper::EXTRACT_BITS => bits::gather(a, b),
-        _ => bits::checksum(a as u32, b, c as usize).into(),
-    }
-}
 
 /// What a state must hold for an instruction.
 fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
@@ -162,7 +150,7 @@ fn is_canonical(addr: u64) -> bool {
 
 /// Runs a block; `None` when it leads to where nothing is.
 fn run(machine: &mut Machine, block: &Block) -> Option<End> {
-    let mut helpers = |id, args: [u64; 3], _: &mut [u8]| Ok(pure(id, args));
+    let mut helpers = |_, _: [u64; 3], _: &mut [u8]| Ok(0);
     let behind = CODE + u64::from(AT) + u64::from(block.guest_bytes);
     let exception = |vector, address| End::Exception { vector, address };
     match machine.run(block, X86::layout(), &mut helpers) {
@@ -239,12 +227,9 @@ fn difference(insn: &Instruction, block: &Block, before: &Wire, after: &Wire) ->
     (host::hash(&page) != after.hash()).then(|| "memory".into())
 }
 
-/// Whether a block can be run by the evaluator.
+/// Whether a block can be run by the evaluator: it calls no helper.
 fn is_pure(block: &Block) -> bool {
-    block.insts.iter().all(|inst| match inst.attr {
-        vm_ir::Attr::Helper(id) => inst.op == Op::Call && PURE.contains(&id),
-        _ => true,
-    })
+    block.insts.iter().all(|inst| inst.op != Op::Call)
 }
 
 /// Instructions that programs cannot run, or that tell of the machine.
