@@ -89,7 +89,6 @@ names! {
     RSM "rsm";
     BREAKPOINT "breakpoint";
     RETIRE "retire";
-    RETIRE_HERE "retire_here";
     STRING "string";
     PORT_STRING "port_string";
     ENTER "enter";

@@ -45,11 +45,8 @@ pub(super) fn alone(mut c: Context<'_>) -> Block {
                 .into()
         }
         Terminator::Indirect { target, .. } => target,
-        Terminator::Dispatch => {
-            c.b.call(helper::RETIRE_HERE, None, [trap, what]);
-            return c.b.finish(Terminator::Dispatch);
-        }
-        Terminator::Exception { .. } => return c.b.finish(end),
+        // Helpers that set the program counter do the rest themselves.
+        Terminator::Dispatch | Terminator::Exception { .. } => return c.b.finish(end),
     };
     c.b.call(helper::RETIRE, None, [target, trap, what]);
     c.b.finish(Terminator::Dispatch)

@@ -94,22 +94,22 @@ pub(super) fn breakpoint(cpu: &mut Cpu<'_>, [pc, _, _]: [u64; 3]) -> Result<u64,
 
 /// `retire`: an instruction that is a block of its own is done. Where to go on, TF before it, and its mode, with bit 31
 /// when it has set the shadow itself.
-pub(super) fn retire(cpu: &mut Cpu<'_>, [pc, trap, bits]: [u64; 3]) -> Result<u64, Exception> {
+pub(super) fn retire(cpu: &mut Cpu<'_>, [pc, flags, bits]: [u64; 3]) -> Result<u64, Exception> {
     cpu.state.common.pc = pc;
     cpu.state.system_flags &= !flag::RF;
-    retire_here(cpu, [trap, bits, 0])
-}
-
-/// `retire_here`: the same behind a helper that has set the program counter, and RF (IRET).
-pub(super) fn retire_here(cpu: &mut Cpu<'_>, [trap, bits, _]: [u64; 3]) -> Result<u64, Exception> {
-    let state = &mut *cpu.state;
     let sets_shadow = bits >> 31 & 1 != 0;
     if bits & u64::from(mode::SHADOW) != 0 && !sets_shadow {
-        state.shadow = 0;
+        cpu.state.shadow = 0;
     }
-    if trap & flag::TF != 0 {
-        state.pending_debug |= BS;
-    }
+    trap_behind(cpu.state, flags);
     cpu.env.state_changed();
     Ok(0)
+}
+
+/// Notes a single step where TF was set in `flags`, those before the instruction. Helpers that set the program counter are
+/// the end of their instruction, and do it themselves.
+pub(super) fn trap_behind(state: &mut CpuState, flags: u64) {
+    if flags & flag::TF != 0 {
+        state.pending_debug |= BS;
+    }
 }

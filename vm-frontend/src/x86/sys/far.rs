@@ -138,6 +138,7 @@ impl Cpu<'_> {
     fn far_done(&mut self) {
         self.state.shadow = 0;
         self.state.system_flags &= !flag::RF;
+        super::debug::trap_behind(self.state, self.state.system_flags);
         self.env.state_changed();
     }
 

@@ -36,12 +36,14 @@ fn stack(selector: u64, dpl: u64) -> Segment {
     }
 }
 
+/// Goes there; system calls are stepped by the flags behind them, returns by those before.
 fn enter(cpu: &mut Cpu<'_>, cs: Segment, ss: Segment, cpl: u64, rip: u64) {
     cpu.state.segments[seg::CS] = cs;
     cpu.state.segments[seg::SS] = ss;
     cpu.state.cpl = cpl;
     cpu.state.common.pc = pc_of(cpu.state, rip);
     cpu.state.shadow = 0;
+    cpu.state.system_flags &= !flag::RF;
     cpu.env.state_changed();
 }
 
@@ -60,6 +62,7 @@ pub(super) fn syscall(cpu: &mut Cpu<'_>, [shape, _, _]: [u64; 3]) -> Result<u64,
     let selector = state.syscall[STAR] >> 32 & 0xfffc;
     let rip = state.syscall[LSTAR];
     enter(cpu, code(selector, 0, true), stack(selector + 8, 0), 0, rip);
+    super::debug::trap_behind(cpu.state, cpu.state.system_flags);
     Ok(0)
 }
 
@@ -80,8 +83,10 @@ pub(super) fn sysret(cpu: &mut Cpu<'_>, [shape, _, _]: [u64; 3]) -> Result<u64, 
         if long { rcx } else { rcx & 0xffff_ffff },
         code(selector | 3, 3, long),
     );
+    let before = state.system_flags;
     rflags::set(state, state.gpr[11] & !(flag::RF | flag::VM));
     enter(cpu, cs, stack((base + 8) | 3, 3), 3, rip);
+    super::debug::trap_behind(cpu.state, before);
     Ok(0)
 }
 
@@ -98,6 +103,7 @@ pub(super) fn sysenter(cpu: &mut Cpu<'_>, _: [u64; 3]) -> Result<u64, Exception>
     state.gpr[gpr::RSP] = if long { rsp } else { rsp & 0xffff_ffff };
     let rip = if long { rip } else { rip & 0xffff_ffff };
     enter(cpu, code(selector, 0, long), stack(selector + 8, 0), 0, rip);
+    super::debug::trap_behind(cpu.state, cpu.state.system_flags);
     Ok(0)
 }
 
@@ -123,5 +129,6 @@ pub(super) fn sysexit(cpu: &mut Cpu<'_>, [shape, _, _]: [u64; 3]) -> Result<u64,
         3,
         rip & mask,
     );
+    super::debug::trap_behind(cpu.state, cpu.state.system_flags);
     Ok(0)
 }

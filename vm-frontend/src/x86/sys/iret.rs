@@ -14,6 +14,7 @@ use vm_ir::eval::flags;
 /// `iret`.
 pub(super) fn iret(cpu: &mut Cpu<'_>, [shape, _, _]: [u64; 3]) -> Result<u64, Exception> {
     let size = shape & 0xff;
+    let before = cpu.state.system_flags;
     if cpu.state.cr0 & cr0::PE == 0 {
         cpu.iret_real(size)?;
     } else if rflags::is_v86(cpu.state) {
@@ -31,6 +32,7 @@ pub(super) fn iret(cpu: &mut Cpu<'_>, [shape, _, _]: [u64; 3]) -> Result<u64, Ex
     }
     cpu.state.activity &= !activity::NMI_BLOCKED;
     cpu.state.shadow = 0;
+    super::debug::trap_behind(cpu.state, before);
     if !super::debug::keeps_resume(cpu.state) {
         cpu.state.system_flags &= !flag::RF;
     }

@@ -123,5 +123,4 @@ pub(super) const HELPERS: &[Row] = &[
     row("rsm", SFM, identity::missing),
     row("breakpoint", RF, debug::breakpoint),
     row("retire", S, debug::retire),
-    row("retire_here", S, debug::retire_here),
 ];

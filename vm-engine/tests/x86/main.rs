@@ -1,0 +1,8 @@
+//! Small bare guests for x86: modes, faults, paging, interrupts.
+
+mod code;
+mod exceptions;
+mod interrupts;
+mod machine;
+mod modes;
+mod paging;
