@@ -12,6 +12,7 @@
 pub mod block;
 pub mod bus;
 pub mod chardev;
+pub mod debug;
 pub mod firmware;
 pub mod fuzzing;
 pub mod host_room;
@@ -25,6 +26,7 @@ pub mod serial;
 pub mod state;
 pub mod timer;
 pub mod virtio;
+pub mod watchdog;
 
 #[cfg(test)]
 mod testing;

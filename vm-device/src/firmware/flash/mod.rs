@@ -1,7 +1,8 @@
 //! A bank of parallel NOR flash with the Intel command set, as EDK2, U-Boot and Linux drive it.
 //!
 //! Two 16-bit chips work in step, so one state machine stands for both: commands are taken from the lowest byte
-//! of a write, and what a chip answers appears in both 16-bit lanes. Every operation is finished before its last
+//! of a write, and what a chip answers appears in both 16-bit lanes. A PC has one chip of eight bits, whose answer appears in
+//! every byte. Every operation is finished before its last
 //! write returns, so the ready bit is always set. Locking a sector is accepted and has no effect.
 
 mod contents;
@@ -93,6 +94,18 @@ pub enum FlashError {
     Memory(#[from] MemoryError),
 }
 
+/// What chips the bank is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// Two of 16 bits, side by side.
+    Pair,
+    /// One of 8 bits.
+    ///
+    /// DEVIATION: clearing its status clears the ready bit, too, as in QEMU: OVMF takes a bank for flash only if the status
+    /// then reads as zero.
+    Single,
+}
+
 /// What a read returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Mode {
@@ -140,6 +153,7 @@ impl State {
 pub struct Flash {
     contents: Contents,
     writable: bool,
+    kind: Kind,
     state: Mutex<State>,
     /// Whether `state.mode` is [`Mode::Array`].
     array: AtomicBool,
@@ -169,7 +183,43 @@ impl Flash {
         image: &[u8],
         access: FlashAccess,
     ) -> Result<Self, FlashError> {
-        let possible = bank_bytes.is_power_of_two()
+        Self::made(base, bank_bytes, sector_bytes, image, access, Kind::Pair)
+    }
+
+    /// A bank of a PC at `base`, whose bytes are a multiple of [`PC_SECTOR_BYTES`], its sectors': OVMF's variables, below
+    /// its code, below 4 GiB.
+    ///
+    /// # Errors
+    /// When the image is too long, `bank_bytes` is no such number, or the host refuses the memory.
+    pub fn pc(
+        base: GuestPhysAddr,
+        bank_bytes: u64,
+        image: &[u8],
+        access: FlashAccess,
+    ) -> Result<Self, FlashError> {
+        Self::made(
+            base,
+            bank_bytes,
+            PC_SECTOR_BYTES,
+            image,
+            access,
+            Kind::Single,
+        )
+    }
+
+    fn made(
+        base: GuestPhysAddr,
+        bank_bytes: u64,
+        sector_bytes: u64,
+        image: &[u8],
+        access: FlashAccess,
+        kind: Kind,
+    ) -> Result<Self, FlashError> {
+        let whole = match kind {
+            Kind::Pair => bank_bytes.is_power_of_two(),
+            Kind::Single => bank_bytes.is_multiple_of(PC_SECTOR_BYTES),
+        };
+        let possible = whole
             && sector_bytes.is_power_of_two()
             && (1 << 12..=1 << 24).contains(&sector_bytes)
             && (1..=1 << 16).contains(&(bank_bytes / sector_bytes));
@@ -194,6 +244,7 @@ impl Flash {
         Ok(Self {
             contents: Contents::new(base, bank_bytes, sector_bytes, image, store)?,
             writable,
+            kind,
             state: Mutex::new(State::POWER_ON),
             array: AtomicBool::new(true),
         })
@@ -228,7 +279,10 @@ impl Flash {
                 self.contents.sector_bytes(),
             )),
         };
-        u32::from(lane) | u32::from(lane) << 16
+        match self.kind {
+            Kind::Pair => u32::from(lane) | u32::from(lane) << 16,
+            Kind::Single => u32::from(lane as u8) * 0x0101_0101,
+        }
     }
 
     fn command(&self, state: &mut State, command: u8) {
@@ -237,6 +291,7 @@ impl Flash {
             READ_STATUS => state.mode = Mode::Status,
             READ_ID => state.mode = Mode::Identifier,
             READ_QUERY => state.mode = Mode::Query,
+            CLEAR_STATUS if self.kind == Kind::Single => state.status = 0,
             CLEAR_STATUS => state.status = SR_READY,
             PROGRAM | PROGRAM_ALTERNATE => state.expect(Awaits::ProgramData),
             BUFFERED_PROGRAM => state.expect(Awaits::BufferCount),
@@ -248,6 +303,7 @@ impl Flash {
     }
 
     fn change(&self, state: &mut State, error: u8, operation: impl FnOnce(&Contents) -> bool) {
+        state.status |= SR_READY;
         if !self.writable {
             state.status |= error | SR_LOCKED;
         } else if !operation(&self.contents) {

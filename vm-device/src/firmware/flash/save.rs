@@ -43,6 +43,7 @@ impl Flash {
         let Self {
             contents,
             writable,
+            kind: _,
             state,
             array: _,
         } = self;

@@ -10,6 +10,9 @@ pub const VIRT_BANK_BYTES: u64 = 32 << 20;
 /// Bytes of a sector of the `virt` machine's banks (128 KiB in each chip).
 pub const VIRT_SECTOR_BYTES: u64 = 256 << 10;
 
+/// Bytes of a sector of a PC's banks.
+pub const PC_SECTOR_BYTES: u64 = 4 << 10;
+
 /// Read array.
 pub const READ_ARRAY: u8 = 0xff;
 /// Read array, as AMD chips know it; probing software sends it first.

@@ -348,3 +348,28 @@ proptest::proptest! {
         proptest::prop_assert!(state.status & SR_READY != 0);
     }
 }
+
+/// As OVMF's `QemuFlashDetected`, `QemuFlashEraseBlock` and `QemuFlashWrite` do it.
+#[test]
+fn pc_bank_is_detected_and_written_by_bytes() {
+    let base = GuestPhysAddr(0xffc0_0000);
+    let flash = Flash::pc(base, 0x8_4000, &[0x11; 0x2000], FlashAccess::Volatile).unwrap();
+    let put = |at: u64, value: u8| flash.write(at, AccessWidth::Byte, value.into());
+    let get = |at: u64| flash.read(at, AccessWidth::Byte) as u8;
+    put(0x1003, 0x50);
+    assert_eq!(get(0x1003), 0x11);
+    put(0x1003, 0x70);
+    assert_eq!(get(0x1003), 0x00);
+    put(0x1003, 0xff);
+    put(0x1000, 0x20);
+    put(0x1000, 0xd0);
+    put(0x1000, 0xff);
+    assert_eq!([get(0xfff), get(0x1000), get(0x1fff)], [0x11, 0xff, 0xff]);
+    put(0x1005, 0x10);
+    put(0x1005, 0x42);
+    put(0x1004, 0xff);
+    assert_eq!([get(0x1004), get(0x1005), get(0x1006)], [0xff, 0x42, 0xff]);
+    put(0x1001, 0x70);
+    assert_eq!(get(0x1001), 0x80);
+    assert!(Flash::pc(base, 0x8_4001, &[], FlashAccess::ReadOnly).is_err());
+}

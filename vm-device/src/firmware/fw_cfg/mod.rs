@@ -1,17 +1,20 @@
-//! The firmware configuration device, memory-mapped: items by key and files by name for firmware and kernels.
+//! The firmware configuration device: items by key and files by name for firmware and kernels. [`FwCfg`] answers as the
+//! memory-mapped form, [`FwCfgPorts`] is a PC's ports onto the same.
 //!
-//! Items are read-only to the guest; a DMA write ends with the error bit.
+//! Items are read-only to the guest but for files that say otherwise; a DMA write to others ends with the error bit.
 
+mod ports;
 mod save;
 pub mod spec;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use vm_core::{AccessWidth, GuestPhysAddr};
 use vm_mem::GuestMemory;
 
+pub use ports::{FwCfgPorts, PORT as FIRST_PORT, RANGE_BYTES as PORTS};
 pub use save::SavedState;
 
 use crate::BusDevice;
@@ -34,11 +37,18 @@ pub enum FwCfgError {
     },
 }
 
+/// Is told of all bytes of an item after a write.
+pub type Written = dyn Fn(&[u8]) + Send + Sync;
+/// Prepares items when firmware first looks.
+type FirstLook = dyn Fn(&FwCfg) + Send + Sync;
+
 #[derive(Default)]
 struct Items {
     by_key: BTreeMap<u16, Arc<[u8]>>,
     /// Names in order of key.
     files: Vec<String>,
+    /// Who is told of what the guest has written, by key.
+    written: BTreeMap<u16, Arc<Written>>,
 }
 
 impl Items {
@@ -65,6 +75,8 @@ struct State {
     offset: usize,
     /// Upper half of the DMA register.
     dma_high: u32,
+    /// An item was selected since the reset.
+    looked: bool,
 }
 
 impl State {
@@ -79,6 +91,7 @@ pub struct FwCfg {
     items: RwLock<Items>,
     state: Mutex<State>,
     ram: GuestMemory,
+    first_look: OnceLock<Box<FirstLook>>,
 }
 
 impl FwCfg {
@@ -88,6 +101,7 @@ impl FwCfg {
             items: RwLock::default(),
             state: Mutex::default(),
             ram,
+            first_look: OnceLock::new(),
         };
         device.add_bytes(KEY_SIGNATURE, b"QEMU".to_vec());
         device.add_u32(KEY_ID, ID_TRADITIONAL | ID_DMA);
@@ -145,6 +159,41 @@ impl FwCfg {
         Ok(())
     }
 
+    /// Adds a file that the guest may write by DMA; its length stays. `written` is told of all its bytes after each write.
+    ///
+    /// # Errors
+    /// As [`FwCfg::add_file`].
+    pub fn add_writable_file(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        written: Arc<Written>,
+    ) -> Result<(), FwCfgError> {
+        self.add_file(name, bytes)?;
+        let mut items = self.items.write();
+        let at = items.files.iter().position(|file| file == name);
+        if let Some(at) = at {
+            items.written.insert(KEY_FIRST_FILE + at as u16, written);
+        }
+        Ok(())
+    }
+
+    /// Names who prepares items (tables that depend on what firmware has set up) when the guest first selects one after
+    /// a reset. The first that is named stays.
+    pub fn on_first_look(&self, prepare: impl Fn(&FwCfg) + Send + Sync + 'static) {
+        // A second call is a machine that is wired twice; what was first goes on.
+        let _ = self.first_look.set(Box::new(prepare));
+    }
+
+    /// Selects an item.
+    fn select_key(&self, key: u16) {
+        let looked = std::mem::replace(&mut self.state.lock().looked, true);
+        if let Some(prepare) = self.first_look.get().filter(|_| !looked) {
+            prepare(self);
+        }
+        self.state.lock().select(key);
+    }
+
     fn item(&self, key: u16) -> Arc<[u8]> {
         self.items
             .read()
@@ -188,14 +237,15 @@ impl FwCfg {
 
     /// False when part of `to` is not RAM, or the guest wants to write an item.
     fn copy(&self, control: u32, bytes: usize, to: GuestPhysAddr) -> bool {
-        let mut state = self.state.lock();
         if control & CONTROL_SELECT != 0 {
-            state.select((control >> 16) as u16);
+            self.select_key((control >> 16) as u16);
         }
+        let mut state = self.state.lock();
+        let (key, offset) = (state.key, state.offset);
         let item = self.item(state.key);
         let rest = item.get(state.offset..).unwrap_or_default();
         let present = &rest[..rest.len().min(bytes)];
-        if control & (CONTROL_READ | CONTROL_SKIP) != 0 {
+        if control & (CONTROL_READ | CONTROL_SKIP | CONTROL_WRITE) != 0 {
             state.offset += present.len();
         }
         // RAM is written without the lock: a write over code reaches the virtual CPUs.
@@ -204,8 +254,28 @@ impl FwCfg {
             let zeros_from = to.wrapping_add(present.len() as u64);
             self.ram.write(to, present).is_ok() && self.clear(zeros_from, bytes - present.len())
         } else {
-            control & CONTROL_WRITE == 0
+            control & CONTROL_WRITE == 0 || self.store(key, offset, bytes, to)
         }
+    }
+
+    /// Writes an item from `offset` on; false when it cannot be written, is too short, or part of `from` is not RAM.
+    fn store(&self, key: u16, offset: usize, bytes: usize, from: GuestPhysAddr) -> bool {
+        let mut items = self.items.write();
+        let (Some(written), Some(item)) = (items.written.get(&key), items.by_key.get(&key)) else {
+            return false;
+        };
+        let (written, mut contents) = (written.clone(), item.to_vec());
+        let end = offset.saturating_add(bytes);
+        let Some(part) = contents.get_mut(offset..end) else {
+            return false;
+        };
+        if self.ram.read(from, part).is_err() {
+            return false;
+        }
+        items.by_key.insert(key, contents.clone().into());
+        drop(items);
+        written(&contents);
+        true
     }
 
     /// Past its end an item reads as zeros.
@@ -234,9 +304,7 @@ impl BusDevice for FwCfg {
 
     fn write(&self, offset: u64, width: AccessWidth, value: u64) {
         match (offset, width) {
-            (SELECTOR, AccessWidth::Half) => {
-                self.state.lock().select((value as u16).swap_bytes());
-            }
+            (SELECTOR, AccessWidth::Half) => self.select_key((value as u16).swap_bytes()),
             (DMA, AccessWidth::Word) => {
                 self.state.lock().dma_high = (value as u32).swap_bytes();
             }

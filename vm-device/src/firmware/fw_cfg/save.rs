@@ -6,7 +6,7 @@ use super::{FwCfg, State};
 use crate::state::{RestoreError, check_version};
 
 const DEVICE: &str = "fw_cfg";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the guest has selected. The items are the machine's configuration: whoever restores adds them first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct SavedState {
     pub offset: u64,
     /// Upper half of the DMA register.
     pub dma_high: u32,
+    /// Whether an item was selected since the reset.
+    pub looked: bool,
 }
 
 impl FwCfg {
@@ -28,12 +30,14 @@ impl FwCfg {
             key,
             offset,
             dma_high,
+            looked,
         } = *self.state.lock();
         SavedState {
             version: VERSION,
             key,
             offset: offset as u64,
             dma_high,
+            looked,
         }
     }
 
@@ -47,6 +51,7 @@ impl FwCfg {
             key,
             offset,
             dma_high,
+            looked,
         } = saved;
         check_version(DEVICE, version, VERSION)?;
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -54,6 +59,7 @@ impl FwCfg {
             key,
             offset,
             dma_high,
+            looked,
         };
         Ok(())
     }

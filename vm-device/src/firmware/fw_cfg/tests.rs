@@ -195,6 +195,48 @@ fn dma_outside_ram_or_write_sets_the_error_bit() {
 }
 
 #[test]
+fn file_that_may_be_written_tells_what_was() {
+    let (device, ram) = device();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let into = seen.clone();
+    let written = move |bytes: &[u8]| *into.lock() = bytes.to_vec();
+    device
+        .add_writable_file("etc/ramfb", vec![0; 6], Arc::new(written))
+        .unwrap();
+    let from = GuestPhysAddr(0x8000_4000);
+    ram.write(from, b"abcd").unwrap();
+    let select = 0x20 << 16 | CONTROL_SELECT;
+    assert_eq!(dma(&device, &ram, select | CONTROL_SKIP, 1, from), 0);
+    assert_eq!(dma(&device, &ram, CONTROL_WRITE, 4, from), 0);
+    assert_eq!(*seen.lock(), b"\0abcd\0");
+    assert_eq!(
+        dma(&device, &ram, select | CONTROL_WRITE, 7, from),
+        CONTROL_ERROR
+    );
+    select_and_expect(&device, 0x20, b"\0abcd\0");
+}
+
+fn select_and_expect(device: &FwCfg, key: u16, bytes: &[u8]) {
+    select(device, key);
+    assert_eq!(read(device, bytes.len()), bytes);
+}
+
+#[test]
+fn first_look_after_a_reset_prepares() {
+    let (device, _) = device();
+    let count = std::sync::atomic::AtomicU32::new(0);
+    device.on_first_look(move |device| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        device.add_u32(0x50, number);
+    });
+    for number in [0, 0] {
+        select_and_expect(&device, 0x50, &[number, 0, 0, 0]);
+    }
+    device.reset();
+    select_and_expect(&device, 0x50, &[1, 0, 0, 0]);
+}
+
+#[test]
 fn dma_high_half_is_used_once() {
     let (device, ram) = device();
     device.write(DMA, Word, u64::from(1u32.swap_bytes()));
@@ -229,10 +271,11 @@ fn restore_of_a_save_continues_alike() {
     assert_eq!(
         other.save(),
         SavedState {
-            version: 1,
+            version: 2,
             key: 0,
             offset: 0,
-            dma_high: 0
+            dma_high: 0,
+            looked: false,
         }
     );
     other
