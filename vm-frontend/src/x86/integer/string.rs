@@ -124,7 +124,9 @@ impl Request {
 /// `movs`, `stos`, `lods`, `cmps` and `scas`. Argument: a packed [`Request`]. 1 when the instruction is done, 0 when it
 /// must be called again.
 pub(super) fn memory(cpu: &mut Cpu<'_>, [packed, ..]: [u64; 3]) -> Result<u64, Exception> {
-    run(cpu, Request::unpack(packed))
+    // A comparison that faults has no flags, and those before it are gone with it.
+    let flags = cpu.state.flags;
+    run(cpu, Request::unpack(packed)).inspect_err(|_| cpu.state.flags = flags)
 }
 
 /// `ins` and `outs`, the same.

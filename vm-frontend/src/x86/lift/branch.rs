@@ -132,8 +132,9 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
             let index = c.value(0);
             let size = i64::from(bytes(ty));
             let address = c.address(2 * bytes(ty), Use::Read);
-            let (low, high) = (c.load(address, ty), c.load(address.plus(size), ty));
+            let low = c.load(address, ty);
             c.raise_if(Cond::LtS, ty, [index, low.into()], exception::BOUND);
+            let high = c.load(address.plus(size), ty);
             c.raise_if(Cond::LtS, ty, [high.into(), index], exception::BOUND);
             Flow::Next
         }

@@ -1,7 +1,7 @@
 //! The stack (Intel SDM 1, 6.2 and 7.3.1.5).
 
 use iced_x86::{Mnemonic, OpKind, Register};
-use vm_ir::{MemAttr, Op, Operand, Type};
+use vm_ir::{Op, Type};
 
 use super::address::segment_number;
 use super::context::{Context, Place, Use, bytes, extension};
@@ -138,12 +138,8 @@ fn pop(c: &mut Context<'_>) -> Flow {
 fn push_all(c: &mut Context<'_>, ty: Type) {
     let size = i64::from(bytes(ty));
     let lowest = c.stack_area(-REGISTERS * size, (REGISTERS * size) as u32, Use::Write);
-    for piece in 0..REGISTERS * size / 16 {
-        let [base, index] = [lowest.base, lowest.index];
-        let operands = [base, index, Operand::Imm(lowest.displacement + 16 * piece)];
-        let attr = vm_ir::Attr::Mem(MemAttr::plain(4));
-        let (op, none) = (Op::ProbeWrite, None);
-        c.b.op_with(op, Type::I64, vm_ir::Ext::Zero, none, operands, attr);
+    for n in (0..REGISTERS).rev() {
+        c.probe(lowest.plus(n * size), ty);
     }
     for n in 0..REGISTERS {
         let value = gpr_slot((REGISTERS - 1 - n) as usize).into();

@@ -10,7 +10,7 @@ use vm_ir::{FlagKind, Op, Slot, Type};
 use super::forms::{Form, form};
 use super::host::{self, AT, CODE, End, GS_BASE, Host, MEMORY, TARGET, Wire};
 use super::random::Random;
-use super::*;
+use super::{strings, *};
 use crate::x86::lift::context::{FL, register_number};
 use crate::x86::state::{self, gpr, gpr_slot, seg, segment_base_slot};
 
@@ -44,6 +44,12 @@ fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
     if insn.is_string_instruction() {
         wire.set_gpr(gpr::RSI, at);
         wire.set_gpr(gpr::RDI, random.address());
+        wire.set_gpr(gpr::RCX, random.below(24));
+        if random.one_in(2) {
+            // Comparisons meet what is equal.
+            let byte = wire.gpr(gpr::RAX) as u8;
+            wire.memory().fill(byte);
+        }
     }
     // The bit's number reaches beyond the operand.
     if matches!(
@@ -188,42 +194,62 @@ fn undefined(insn: &Instruction) -> u64 {
     .fold(0, |all, (_, flag)| all | flag)
 }
 
-/// What differs between what a block made of a state and what the processor made of it.
-fn difference(insn: &Instruction, block: &Block, before: &Wire, after: &Wire) -> Option<String> {
+/// What came of an instruction.
+pub(super) struct Outcome {
+    pub(super) end: End,
+    pub(super) gpr: [u64; 16],
+    /// In the places of [`FlagKind::Bits`].
+    pub(super) flags: u64,
+    pub(super) direction: u64,
+    pub(super) memory: TestMemory,
+}
+
+/// What a block makes of a state; `None` when it leads to where nothing is.
+fn outcome(block: &Block, before: &Wire) -> Option<Outcome> {
     let mut machine = machine(before);
     let end = run(&mut machine, block)?;
-    if end != after.end() {
-        return Some(format!("ended {end:?}, processor {:?}", after.end()));
+    let get = |slot| machine.get(X86::layout(), slot)[0];
+    Some(Outcome {
+        end,
+        gpr: std::array::from_fn(|n| get(gpr_slot(n))),
+        flags: flags::bits(get(FL)),
+        direction: get(Slot::state(state::DIRECTION)),
+        memory: machine.memory,
+    })
+}
+
+/// What differs between an outcome and what the processor made of a state.
+fn difference(insn: &Instruction, got: &Outcome, after: &Wire) -> Option<String> {
+    if got.end != after.end() {
+        return Some(format!("ended {:?}, processor {:?}", got.end, after.end()));
+    }
+    let faulted = matches!(got.end, End::Exception { .. });
+    if faulted && matches!(insn.mnemonic(), Mnemonic::Popa | Mnemonic::Popad) {
+        // Processors leave what they have popped before they faulted.
+        return None;
     }
     for n in 0..16 {
-        let got = machine.get(X86::layout(), gpr_slot(n))[0];
-        if got != after.gpr(n) {
-            return Some(format!(
-                "register {n} {got:#x}, processor {:#x}",
-                after.gpr(n)
-            ));
+        let (got, wanted) = (got.gpr[n], after.gpr(n));
+        if got != wanted {
+            return Some(format!("register {n} {got:#x}, processor {wanted:#x}"));
         }
     }
-    let faulted = matches!(end, End::Exception { .. });
     let open = if faulted { 0 } else { undefined(insn) };
-    let got = flags::bits(machine.get(X86::layout(), FL)[0]) & !open;
-    let wanted = after.flags() & flags::ALL & !open;
-    if got != wanted {
-        return Some(format!("flags {got:#x}, processor {wanted:#x}"));
+    let (flags, wanted) = (got.flags & !open, after.flags() & flags::ALL & !open);
+    if flags != wanted {
+        return Some(format!("flags {flags:#x}, processor {wanted:#x}"));
     }
-    let direction = machine.get(X86::layout(), Slot::state(state::DIRECTION))[0] & host::DIRECTION;
-    if direction != after.flags() & host::DIRECTION {
+    if got.direction & host::DIRECTION != after.flags() & host::DIRECTION {
         return Some("direction".into());
     }
-    if faulted && insn.mnemonic() == Mnemonic::Enter {
+    let pushes = [Mnemonic::Enter, Mnemonic::Pusha, Mnemonic::Pushad];
+    if faulted && pushes.contains(&insn.mnemonic()) {
         // Processors leave below the stack what they have pushed before they faulted.
         return None;
     }
     let mut page = vec![0; host::PAGE as usize];
-    machine
-        .memory
-        .read(MEMORY + host::PAGE, &mut page)
-        .expect("the page is there");
+    let read = got.memory.read(MEMORY + host::PAGE, &mut page);
+    read.expect("the page is there");
     (host::hash(&page) != after.hash()).then(|| "memory".into())
 }
 
@@ -242,44 +268,81 @@ fn is_excluded(insn: &Instruction) -> bool {
         )
 }
 
-fn check(forms: &[Form], host: &Host, random: &mut Random) -> (usize, BTreeMap<Mnemonic, String>) {
+/// How an instruction is run.
+enum Runs {
+    Block(Block),
+    /// By the helper for strings, with this argument.
+    Strings(u64),
+}
+
+/// How a block can be run here, if at all.
+fn runs(block: Block) -> Option<Runs> {
+    let string = block.insts.iter().find_map(|inst| match inst.attr {
+        vm_ir::Attr::Helper(helper::STRING) => inst.args[0].imm(),
+        _ => None,
+    });
+    match string {
+        Some(packed) => Some(Runs::Strings(packed as u64)),
+        None if is_pure(&block) => Some(Runs::Block(block)),
+        None => None,
+    }
+}
+
+fn check(
+    forms: &[Form],
+    bits: u32,
+    host: &Host,
+    random: &mut Random,
+) -> (usize, BTreeMap<Mnemonic, String>) {
+    let mode = if bits == 64 { USER_64 } else { USER_32 };
+    let forms: Vec<(&Form, Runs)> = forms
+        .iter()
+        .filter(|form| !is_excluded(&form.insn))
+        .filter_map(|form| Some((form, runs(lifted(AT, &form.bytes, mode, 1))?)))
+        .collect();
     let mut states = Vec::new();
-    let mut blocks = Vec::new();
-    for form in forms {
-        let block = lifted(AT, &form.bytes, USER_64, 1);
-        if !is_pure(&block) || is_excluded(&form.insn) {
-            continue;
-        }
+    for (form, _) in &forms {
         for _ in 0..STATES {
-            let mut wire = Wire::new(&form.bytes);
+            let mut wire = Wire::new(&form.bytes, bits);
             prepare(random, &form.insn, &mut wire);
+            if bits == 32 {
+                wire.narrow();
+            }
             states.push(wire);
-            blocks.push((&form.insn, block.clone()));
         }
     }
     let results = host.run(&states);
     let mut wrong = BTreeMap::new();
-    for ((before, after), (insn, block)) in states.iter().zip(&results).zip(&blocks) {
-        if let Some(what) = difference(insn, block, before, after) {
-            wrong.entry(insn.mnemonic()).or_insert_with(|| {
-                let registers: Vec<String> =
-                    (0..16).map(|n| format!("{:x}", before.gpr(n))).collect();
-                format!(
-                    "{insn:?} {:?} {:02x?}: {what}\n flags {:x} registers {}\n{}",
-                    insn.code(),
-                    before.code(),
-                    before.flags(),
-                    registers.join(" "),
-                    vm_ir::text::print(block, X86::layout())
-                )
-            });
+    for (n, (before, after)) in states.iter().zip(&results).enumerate() {
+        let (form, runs) = &forms[n / STATES];
+        let outcome = match runs {
+            Runs::Block(block) => outcome(block, before),
+            Runs::Strings(packed) => Some(strings::outcome(*packed, machine(before), before)),
+        };
+        let what = outcome.and_then(|outcome| difference(&form.insn, &outcome, after));
+        if let Some(what) = what {
+            wrong
+                .entry(form.insn.mnemonic())
+                .or_insert_with(|| describe(form, before, mode, &what));
         }
     }
     (states.len(), wrong)
 }
 
-#[test]
-fn blocks_of_64_bit_code_do_what_the_host_does() {
+fn describe(form: &Form, before: &Wire, mode: Mode, what: &str) -> String {
+    let registers: Vec<String> = (0..16).map(|n| format!("{:x}", before.gpr(n))).collect();
+    let block = lifted(AT, &form.bytes, mode, 1);
+    format!(
+        "{:?} {:02x?}: {what}\n flags {:x} registers {}\n{}",
+        form.insn.code(),
+        before.code(),
+        before.flags(),
+        registers.join(" "),
+        vm_ir::text::print(&block, X86::layout())
+    )
+}
+
+fn compare(bits: u32, least: usize) {
     let host = match Host::build() {
         Ok(host) => host,
         Err(why) => {
@@ -288,17 +351,22 @@ fn blocks_of_64_bit_code_do_what_the_host_does() {
         }
     };
     let mut random = Random(7);
+    let exists = |code: &Encoding| match bits {
+        64 => code.op_code().mode64(),
+        _ => code.op_code().mode32(),
+    };
     let codes: Vec<Encoding> = Encoding::values()
-        .filter(|code| code.op_code().mode64() && !matches!(rule(code.mnemonic()), Rule::Missing))
+        .filter(exists)
+        .filter(|code| !matches!(rule(code.mnemonic()), Rule::Missing))
         .collect();
     let (mut count, mut all) = (0, BTreeMap::new());
     for codes in codes.chunks(64) {
         let forms: Vec<Form> = codes
             .iter()
             .flat_map(|&code| (0..FORMS).map(move |_| code))
-            .filter_map(|code| form(code, &mut random))
+            .filter_map(|code| form(code, bits, &mut random))
             .collect();
-        let (states, wrong) = check(&forms, &host, &mut random);
+        let (states, wrong) = check(&forms, bits, &host, &mut random);
         count += states;
         all.extend(wrong);
     }
@@ -309,5 +377,15 @@ fn blocks_of_64_bit_code_do_what_the_host_does() {
         list.len(),
         list.join("\n")
     );
-    assert!(count > 30_000, "{count}");
+    assert!(count > least, "{count}");
+}
+
+#[test]
+fn blocks_of_64_bit_code_do_what_the_host_does() {
+    compare(64, 30_000);
+}
+
+#[test]
+fn blocks_of_32_bit_code_do_what_the_host_does() {
+    compare(32, 15_000);
 }

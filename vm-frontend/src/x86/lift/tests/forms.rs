@@ -41,9 +41,9 @@ fn gpr(first: Register, n: u64) -> Register {
     Register::values().nth(number as usize).expect("a register")
 }
 
-/// A random register of so many bits; the stack pointer seldom.
-fn register(random: &mut Random, bits: u32, high: bool) -> Register {
-    let mut n = random.below(16);
+/// A random register of so many bits, for code of `code` bits; the stack pointer seldom.
+fn register(random: &mut Random, code: u32, bits: u32, high: bool) -> Register {
+    let mut n = random.below(if code == 64 { 16 } else { 8 });
     if n == 4 && !random.one_in(8) {
         n = 0;
     }
@@ -55,7 +55,7 @@ fn register(random: &mut Random, bits: u32, high: bool) -> Register {
                 Register::AH | Register::CH | Register::DH | Register::BH
             );
             let needs_rex = register as u32 >= Register::SPL as u32;
-            if high && !needs_rex || !high && !is_high {
+            if (high || code != 64) && !needs_rex || code == 64 && !high && !is_high {
                 return register;
             }
         },
@@ -65,32 +65,37 @@ fn register(random: &mut Random, bits: u32, high: bool) -> Register {
     }
 }
 
-fn memory(random: &mut Random, narrow: bool) -> MemoryOperand {
-    let bits = if narrow { 32 } else { 64 };
+fn memory(random: &mut Random, code: u32, narrow: bool) -> MemoryOperand {
+    let bits = if narrow { code / 2 } else { code };
     let displacement = match random.below(4) {
         0 => 0,
         1 => random.below(16) as i64 - 8,
         _ => random.below(1024) as i64 - 512,
     };
-    let segment = if random.one_in(6) {
-        Register::GS
-    } else {
-        Register::None
+    let segment = match code {
+        64 if random.one_in(6) => Register::GS,
+        32 if random.one_in(8) => random.pick(&[Register::ES, Register::SS]),
+        _ => Register::None,
     };
     if random.one_in(12) {
-        // Relative to the instruction's end.
-        let base = if narrow { Register::EIP } else { Register::RIP };
+        // Relative to the instruction's end, or absolute.
+        let base = match (code, narrow) {
+            (64, true) => Register::EIP,
+            (64, false) => Register::RIP,
+            _ => Register::None,
+        };
         let to = random.address();
         let to = if segment == Register::GS {
             to - GS_BASE
         } else {
             to
         };
-        return MemoryOperand::new(base, Register::None, 1, to as i64, 8, false, Register::None);
+        let size = code / 8;
+        return MemoryOperand::new(base, Register::None, 1, to as i64, size, false, segment);
     }
-    let base = register(random, bits, false);
+    let base = register(random, code, bits, false);
     let index = loop {
-        let index = register(random, bits, false);
+        let index = register(random, code, bits, false);
         if index.full_register() != Register::RSP && index != base {
             break index;
         }
@@ -109,12 +114,12 @@ fn memory(random: &mut Random, narrow: bool) -> MemoryOperand {
     MemoryOperand::new(base, index, scale, displacement, size, false, segment)
 }
 
-/// An instruction of this code with random operands; `None` if there is none for this test.
-pub(super) fn form(code: Code, random: &mut Random) -> Option<Form> {
+/// An instruction of this code with random operands, for code of `mode` bits; `None` if there is none for this test.
+pub(super) fn form(code: Code, mode: u32, random: &mut Random) -> Option<Form> {
     let info = code.op_code();
     let mut insn = Instruction::default();
     insn.set_code(code);
-    let narrow = random.one_in(8);
+    let narrow = mode == 64 && random.one_in(8);
     // High byte registers go without REX, hence without most registers.
     let high = random.one_in(3);
     for n in 0..info.op_count() {
@@ -128,15 +133,15 @@ pub(super) fn form(code: Code, random: &mut Random) -> Option<Form> {
             _ => 64,
         };
         match kind {
-            mem => set_memory(&mut insn, n, memory(random, narrow)),
+            mem => set_memory(&mut insn, n, memory(random, mode, narrow)),
             r8_or_mem | r16_or_mem | r32_or_mem | r64_or_mem if to_memory => {
-                set_memory(&mut insn, n, memory(random, narrow));
+                set_memory(&mut insn, n, memory(random, mode, narrow));
             }
             r8_or_mem | r8_reg | r8_opcode | r16_or_mem | r16_reg | r16_reg_mem | r16_rm
             | r16_opcode | r32_or_mem | r32_reg | r32_reg_mem | r32_rm | r32_opcode | r32_vvvv
             | r64_or_mem | r64_reg | r64_reg_mem | r64_rm | r64_opcode | r64_vvvv => {
                 insn.set_op_kind(n, OpKind::Register);
-                insn.set_op_register(n, register(random, bits, high));
+                insn.set_op_register(n, register(random, mode, bits, high));
             }
             al => set_register(&mut insn, n, Register::AL),
             cl => set_register(&mut insn, n, Register::CL),
@@ -193,14 +198,25 @@ pub(super) fn form(code: Code, random: &mut Random) -> Option<Form> {
                 insn.set_op_kind(n, OpKind::Immediate64);
                 insn.set_immediate64(random.value());
             }
+            br32_1 | br32_4 => {
+                insn.set_op_kind(n, OpKind::NearBranch32);
+                insn.set_near_branch32(TARGET as u32);
+            }
             br64_1 | br64_4 => {
                 insn.set_op_kind(n, OpKind::NearBranch64);
                 insn.set_near_branch64(TARGET);
             }
-            es_rDI => insn.set_op_kind(n, OpKind::MemoryESRDI),
-            seg_rSI => insn.set_op_kind(n, OpKind::MemorySegRSI),
+            es_rDI if mode == 64 => insn.set_op_kind(n, OpKind::MemoryESRDI),
+            es_rDI => insn.set_op_kind(n, OpKind::MemoryESEDI),
+            seg_rSI if mode == 64 => insn.set_op_kind(n, OpKind::MemorySegRSI),
+            seg_rSI => insn.set_op_kind(n, OpKind::MemorySegESI),
             seg_rBX_al => {
-                let (base, index) = (Register::RBX, Register::AL);
+                let base = if mode == 64 {
+                    Register::RBX
+                } else {
+                    Register::EBX
+                };
+                let index = Register::AL;
                 set_memory(&mut insn, n, MemoryOperand::with_base_index(base, index));
             }
             _ => return Option::None,
@@ -209,7 +225,11 @@ pub(super) fn form(code: Code, random: &mut Random) -> Option<Form> {
     if info.can_use_lock_prefix() && insn.op0_kind() == OpKind::Memory && random.one_in(3) {
         insn.set_has_lock_prefix(true);
     }
-    encode(insn)
+    if insn.is_string_instruction() && !random.one_in(4) {
+        insn.set_has_rep_prefix(info.can_use_rep_prefix() && random.one_in(2));
+        insn.set_has_repne_prefix(info.can_use_repne_prefix() && !insn.has_rep_prefix());
+    }
+    encode(insn, mode)
 }
 
 /// A small number or any.
@@ -237,8 +257,8 @@ fn set_memory(insn: &mut Instruction, n: u32, operand: MemoryOperand) {
 }
 
 /// Encodes an instruction at its place.
-pub(super) fn encode(insn: Instruction) -> Option<Form> {
-    let mut encoder = Encoder::new(64);
+pub(super) fn encode(insn: Instruction, bits: u32) -> Option<Form> {
+    let mut encoder = Encoder::new(bits);
     encoder.encode(&insn, CODE + u64::from(AT)).ok()?;
     let bytes = encoder.take_buffer();
     Some(Form { insn, bytes })

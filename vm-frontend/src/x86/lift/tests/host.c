@@ -31,6 +31,7 @@ struct state {
     uint64_t address;
     uint64_t hash; /* of the writable page */
     uint64_t len;
+    uint64_t bits; /* of code: 32 or 64 */
     uint8_t code[24];
     uint8_t memory[256]; /* the ends of the writable page */
 };
@@ -38,6 +39,9 @@ struct state {
 void enter(void);
 void leave_behind(void);
 void leave_target(void);
+void enter_32(void);
+void leave_behind_32(void);
+void leave_target_32(void);
 
 __asm__(
     ".intel_syntax noprefix\n"
@@ -64,6 +68,37 @@ __asm__(
     "mov rsp, [0x20003088]\n"
     "pushfq\npop qword ptr [0x20003080]\n"
     "cld\n"
+    "pop r15\npop r14\npop r13\npop r12\npop rbp\npop rbx\n"
+    "ret\n"
+    /* The same by way of a 32-bit code segment, with data segments that have no base. */
+    "enter_32:\n"
+    "push rbx\npush rbp\npush r12\npush r13\npush r14\npush r15\n"
+    "mov [0x20003088], rsp\n"
+    "mov eax, 0x2b\nmov ds, eax\nmov es, eax\n"
+    "mov esp, 0x20003f00\n"
+    "mov eax, offset in_32\n"
+    "push 0x23\npush rax\nretfq\n"
+    ".code32\n"
+    "in_32:\n"
+    "push dword ptr [0x20003080]\npopfd\n"
+    "mov eax, [0x20003000]\nmov ecx, [0x20003008]\nmov edx, [0x20003010]\nmov ebx, [0x20003018]\n"
+    "mov esp, [0x20003020]\nmov ebp, [0x20003028]\nmov esi, [0x20003030]\nmov edi, [0x20003038]\n"
+    "jmp dword ptr [0x20003800]\n"
+    "leave_target_32:\n"
+    "mov dword ptr [0x20003090], 1\n"
+    "jmp save_32\n"
+    "leave_behind_32:\n"
+    "mov dword ptr [0x20003090], 0\n"
+    "save_32:\n"
+    "mov [0x20003000], eax\nmov [0x20003008], ecx\nmov [0x20003010], edx\nmov [0x20003018], ebx\n"
+    "mov [0x20003020], esp\nmov [0x20003028], ebp\nmov [0x20003030], esi\nmov [0x20003038], edi\n"
+    "mov esp, 0x20003f00\n"
+    "pushfd\npop dword ptr [0x20003080]\n"
+    "cld\n"
+    "push 0x33\npush offset out_32\nretf\n"
+    ".code64\n"
+    "out_32:\n"
+    "mov rsp, [0x20003088]\n"
     "pop r15\npop r14\npop r13\npop r12\npop rbp\npop rbx\n"
     "ret\n"
     ".att_syntax\n");
@@ -119,7 +154,6 @@ int main(void) {
     memcpy(page, pattern, PAGE);
     mprotect(page, PAGE, PROT_READ);
     mprotect(page + 2 * PAGE, PAGE, PROT_NONE);
-    jump(TARGET, leave_target);
     syscall(SYS_arch_prctl, ARCH_SET_GS, GS_BASE);
     sigaltstack(&alternate, NULL);
     for (unsigned n = 0; n < sizeof signals / sizeof *signals; n++) sigaction(signals[n], &action, NULL);
@@ -128,10 +162,14 @@ int main(void) {
         memcpy(page + PAGE, now->memory, 128);
         memcpy(page + 2 * PAGE - 128, now->memory + 128, 128);
         memcpy((void *)AT, now->code, now->len);
-        jump(AT + now->len, leave_behind);
+        int narrow = now->bits == 32;
+        jump(AT + now->len, narrow ? leave_behind_32 : leave_behind);
+        jump(TARGET, narrow ? leave_target_32 : leave_target);
         *(uint64_t *)(STATE + 0x800) = AT;
         now->vector = now->address = 0;
-        if (sigsetjmp(before, 0) == 0) enter();
+        if (sigsetjmp(before, 0) == 0) (narrow ? enter_32 : enter)();
+        if (narrow)
+            for (int n = 0; n < 16; n++) now->regs[n] = n < 8 ? (uint32_t)now->regs[n] : 0;
         now->hash = hash(page + PAGE);
         if (fwrite(now, sizeof *now, 1, stdout) != 1) return 3;
     }

@@ -17,7 +17,7 @@ pub(super) const PAGE: u64 = 4096;
 /// The base of GS.
 pub(super) const GS_BASE: u64 = 0x1230;
 
-const WIRE_BYTES: usize = 0x1d0;
+const WIRE_BYTES: usize = 0x1d8;
 /// DF in RFLAGS.
 pub(super) const DIRECTION: u64 = 1 << 10;
 
@@ -32,13 +32,16 @@ impl Wire {
     const ADDRESS: usize = 20;
     const HASH: usize = 21;
     const LEN: usize = 22;
-    const CODE: usize = 23 * 8;
+    const BITS: usize = 23;
+    const CODE: usize = 24 * 8;
     const MEMORY: usize = Self::CODE + 24;
 
-    pub(super) fn new(code: &[u8]) -> Self {
+    /// For code of so many bits: 32 or 64.
+    pub(super) fn new(code: &[u8], bits: u32) -> Self {
         let mut wire = Self(vec![0; WIRE_BYTES]);
         wire.0[Self::CODE..Self::CODE + code.len()].copy_from_slice(code);
         wire.set(Self::LEN, code.len() as u64);
+        wire.set(Self::BITS, bits.into());
         wire
     }
 
@@ -56,6 +59,14 @@ impl Wire {
 
     pub(super) fn set_gpr(&mut self, n: usize, value: u64) {
         self.set(n, value);
+    }
+
+    /// Leaves what 32-bit code has of the registers.
+    pub(super) fn narrow(&mut self) {
+        for n in 0..16 {
+            let low = self.gpr(n) & 0xffff_ffff;
+            self.set_gpr(n, if n < 8 { low } else { 0 });
+        }
     }
 
     /// Arithmetic flags, and DF.

@@ -5,6 +5,7 @@ mod differential;
 mod forms;
 mod host;
 mod random;
+mod strings;
 
 use vm_core::GuestPhysAddr;
 use vm_ir::{Block, BlockKey, Mode};
@@ -15,6 +16,10 @@ use crate::x86::{X86, mode};
 
 /// 64-bit code of an application.
 const USER_64: Mode = Mode(2 | mode::USER | mode::PROTECTED | mode::FLAT | mode::FLAT_CODE);
+
+/// 32-bit code of an application.
+const USER_32: Mode =
+    Mode(1 | mode::STACK32 | mode::USER | mode::PROTECTED | mode::FLAT | mode::FLAT_CODE);
 
 /// Code at an offset of a page; zeros behind it.
 struct Code<'a> {
