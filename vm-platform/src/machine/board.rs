@@ -59,7 +59,8 @@ pub(crate) trait Board: Sized + Send + Sync + 'static {
     /// When there are more than the board has room for, or an image does not fit its device.
     fn place(&mut self, parts: Parts<'_>) -> Result<Ports, MachineError>;
 
-    /// Writes programs and descriptions into RAM, which is zero.
+    /// Writes programs and descriptions into RAM, which is zero, and sets up what firmware would that is not there. The
+    /// devices are as after power-on.
     ///
     /// # Errors
     /// When a program's file can no longer be read.
@@ -107,9 +108,9 @@ pub(crate) struct Poll {
 
 /// What a board's devices are connected to.
 pub(crate) struct Parts<'a> {
-    pub(crate) bus: &'a Bus,
+    pub(crate) bus: &'a Arc<Bus>,
     /// I/O ports, for an instruction set that has them.
-    pub(crate) ports: &'a Bus,
+    pub(crate) ports: &'a Arc<Bus>,
     pub(crate) memory: &'a GuestMemory,
     /// The virtual CPUs, whose interrupt lines devices drive.
     pub(crate) vcpus: &'a [Arc<VcpuShared>],

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vm_device::chardev::CharSink;
+use vm_device::intc::MsiTarget;
 use vm_device::pci::PciRoot;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_device::virtio::block::VirtioBlock;
@@ -94,15 +95,22 @@ impl VirtioDevices {
         })
     }
 
-    /// Puts them into their slots of a PCI bus.
+    /// Puts them into their slots of a PCI bus. Where somebody takes `messages`, they can signal by those too.
     ///
     /// # Errors
     /// When two are pinned to one slot, or there is no such slot.
-    pub(crate) fn plug(self, pci: &PciRoot, memory: &GuestMemory) -> Result<(), MachineError> {
+    pub(crate) fn plug(
+        self,
+        pci: &PciRoot,
+        memory: &GuestMemory,
+        messages: Option<Arc<dyn MsiTarget>>,
+    ) -> Result<(), MachineError> {
         let wanted: Vec<_> = self.devices.iter().map(|it| (it.kind, it.slot)).collect();
         for (slot, pinned) in slots::assign(&wanted)?.into_iter().zip(self.devices) {
             let Pinned { kind, device, .. } = pinned;
-            let function = VirtioPci::new(kind.name(), device, memory.clone(), pci.intx(slot));
+            let (name, intx) = (kind.name(), pci.intx(slot));
+            let function =
+                VirtioPci::with_messages(name, device, memory.clone(), intx, messages.clone());
             pci.insert(slot, function)?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use vm_boot::Extent;
 use vm_boot::x86::{BootPlan, BootRequest, HIGH_RAM_BASE, PcRam};
 use vm_core::{GuestPhysAddr, GuestVirtAddr, LocalIrq, VcpuId};
 use vm_device::intc::lapic::LocalApic;
+use vm_device::pci::{PciRoot, q35};
 use vm_engine::Vcpu;
 use vm_frontend::InstanceSpec;
 use vm_frontend::x86::X86;
@@ -25,6 +26,8 @@ pub(super) struct Pc {
     plan: BootPlan,
     /// One for each processor, once the devices are placed.
     local_apics: Vec<Arc<LocalApic>>,
+    /// The PCI bus, then too.
+    pci: Option<Arc<PciRoot>>,
 }
 
 impl Board for Pc {
@@ -58,6 +61,7 @@ impl Board for Pc {
             ram,
             plan,
             local_apics: Vec::new(),
+            pci: None,
         })
     }
 
@@ -87,8 +91,9 @@ impl Board for Pc {
     }
 
     fn place(&mut self, parts: Parts<'_>) -> Result<Ports, MachineError> {
-        let placed = wiring::place_devices(parts, ram_end(self.ram))?;
+        let placed = wiring::place_devices(parts, self.ram)?;
         self.local_apics = placed.local_apics;
+        self.pci = Some(placed.pci);
         Ok(placed.ports)
     }
 
@@ -98,6 +103,9 @@ impl Board for Pc {
     }
 
     fn load(&self, memory: &GuestMemory) -> Result<(), MachineError> {
+        if let Some(pci) = &self.pci {
+            q35::set_up_without_firmware(pci, layout::PCIE_ECAM.base.raw());
+        }
         Ok(self.plan.load(memory)?)
     }
 
@@ -115,7 +123,7 @@ impl Board for Pc {
 }
 
 /// First address behind all RAM.
-fn ram_end(ram: PcRam) -> GuestPhysAddr {
+pub(super) fn ram_end(ram: PcRam) -> GuestPhysAddr {
     match ram.high_bytes {
         0 => ram.low().end(),
         bytes => HIGH_RAM_BASE + bytes,

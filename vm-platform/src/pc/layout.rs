@@ -58,7 +58,11 @@ pub const COM2: Ports = (0x2f8, 8);
 pub const COM1: Ports = (0x3f8, 8);
 /// Edge or level of the 8259s' inputs.
 pub const ELCR: Ports = (0x4d0, 2);
-/// Power-management block (ICH9 datasheet, 13.8.3), as ACPI tells it.
+/// Where ACPI mode is switched on and off.
+pub const APM: Ports = (0xb2, 2);
+/// Fast reset.
+pub const PORT92: Ports = (0x92, 1);
+/// Power-management block (ICH9 datasheet, 13.8.3), where the chipset is told to have it.
 pub const PM: Ports = (0x600, 0x80);
 /// PCI configuration address and data; the reset control register lies within (PCI Local Bus 3.0, 3.2.2.3.2).
 pub const PCI_CONFIG: Ports = (0xcf8, 8);
@@ -77,8 +81,14 @@ pub const IRQ_COM1: u8 = 4;
 pub const IRQ_RTC: u8 = 8;
 /// Interrupt of ACPI.
 pub const IRQ_SCI: u8 = 9;
-/// I/O APIC input of INTA# of PCI device 0; the next three are INTB# to INTD#.
-pub const GSI_PCI: u8 = 16;
+/// Interrupt of the mouse.
+pub const IRQ_MOUSE: u8 = 12;
+/// First of the four PIRQs of the chipset that the PCI bus's interrupts are on.
+pub const PIRQ_PCI: u8 = 4;
+/// I/O APIC input of INTA# of PCI device 0, which is that of this PIRQ; the next three are INTB# to INTD#.
+pub const GSI_PCI: u8 = 16 + PIRQ_PCI;
+/// Slot of the chipset's I/O hub.
+pub const ICH_SLOT: u8 = 31;
 
 /// Where a processor starts after power-on (Intel SDM 3A, 10.1.4).
 pub const RESET_VECTOR: u64 = 0xffff_fff0;
@@ -134,6 +144,8 @@ mod tests {
             PM,
             PCI_CONFIG,
             PCI_IO,
+            APM,
+            PORT92,
         ];
         all.sort_unstable();
         for pair in all.windows(2) {

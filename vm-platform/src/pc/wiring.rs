@@ -2,24 +2,32 @@
 
 use std::sync::Arc;
 
-use vm_core::{GuestPhysAddr, IrqLine, TimeBase};
+use vm_boot::x86::PcRam;
+use vm_core::{IrqLine, NoIrq, TimeBase};
 use vm_device::intc::i8259::I8259;
 use vm_device::intc::ioapic::IoApic;
-use vm_device::intc::isa::IsaIrqs;
+use vm_device::intc::ioapic::spec::INPUTS;
+use vm_device::intc::isa::{IRQ0_GSI, ISA_IRQS, IsaIrqs};
 use vm_device::intc::lapic::{ApicBus, ApicIdentity, ApicLines, ApicTime, LocalApic};
+use vm_device::movable::Movable;
 use vm_device::pci::PciRoot;
+use vm_device::pci::q35::{Lpc, LpcRanges, Mch, Smbus};
+use vm_device::power::acpi_pm::AcpiPm;
+use vm_device::power::{SystemEvent, SystemEvents};
 use vm_device::serial::ns16550::Ns16550;
+use vm_device::timer::hpet::{Hpet, HpetLines};
 use vm_frontend::x86::cpu::{PHYS_ADDR_BITS, TSC_HZ};
 use vm_frontend::x86::line;
 
 use super::devices::{self, Place};
 use super::layout;
-use crate::machine::MachineError;
 use crate::machine::board::{Parts, Ports};
+use crate::machine::control::{Control, Event};
 use crate::machine::virtio::{PCI_SLOTS, VirtioDevices};
+use crate::machine::{MachineError, Outcome};
 
-/// INTA# to INTD#.
-const PCI_PINS: [u8; 4] = [0, 1, 2, 3];
+/// Interrupts of the ISA bus that the HPET can take the place of: those of the 8254 and the real-time clock.
+const HPET_LEGACY: [u8; 2] = [layout::IRQ_PIT, layout::IRQ_RTC];
 
 /// What the rows of `devices.rs` are made from.
 pub(super) struct Wiring<'a> {
@@ -28,6 +36,10 @@ pub(super) struct Wiring<'a> {
     pub(super) ioapic: Arc<IoApic>,
     pub(super) isa: IsaIrqs,
     pub(super) pci: Arc<PciRoot>,
+    pub(super) pm: Arc<AcpiPm>,
+    pub(super) hpet: Arc<Hpet>,
+    pub(super) events: SystemEvents,
+    pub(super) ram: PcRam,
     /// The first serial port, once it is made.
     pub(super) serial: Option<Arc<Ns16550>>,
 }
@@ -36,16 +48,14 @@ pub(super) struct Wiring<'a> {
 pub(super) struct Placed {
     pub(super) ports: Ports,
     pub(super) local_apics: Vec<Arc<LocalApic>>,
+    pub(super) pci: Arc<PciRoot>,
 }
 
 /// Makes the devices and puts them on the bus and the ports.
 ///
 /// # Errors
 /// When there are more than the board has room for.
-pub(super) fn place_devices(
-    mut parts: Parts<'_>,
-    ram_end: GuestPhysAddr,
-) -> Result<Placed, MachineError> {
+pub(super) fn place_devices(mut parts: Parts<'_>, ram: PcRam) -> Result<Placed, MachineError> {
     let apics = ApicBus::new();
     let local_apics = local_apics(&parts, &apics);
     let pic = I8259::new(apics.lint(0));
@@ -53,20 +63,34 @@ pub(super) fn place_devices(
     apics.set_external(external);
     let ioapic = IoApic::new(&apics);
     let isa = IsaIrqs::new(&pic, &ioapic);
-    let pci = PciRoot::new(PCI_PINS.map(|pin| ioapic.input(layout::GSI_PCI + pin)));
+    let events = events(parts.control);
+    let (clock, timers) = (parts.clock.clone(), parts.timers);
+    let sci = isa.line(layout::IRQ_SCI);
+    let pm = AcpiPm::new(clock.clone(), timers, sci, events.clone());
+    let hpet_lines = HpetLines {
+        routes: hpet_routes(&isa, &ioapic),
+        legacy: HPET_LEGACY.map(|irq| isa.line(irq)),
+        messages: apics.clone(),
+    };
+    let hpet = Hpet::new(clock, timers, hpet_lines);
+    let pci = chipset(&parts, &pm, &isa, &ioapic)?;
     let virtio = VirtioDevices::new(std::mem::take(&mut parts.virtio), parts.memory, PCI_SLOTS)?;
     let (console, balloon) = (virtio.console.clone(), virtio.balloon.clone());
-    virtio.plug(&pci, parts.memory)?;
+    virtio.plug(&pci, parts.memory, Some(apics))?;
     let (bus, ports) = (parts.bus, parts.ports);
     let mut wiring = Wiring {
         parts,
         pic,
         ioapic,
         isa,
-        pci,
+        pci: pci.clone(),
+        pm,
+        hpet,
+        events,
+        ram,
         serial: None,
     };
-    for row in devices::rows(ram_end) {
+    for row in devices::rows(super::board::ram_end(ram)) {
         let device = (row.make)(&row, &mut wiring)?;
         match row.place {
             Place::Memory(region) => {
@@ -87,6 +111,7 @@ pub(super) fn place_devices(
             balloon,
         },
         local_apics,
+        pci,
     })
 }
 
@@ -114,4 +139,54 @@ fn local_apics(parts: &Parts<'_>, bus: &Arc<ApicBus>) -> Vec<Arc<LocalApic>> {
         LocalApic::new(who, lines, bus, &time)
     };
     parts.vcpus.iter().map(make).collect()
+}
+
+/// What the machine does about an event.
+fn events(control: &Arc<Control>) -> SystemEvents {
+    let control = control.clone();
+    Arc::new(move |event| match event {
+        SystemEvent::Reset => control.raise(Event::Reset),
+        SystemEvent::PowerOff => control.raise(Event::End(Outcome::PoweredOff)),
+        SystemEvent::Exit(status) => {
+            let code = u16::try_from(status).unwrap_or(u16::MAX);
+            control.raise(Event::End(Outcome::Failed(code)));
+        }
+        SystemEvent::Panicked => control.raise(Event::End(Outcome::Panicked)),
+        // Its crash kernel goes on.
+        SystemEvent::CrashLoaded => {}
+    })
+}
+
+/// The inputs of the I/O APIC by number, as the HPET drives them: those of the ISA bus through the bus's gates, where
+/// input 2 is interrupt 0.
+fn hpet_routes(isa: &IsaIrqs, ioapic: &IoApic) -> Vec<Arc<dyn IrqLine>> {
+    let route = |input| match input {
+        0 => Arc::new(NoIrq) as Arc<dyn IrqLine>,
+        IRQ0_GSI => isa.line(layout::IRQ_PIT),
+        irq if irq < ISA_IRQS => isa.line(irq),
+        other => ioapic.input(other),
+    };
+    (0..INPUTS).map(route).collect()
+}
+
+/// The PCI bus with the chipset on it. All RAM below 1 MiB is RAM, whatever the chipset's registers say: there is no
+/// firmware that would lie there.
+fn chipset(
+    parts: &Parts<'_>,
+    pm: &Arc<AcpiPm>,
+    isa: &IsaIrqs,
+    ioapic: &IoApic,
+) -> Result<Arc<PciRoot>, MachineError> {
+    let ranges = LpcRanges::new(parts.ports, parts.bus, pm);
+    let lpc = Lpc::new(ranges, pm.clone(), isa, ioapic);
+    let mch = Mch::new(Box::new(|_| {}));
+    let lines = std::array::from_fn(|pin| lpc.pirq(layout::PIRQ_PCI + pin as u8));
+    let pci = PciRoot::with_host_bridge(lines, mch.clone());
+    let root = Arc::downgrade(&pci);
+    mch.set_ecam(Movable::made(parts.bus, "pcie-ecam", move || {
+        Some(root.upgrade()?.ecam())
+    }));
+    pci.insert_function(layout::ICH_SLOT, 0, lpc.clone())?;
+    pci.insert_function(layout::ICH_SLOT, 3, Smbus::new(lpc.pirq(1)))?;
+    Ok(pci)
 }

@@ -71,7 +71,7 @@ pub(super) fn place_devices(
     let (console, balloon) = (virtio.console.clone(), virtio.balloon.clone());
     let mut on_mmio = Vec::new();
     match fittings.virtio {
-        VirtioTransport::Pci => virtio.plug(&pci, parts.memory)?,
+        VirtioTransport::Pci => virtio.plug(&pci, parts.memory, None)?,
         VirtioTransport::Mmio => on_mmio = virtio.in_order()?,
     }
     let (bus, ram_bytes) = (parts.bus, fittings.ram_bytes);
