@@ -124,17 +124,17 @@ fn local_apics(parts: &Parts<'_>, bus: &Arc<ApicBus>) -> Vec<Arc<LocalApic>> {
         timer: Arc::new(TimeBase::new(parts.clock.clone(), TSC_HZ)),
     };
     let make = |vcpu: &Arc<vm_engine::VcpuShared>| {
-        let line = |number| -> Arc<dyn IrqLine> { vcpu.line(number) };
+        let edge = |number| -> Arc<dyn IrqLine> { Arc::new(Edge(vcpu.line(number))) };
         let who = ApicIdentity {
             id: vcpu.id().0,
             bootstrap: vcpu.id().0 == 0,
             physical_bits: PHYS_ADDR_BITS as u8,
         };
         let lines = ApicLines {
-            intr: line(line::INTR),
-            nmi: line(line::NMI),
-            init: line(line::INIT),
-            startup: line(line::STARTUP),
+            intr: vcpu.line(line::INTR),
+            nmi: edge(line::NMI),
+            init: edge(line::INIT),
+            startup: edge(line::STARTUP),
         };
         LocalApic::new(who, lines, bus, &time)
     };
@@ -189,4 +189,16 @@ fn chipset(
     pci.insert_function(layout::ICH_SLOT, 0, lpc.clone())?;
     pci.insert_function(layout::ICH_SLOT, 3, Smbus::new(lpc.pirq(1)))?;
     Ok(pci)
+}
+
+/// An input that a processor takes note of when it rises, and itself takes down when it has seen it: the pulses that a
+/// local APIC gives would be over before.
+struct Edge(Arc<dyn IrqLine>);
+
+impl IrqLine for Edge {
+    fn set(&self, high: bool) {
+        if high {
+            self.0.set(true);
+        }
+    }
 }
