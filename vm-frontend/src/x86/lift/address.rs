@@ -3,7 +3,7 @@
 use iced_x86::{OpKind, Register};
 use vm_ir::{Attr, Cond, Ext, MemAttr, Op, Operand, Slot, Type};
 
-use super::context::{Context, Use, bytes, mask, register_slot};
+use super::context::{Context, Use, bytes, extension, mask, register_slot};
 use super::helper;
 use crate::x86::mode;
 use crate::x86::state::{gpr, gpr_slot, seg, segment_base_slot};
@@ -78,34 +78,85 @@ impl Context<'_> {
     /// The offset that the instruction's operand in memory has in its segment, zero-extended.
     pub(in crate::x86) fn offset(&mut self) -> Operand {
         let ty = self.address_type();
-        let displacement = self.insn.memory_displacement64() as i64;
+        self.offset_to(ty, None)
+    }
+
+    /// `lea`: the offset to a register, cut to the register's size or zero-extended to it.
+    pub(in crate::x86) fn load_address(&mut self) {
+        let (to, from) = (self.ty(0), self.address_type());
+        let slot = register_slot(self.insn.op0_register());
+        if to.bits() <= from.bits() {
+            self.offset_to(to, Some((slot, extension(to))));
+        } else {
+            self.offset_to(from, Some((slot, Ext::Zero)));
+        }
+    }
+
+    /// The low bits of the offset, of a type not wider than addresses; in a slot if one is given, else where it is least work.
+    fn offset_to(&mut self, ty: Type, to: Option<(Slot, Ext)>) -> Operand {
+        let wide = self.address_type();
+        let displacement = relative(self.insn.memory_displacement64() as i64, wide);
         let (base, index) = (self.insn.memory_base(), self.insn.memory_index());
         if matches!(base, Register::RIP | Register::EIP) {
             // The decoder has added the address behind the instruction.
-            let linear = self.linear(relative(displacement, ty)).into();
-            return self.zero_extend(linear, ty);
+            return match to {
+                Some((slot, _)) if ty == Type::I64 => {
+                    self.b.pc_rel(slot, displacement);
+                    slot.into()
+                }
+                _ => {
+                    let linear = self.linear(displacement).into();
+                    self.last(Op::Mov, ty, to, [linear])
+                }
+            };
         }
-        let displacement = relative(displacement, ty);
         let scale = i64::from(self.insn.memory_index_scale().trailing_zeros());
         let base = (base != Register::None).then(|| register_slot(base));
         let index = (index != Register::None).then(|| register_slot(index));
+        let add = displacement != 0;
         let sum = match (base, index) {
-            (None, None) => return Operand::Imm(displacement & mask(ty)),
-            (Some(base), None) if ty == Type::I64 || displacement != 0 => base,
-            (Some(base), None) => return self.zero_extend(base.into(), ty),
-            (None, Some(index)) => self.op(Op::Shl, ty, [index.into(), scale.into()]),
+            (None, None) => {
+                let constant = Operand::Imm(displacement & mask(wide));
+                return match to {
+                    Some(_) => self.last(Op::Mov, ty, to, [constant]),
+                    None => constant,
+                };
+            }
+            (Some(base), None) if add || to.is_none() && ty == Type::I64 => base.into(),
+            (Some(base), None) => return self.last(Op::Mov, ty, to, [base.into()]),
+            (None, Some(index)) => {
+                let operands = [index.into(), scale.into()];
+                self.last(Op::Shl, ty, to.filter(|_| !add), operands)
+            }
             (Some(base), Some(index)) if scale == 0 => {
-                self.op(Op::Add, ty, [base.into(), index.into()])
+                let operands = [base.into(), index.into()];
+                self.last(Op::Add, ty, to.filter(|_| !add), operands)
             }
             (Some(base), Some(index)) => {
-                self.op(Op::AddShl, ty, [index.into(), base.into(), scale.into()])
+                let operands = [index.into(), base.into(), scale.into()];
+                self.last(Op::AddShl, ty, to.filter(|_| !add), operands)
             }
         };
-        match displacement {
-            0 => sum.into(),
-            _ => self
-                .op(Op::Add, ty, [sum.into(), displacement.into()])
-                .into(),
+        match add {
+            false => sum,
+            true => self.last(Op::Add, ty, to, [sum, displacement.into()]),
+        }
+    }
+
+    /// An operation to the slot given, or to a temporary, zero-extended.
+    fn last<const N: usize>(
+        &mut self,
+        op: Op,
+        ty: Type,
+        to: Option<(Slot, Ext)>,
+        operands: [Operand; N],
+    ) -> Operand {
+        match to {
+            None => self.op(op, ty, operands).into(),
+            Some((slot, ext)) => {
+                self.b.op(op, ty, ext, slot, operands);
+                slot.into()
+            }
         }
     }
 
@@ -315,7 +366,7 @@ impl Context<'_> {
         } else {
             (Op::Add, by)
         };
-        let ext = super::context::extension(ty);
+        let ext = extension(ty);
         self.b.op(op, ty, ext, sp, [sp.into(), by.into()]);
     }
 

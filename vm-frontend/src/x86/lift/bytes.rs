@@ -1,6 +1,6 @@
 //! The bytes of instructions.
 
-use iced_x86::{Decoder, DecoderError, Instruction};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 use vm_core::GuestPhysAddr;
 use vm_ir::Mode;
 
@@ -16,7 +16,6 @@ const LONGEST: usize = 15;
 /// Bytes of the page from one place on, as far as they have been needed.
 pub(super) struct Bytes<'a> {
     code: &'a mut dyn CodePage,
-    options: u32,
     bits: u32,
     held: [u8; PIECE as usize + LONGEST],
     /// Offset in the page of the first byte held.
@@ -35,10 +34,9 @@ pub(super) enum Fetched {
 }
 
 impl<'a> Bytes<'a> {
-    pub(super) fn new(code: &'a mut dyn CodePage, options: u32, mode: Mode) -> Self {
+    pub(super) fn new(code: &'a mut dyn CodePage, mode: Mode) -> Self {
         Self {
             code,
-            options,
             bits: mode::code_bits(mode),
             held: [0; PIECE as usize + LONGEST],
             from: 0,
@@ -98,7 +96,7 @@ impl<'a> Bytes<'a> {
     /// Whether the bytes held are enough to tell the instruction.
     fn try_decode(&self, insn: &mut Instruction) -> bool {
         let held = &self.held[..self.count.min(LONGEST)];
-        let mut decoder = Decoder::with_ip(self.bits, held, self.from.into(), self.options);
+        let mut decoder = Decoder::with_ip(self.bits, held, self.from.into(), DecoderOptions::NONE);
         decoder.decode_out(insn);
         decoder.last_error() != DecoderError::NoMoreBytes
     }

@@ -1,22 +1,38 @@
 //! Whether the processor has an instruction.
 
-use iced_x86::{CpuidFeature, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{CpuidFeature, Instruction, Mnemonic};
 
 use crate::x86::cpu::CpuConfig;
-
-/// How bytes are taken that mean something else on processors without a feature.
-pub(super) fn decoder_options(config: &CpuConfig) -> u32 {
-    let without = |feature, option| if config.allows(feature) { 0 } else { option };
-    without(CpuidFeature::BMI1, DecoderOptions::NO_MPFX_0FBC)
-        | without(CpuidFeature::LZCNT, DecoderOptions::NO_MPFX_0FBD)
-        | without(CpuidFeature::WBNOINVD, DecoderOptions::NO_WBNOINVD)
-}
 
 /// Whether the configuration has every feature that the instruction belongs to.
 pub(super) fn exists(config: &CpuConfig, insn: &Instruction) -> bool {
     insn.cpuid_features()
         .iter()
-        .all(|&feature| config.allows(feature))
+        .all(|&feature| is_everywhere(feature) || config.allows(feature))
+}
+
+/// What every processor with long mode has, told apart here because most instructions are of these.
+fn is_everywhere(feature: CpuidFeature) -> bool {
+    matches!(
+        feature,
+        CpuidFeature::INTEL8086
+            | CpuidFeature::INTEL186
+            | CpuidFeature::INTEL286
+            | CpuidFeature::INTEL386
+            | CpuidFeature::INTEL486
+            | CpuidFeature::X64
+    )
+}
+
+/// What the bytes of an instruction mean to a processor that lacks it, if that is another instruction of the same operands:
+/// the prefix that makes the difference is then ignored (Intel SDM 2B, "TZCNT", 2A, "LZCNT").
+pub(super) fn otherwise(insn: &Instruction) -> Option<Mnemonic> {
+    match insn.mnemonic() {
+        Mnemonic::Tzcnt => Some(Mnemonic::Bsf),
+        Mnemonic::Lzcnt => Some(Mnemonic::Bsr),
+        Mnemonic::Wbnoinvd => Some(Mnemonic::Wbinvd),
+        _ => None,
+    }
 }
 
 /// Whether the instruction does nothing on processors that lack it: those at opcodes that are reserved for hints

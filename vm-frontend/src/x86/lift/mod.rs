@@ -135,14 +135,17 @@ fn apply(context: &mut Context<'_>) -> Flow {
     if insn.is_invalid() {
         return INVALID;
     }
+    let mut mnemonic = insn.mnemonic();
     if !gate::exists(context.config, insn) {
-        return if gate::is_hint(insn) {
-            Flow::Next
-        } else {
-            INVALID
+        if gate::is_hint(insn) {
+            return Flow::Next;
+        }
+        let Some(other) = gate::otherwise(insn) else {
+            return INVALID;
         };
+        mnemonic = other;
     }
-    match rule(insn.mnemonic()) {
+    match rule(mnemonic) {
         Rule::Arith(rule) => arith::lift(context, rule),
         Rule::Bcd(rule) => bcd::lift(context, rule),
         Rule::Bits(rule) => bits::lift(context, rule),
@@ -180,7 +183,7 @@ pub fn lift(
 ) -> Result<Block, Exception> {
     let mut context = Context::new(key, config, spare);
     let mut offset = key.phys_pc.page_offset() as u16;
-    let mut bytes = Bytes::new(code, gate::decoder_options(config), key.mode);
+    let mut bytes = Bytes::new(code, key.mode);
     let most = if context.stands_alone() {
         1
     } else {

@@ -81,12 +81,7 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
     match rule {
         Move => return mov(c),
         Extend(signed) => extend(c, signed),
-        Address => {
-            let ty = c.ty(0);
-            let offset = c.offset();
-            let place = c.place(0, Use::Write);
-            c.put(place, ty, offset);
-        }
+        Address => c.load_address(),
         Exchange => return exchange(c),
         Swap => {
             let ty = c.ty(0);

@@ -139,6 +139,8 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
 }
 
 /// RPL of the destination becomes at least that of the source (Intel SDM 2A, "ARPL").
+///
+/// DEVIATION: memory is written in any case, so that a read-only page faults also where nothing would change.
 fn adjust_rights(c: &mut Context<'_>) {
     let wanted = c.value(1);
     let wanted = c.extract(wanted, 0, 2, false);
