@@ -267,6 +267,10 @@ pub trait Guest: Sized + Send + Sync + 'static {
     fn layout() -> &'static StateLayout;
     /// Rules of floating-point arithmetic that hold for the whole ISA. The rounding is that of each operation.
     fn fp_rules() -> Env;
+    /// The rules that a state's control registers say, where not all of them hold for the whole ISA.
+    fn fp_env(_state: &Self::State) -> Env {
+        Self::fp_rules()
+    }
     /// The state after power-on.
     fn new_state(config: &Self::Config, spec: InstanceSpec) -> Self::State;
     /// The common part of a state.

@@ -24,7 +24,8 @@ unsafe fn read(f: *mut FrameHead, offset: u16, words: usize) -> Value {
 /// `a`, `b`, `c` and the low half of `aux`, whose high half is the words of the destination.
 pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
     // SAFETY: predecoding exposed the address of an instruction that the block's code owns, and took the offsets from
-    // the slots of that instruction; the verifier holds operands to slots at least as large as the words read.
+    // the slots of that instruction; the verifier holds operands to slots at least as large as the words read. The state is
+    // of this guest and begins with the common part (`Frame`).
     unsafe {
         let inst = &*std::ptr::with_exposed_provenance::<Inst>((*op).imm as usize);
         let offsets = [(*op).a, (*op).b, (*op).c, (*op).aux as u16];
@@ -40,7 +41,7 @@ pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
         let mut fp = FpControl {
             rounding: Rounding::from_riscv((*common).fp_rounding as u8).unwrap_or_default(),
             flags: (*common).fp_flags,
-            rules: G::fp_rules(),
+            rules: G::fp_env(&*common.cast::<G::State>()),
         };
         let value = match inst.op {
             Op::VecCall => eval::vector_row(inst, args, G::layout(), &mut fp),

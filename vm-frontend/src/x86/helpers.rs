@@ -4,7 +4,7 @@ use vm_ir::{Effects, HelperDecl, HelperId};
 
 use super::cpu::CpuConfig;
 use super::state::CpuState;
-use super::{integer, sys};
+use super::{fp, integer, sys};
 use crate::guest::{Exception, SysEnv};
 
 /// A processor while a helper runs.
@@ -32,7 +32,7 @@ pub struct Row {
 }
 
 /// The tables. A family's numbers begin behind the family before it: see [`first`].
-const FAMILIES: [&[Row]; 2] = [sys::HELPERS, integer::HELPERS];
+const FAMILIES: [&[Row]; 3] = [sys::HELPERS, integer::HELPERS, fp::HELPERS];
 
 /// Places of the families.
 pub mod family {
@@ -40,6 +40,8 @@ pub mod family {
     pub const SYSTEM: usize = 0;
     /// [`crate::x86::integer`].
     pub const INTEGER: usize = 1;
+    /// [`crate::x86::fp`].
+    pub const FLOAT: usize = 2;
 }
 
 /// The number of the first helper of family `n`.

@@ -9,10 +9,12 @@
 //! - [`cpu`]: models and their features.
 //! - [`lift`]: instructions to blocks, a file per family.
 //! - [`integer`]: routines of the integer instruction set.
+//! - [`fp`]: x87, MMX, SSE and AVX.
 //! - [`sys`]: privilege, paging, exceptions, system registers.
 //! - [`helpers`]: the table of routines that blocks call.
 
 pub mod cpu;
+pub mod fp;
 pub mod helpers;
 pub mod integer;
 pub mod lift;

@@ -46,6 +46,12 @@ pub const SUPERVISOR: u32 = 1 << 16;
 /// need no check.
 pub const CODE_ALIGNED: u32 = 1 << 17;
 
+/// Some SSE floating-point exception is not masked, so that instructions which raise one are looked after.
+pub const FP_TRAPS: u32 = 1 << 18;
+
+/// XSAVE and its kin raise #UD: CR4.OSXSAVE is clear.
+pub const NO_XSAVE: u32 = 1 << 19;
+
 /// The mode that a state is in.
 pub fn of(state: &CpuState) -> Mode {
     let cs = &state.segments[seg::CS];
@@ -82,6 +88,7 @@ pub fn of(state: &CpuState) -> Mode {
     );
     let extended = state.cr4 & cr4::OSXSAVE != 0 && state.xcr0 & 6 == 6;
     set(NO_AVX, !extended || state.cr0 & cr0::PE == 0 || v86);
+    set(NO_XSAVE, state.cr4 & cr4::OSXSAVE == 0);
     set(TASK_SWITCHED, state.cr0 & cr0::TS != 0);
     set(
         SINGLE_STEP,
@@ -94,7 +101,7 @@ pub fn of(state: &CpuState) -> Mode {
         IO_PRIVILEGED,
         state.cpl <= (state.system_flags & flag::IOPL) >> 12,
     );
-    Mode(bits)
+    Mode(bits | super::fp::mode_bits(state))
 }
 
 /// Whether a data segment's addresses need neither its base nor a check.

@@ -172,8 +172,18 @@ pub const YMM_HIGH: u16 = XMM + 16;
 pub const VECTOR_SCRATCH: u16 = YMM_HIGH + 16;
 /// The slot of the selector of ES; the other segments follow.
 pub const SELECTOR: u16 = VECTOR_SCRATCH + 4;
+/// The slot of MM0, which is the significand of the first physical x87 register.
+pub const MMX: u16 = SELECTOR + 6;
+/// The slot of that register's sign and exponent.
+pub const X87_EXPONENT: u16 = MMX + 8;
+/// The slot of the x87 status word.
+pub const X87_STATUS: u16 = X87_EXPONENT + 8;
+/// The slot of the x87 tags.
+pub const X87_TAGS: u16 = X87_STATUS + 1;
+/// The slot of the x87 control word.
+pub const X87_CONTROL: u16 = X87_TAGS + 1;
 /// Slots in the layout.
-pub const SLOTS: usize = SELECTOR as usize + 6;
+pub const SLOTS: usize = X87_CONTROL as usize + 1;
 
 /// Numbers of the general registers, as instructions encode them.
 pub mod gpr {
@@ -215,6 +225,8 @@ const YMM_NAMES: [&str; 16] = [
     "ymmh10", "ymmh11", "ymmh12", "ymmh13", "ymmh14", "ymmh15",
 ];
 const SCRATCH_NAMES: [&str; 4] = ["vs0", "vs1", "vs2", "vs3"];
+const MMX_NAMES: [&str; 8] = ["mm0", "mm1", "mm2", "mm3", "mm4", "mm5", "mm6", "mm7"];
+const EXPONENT_NAMES: [&str; 8] = ["fe0", "fe1", "fe2", "fe3", "fe4", "fe5", "fe6", "fe7"];
 
 /// The slot of general register `n`.
 pub const fn gpr_slot(n: usize) -> Slot {
@@ -270,6 +282,21 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
         table[VECTOR_SCRATCH as usize + n] = row(SCRATCH_NAMES[n], Type::V128, at);
         n += 1;
     }
+    let mut n = 0;
+    while n < 8 {
+        let at = offset_of!(CpuState, x87) + 16 * n;
+        table[MMX as usize + n] = row(MMX_NAMES[n], Type::I64, at);
+        table[X87_EXPONENT as usize + n] = row(EXPONENT_NAMES[n], Type::I64, at + 8);
+        n += 1;
+    }
+    let (status, tags) = (
+        offset_of!(CpuState, x87_status),
+        offset_of!(CpuState, x87_tags),
+    );
+    table[X87_STATUS as usize] = row("fsw", Type::I64, status);
+    table[X87_TAGS as usize] = row("ftags", Type::I64, tags);
+    let control = offset_of!(CpuState, x87_control);
+    table[X87_CONTROL as usize] = row("fcw", Type::I64, control);
     let mut rank = 0;
     while rank < PIN_ORDER.len() {
         table[GPR as usize + PIN_ORDER[rank]].pin_rank = rank as u8;

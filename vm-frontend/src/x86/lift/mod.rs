@@ -9,16 +9,16 @@
 //!
 //! Where the manual leaves flags open, they are what is cheapest.
 
-mod address;
+pub(super) mod address;
 mod arith;
 mod atomic;
 mod bcd;
 mod bits;
 mod branch;
 mod bytes;
-mod context;
+pub(super) mod context;
 mod convert;
-mod exception;
+pub(super) mod exception;
 mod flags;
 mod gate;
 mod helper;
@@ -160,10 +160,10 @@ fn apply(context: &mut Context<'_>) -> Flow {
         Rule::Shifts(rule) => shifts::lift(context, rule),
         Rule::Stack(rule) => stack::lift(context, rule),
         Rule::Atomic(rule) => atomic::lift(context, rule),
-        Rule::String(_) if !string::is_string(insn.code()) => INVALID,
+        Rule::String(_) if !string::is_string(insn.code()) => crate::x86::fp::lift(context),
         Rule::String(rule) => string::lift(context, rule),
         Rule::System(rule) => system::lift(context, rule),
-        Rule::Missing => INVALID,
+        Rule::Missing => crate::x86::fp::lift(context),
     }
 }
 

@@ -26,7 +26,7 @@ static LAYOUT: StateLayout = StateLayout {
     slots: &SLOT_TABLE,
     bytes: size_of::<CpuState>() as u32,
     helpers: &DECLARATIONS,
-    vectors: &[],
+    vectors: &crate::x86::fp::VECTORS,
 };
 
 impl Guest for X86 {
@@ -44,6 +44,10 @@ impl Guest for X86 {
 
     fn fp_rules() -> Env {
         Env::sse(Rounding::default())
+    }
+
+    fn fp_env(state: &CpuState) -> Env {
+        crate::x86::fp::env(state)
     }
 
     fn new_state(config: &CpuConfig, spec: InstanceSpec) -> CpuState {
@@ -92,7 +96,8 @@ impl Guest for X86 {
     }
 
     fn misaligned(_: GuestVirtAddr, _: Access) -> Exception {
-        super::exception::exception(super::fields::vector::AC, 0)
+        // Those of vectors and of CMPXCHG16B (Intel SDM 2A, 2.4); alignment checks are operations of their own.
+        super::exception::protection(0)
     }
 
     fn raise(
