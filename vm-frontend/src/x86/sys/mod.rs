@@ -31,6 +31,10 @@ pub mod rflags;
 mod segment;
 mod stack;
 mod task;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use guest::X86;
 pub use paging::inspect;

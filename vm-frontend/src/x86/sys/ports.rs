@@ -38,7 +38,7 @@ impl Cpu<'_> {
             return Err(protection(0));
         }
         let bits = self.read_system(tr.base.wrapping_add(at), AccessWidth::Half)?;
-        if bits >> (port % 8) & ((1 << bytes) - 1) != 0 {
+        if bits >> (port % 8) & ((1 << bytes.min(8)) - 1) != 0 {
             return Err(protection(0));
         }
         Ok(())

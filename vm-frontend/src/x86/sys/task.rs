@@ -180,22 +180,26 @@ impl Cpu<'_> {
             flags &= !flag::NT;
         }
         let ip = rip_of(self.state, self.state.common.pc);
-        self.write_system(tr.base + format.ip, width, ip)?;
-        self.write_system(tr.base + format.flags, width, flags)?;
+        self.write_system(tr.base.wrapping_add(format.ip), width, ip)?;
+        self.write_system(tr.base.wrapping_add(format.flags), width, flags)?;
         for n in 0..8 {
-            let at = tr.base + format.registers + format.word * n as u64;
+            let at = tr
+                .base
+                .wrapping_add(format.registers + format.word * n as u64);
             self.write_system(at, width, self.state.gpr[n])?;
         }
         for (n, &segment) in SEGMENT_ORDER.iter().enumerate().take(format.segment_count) {
-            let at = tr.base + format.segments + format.word * n as u64;
+            let at = tr
+                .base
+                .wrapping_add(format.segments + format.word * n as u64);
             let selector = self.state.segments[segment].selector;
             self.write_system(at, AccessWidth::Half, selector)?;
         }
         if matches!(reason, Reason::Jump | Reason::Return)
             && let Some(addr) = self.descriptor_addr(tr.selector, 8)
         {
-            let kind = self.read_system(addr + 5, AccessWidth::Byte)?;
-            self.write_system(addr + 5, AccessWidth::Byte, kind & !2)?;
+            let kind = self.read_system(addr.wrapping_add(5), AccessWidth::Byte)?;
+            self.write_system(addr.wrapping_add(5), AccessWidth::Byte, kind & !2)?;
         }
         Ok(())
     }
