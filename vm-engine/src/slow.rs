@@ -6,19 +6,12 @@ use std::sync::atomic::Ordering;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
 use vm_frontend::{Access, BusAbort, Exception, Guest};
-use vm_ir::ExceptionCode;
 use vm_mem::{HAS_CODE, TableRef, TlbFill, access, tag_of};
 
 use crate::frame::{FrameHead, SlowPaths};
 use crate::interp::memory;
 use crate::microop::MicroOp;
 use crate::vcpu::Vcpu;
-
-/// No guest's exception: the instruction is to be run by itself, as it stores to code ([`Guest::CODE_IS_COHERENT`]).
-pub(crate) const STORES_TO_CODE: Exception = Exception {
-    code: ExceptionCode(u32::MAX),
-    value: 0,
-};
 
 /// Slow paths of one guest ISA.
 pub(crate) struct For<G>(std::marker::PhantomData<G>);
@@ -385,7 +378,7 @@ impl<G: Guest> Vcpu<G> {
             return Ok(());
         }
         match self.engine.memory.find(place.phys) {
-            Some((_, code)) if code.is_code(place.phys, bytes) => Err(STORES_TO_CODE),
+            Some((_, code)) if code.is_code(place.phys, bytes) => Err(Exception::RUN_ALONE),
             _ => Ok(()),
         }
     }

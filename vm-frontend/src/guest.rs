@@ -37,6 +37,15 @@ pub struct Exception {
     pub value: u64,
 }
 
+impl Exception {
+    /// No guest's exception: the instruction, which has done nothing, is to be run as a block by itself. Raised by accesses
+    /// that store to code ([`Guest::CODE_IS_COHERENT`]), and by helpers.
+    pub const RUN_ALONE: Self = Self {
+        code: ExceptionCode(u32::MAX),
+        value: 0,
+    };
+}
+
 /// A translation of one 4 KiB page, with what the current mode may do through it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mapping {

@@ -31,7 +31,7 @@ use crate::microop::{BlockHead, Leave};
 use crate::predecode::Storage;
 use crate::retired::News;
 use crate::shared::{NAP, Remote, VcpuShared};
-use crate::slow::{For, STORES_TO_CODE};
+use crate::slow::For;
 use crate::tier;
 
 /// Guest instructions in a block at most.
@@ -388,7 +388,7 @@ impl<G: Guest> Vcpu<G> {
             Leave::Link => self.link(),
             Leave::Exception => {
                 let exception = self.head().fault;
-                if G::CODE_IS_COHERENT && exception == STORES_TO_CODE {
+                if G::CODE_IS_COHERENT && exception == Exception::RUN_ALONE {
                     return self.step_online(true);
                 }
                 return self.raise(exception);

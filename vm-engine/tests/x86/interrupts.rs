@@ -84,6 +84,42 @@ fn halt_is_resumed_by_a_stop() {
 }
 
 #[test]
+fn interrupts_come_in_between_sti_and_cli() {
+    let mut machine = Machine::long(|a| {
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.sti()?;
+        a.nop()?;
+        a.cli()?;
+        a.inc(ebx)?;
+        a.jmp(again)
+    });
+    machine.controller.vector.store(0x41, Ordering::SeqCst);
+    let shared = machine.vcpu.shared().clone();
+    let raiser = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        shared.set_lines(1 << line::INTR, 0);
+    });
+    let delivered = machine.run_to_stub();
+    raiser.join().expect("no panic");
+    assert_eq!((delivered.vector, delivered.rip), (0x41, CODE + 2));
+}
+
+#[test]
+fn halt_at_the_end_of_a_page_behind_sti_does_not_miss_the_interrupt() {
+    let mut machine = Machine::long(|a| a.jmp(CODE + 0xfff));
+    machine.assemble(64, CODE + 0xfff, |a| {
+        a.sti()?;
+        a.hlt()?;
+        a.ud2()
+    });
+    machine.controller.vector.store(0x41, Ordering::SeqCst);
+    raise(&machine, line::INTR);
+    let delivered = machine.run_to_stub();
+    assert_eq!((delivered.vector, delivered.rip), (0x41, CODE + 0x1001));
+}
+
+#[test]
 fn mov_ss_holds_interrupts_back() {
     let mut machine = Machine::long(|a| {
         a.mov(eax, i32::from(DATA0))?;

@@ -89,7 +89,7 @@ pub(crate) struct Delivered {
 const NO_ERROR: u64 = u64::MAX;
 
 /// Where the stubs leave what they note.
-const NOTED: u64 = 0xf000;
+pub(crate) const NOTED: u64 = 0xf000;
 
 struct End(Mutex<Option<Arc<VcpuShared>>>);
 

@@ -3,6 +3,7 @@
 mod code;
 mod exceptions;
 mod interrupts;
+mod legacy;
 mod machine;
 mod modes;
 mod paging;

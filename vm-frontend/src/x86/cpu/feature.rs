@@ -151,6 +151,7 @@ features! {
     }
     [7, 0] Edx {
         Fsrm "fsrm" 4 Common [] [];
+        Serialize "serialize" 14 Common [] [SERIALIZE];
         ArchCapabilities "arch-capabilities" 29 Common [] [];
     }
     [0xd, 1] Eax {

@@ -31,6 +31,8 @@ pub(in crate::x86) struct Context<'a> {
     offset: u16,
     /// Branches that the block may still go on behind.
     branches_left: u8,
+    /// Whether the block may end behind the instruction whatever it is.
+    pub(super) ends: bool,
 }
 
 /// Where an operand is.
@@ -64,6 +66,7 @@ impl<'a> Context<'a> {
             insn: Instruction::default(),
             offset: 0,
             branches_left: MOST_BRANCHES,
+            ends: true,
         }
     }
 

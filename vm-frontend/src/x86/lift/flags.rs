@@ -77,6 +77,10 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
             c.b.op64(Op::And, SYSTEM_FLAGS, SYSTEM_FLAGS, !INTERRUPT);
         }
         OpenInterrupts => {
+            if !c.ends {
+                c.b.call(helper::STI_WITHIN, None, []);
+                return Flow::Next;
+            }
             let shape = c.shape(Type::I64);
             c.b.call(helper::STI, None, [shape]);
             return c.exit();

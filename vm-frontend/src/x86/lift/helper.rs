@@ -47,6 +47,7 @@ names! {
     READ_FLAGS "read_flags";
     CLI "cli";
     STI "sti";
+    STI_WITHIN "sti_within";
     STAC "stac";
     CLAC "clac";
     CLTS "clts";

@@ -44,6 +44,8 @@ use context::Context;
 pub(super) use helper::{PORT_CHECK, PORT_IN, PORT_OUT, SEGMENT};
 
 const PAGE: u16 = vm_core::PAGE_BYTES as u16;
+/// Bytes of the longest instruction.
+const LONGEST: u16 = 15;
 
 /// What follows an instruction.
 pub(super) enum Flow {
@@ -204,6 +206,9 @@ pub fn lift(
             }
             Fetched::BehindPage => return Ok(context.b.finish(jump(offset))),
         }
+        let next = offset + insn.len() as u16;
+        let full = context.b.guest_insns() >= most || limits.stop_before.contains(&next);
+        context.ends = full || next + LONGEST > PAGE;
         if context.stands_alone() {
             return Ok(step::alone(context));
         }

@@ -84,6 +84,7 @@ pub(super) const HELPERS: &[Row] = &[
     row("read_flags", RF, rflags::read_flags),
     row("cli", SF, rflags::cli),
     row("sti", SF, rflags::sti),
+    row("sti_within", SF, rflags::sti_within),
     row("stac", S, rflags::stac),
     row("clac", S, rflags::clac),
     row("clts", S, control::clts),

@@ -6,6 +6,7 @@ use super::exception::protection;
 use super::fields::{cr0, flag, shadow};
 use crate::guest::Exception;
 use crate::x86::helpers::Cpu;
+use crate::x86::line;
 use crate::x86::state::CpuState;
 
 /// The whole register.
@@ -100,6 +101,19 @@ pub(super) fn sti(cpu: &mut Cpu<'_>, _: [u64; 3]) -> Result<u64, Exception> {
         cpu.state.system_flags |= flag::IF;
         cpu.state.shadow |= shadow::INTERRUPTS;
         cpu.env.state_changed();
+    }
+    Ok(0)
+}
+
+/// `sti_within`: STI with more instructions of its block behind it. No interrupt comes between two instructions of a
+/// block, so that there is no need for the shadow, unless one waits already.
+pub(super) fn sti_within(cpu: &mut Cpu<'_>, _: [u64; 3]) -> Result<u64, Exception> {
+    check_interrupt_flag(cpu.state)?;
+    if cpu.state.system_flags & flag::IF == 0 {
+        if cpu.env.lines() & (1 << line::INTR) != 0 {
+            return Err(Exception::RUN_ALONE);
+        }
+        cpu.state.system_flags |= flag::IF;
     }
     Ok(0)
 }
