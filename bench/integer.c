@@ -344,6 +344,7 @@ uint64_t kernel_string_search(uint64_t repeats) {
     return sum;
 }
 
+#ifdef __SIZEOF_INT128__
 /* multiply_divide: 64- and 32-bit products, high halves, quotients and remainders, signed and not. */
 
 uint64_t kernel_multiply_divide(uint64_t repeats) {
@@ -363,6 +364,7 @@ uint64_t kernel_multiply_divide(uint64_t repeats) {
     }
     return sum;
 }
+#endif
 
 /* vector_loops: loops over arrays that compilers turn into vector instructions: sums, sums of absolute
  * differences, saturation, minimum and maximum, widening, over 4,096 elements. */

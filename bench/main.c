@@ -26,8 +26,13 @@ struct kernel {
     uint64_t repeats;
 };
 
+/* What the names of a build's kernels end with, to tell builds apart. */
+#ifndef SUFFIX
+#define SUFFIX ""
+#endif
+
 static const struct kernel kernels[] = {
-#define KERNEL(name, class, repeats) {#name, #class, kernel_##name, repeats},
+#define KERNEL(name, class, repeats) {#name SUFFIX, #class, kernel_##name, repeats},
 #include "kernels.h"
 #undef KERNEL
 };

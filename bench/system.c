@@ -223,7 +223,7 @@ static size_t write_constant_function(uint8_t *code, uint32_t constant) {
     /* movz w0, low; movk w0, high, lsl 16; ret */
     uint32_t words[3] = {0x52800000 | (constant & 0xffff) << 5, 0x72a00000 | constant >> 16 << 5,
                          0xd65f03c0};
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) || defined(__i386__)
     /* mov eax, constant; ret; int3... */
     uint32_t words[3] = {constant << 8 | 0xb8, 0xccccc300 | constant >> 24, 0xcccccccc};
 #else

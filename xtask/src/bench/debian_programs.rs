@@ -11,6 +11,9 @@ use crate::guests::initramfs::Initramfs;
 /// RAM for a guest that runs compilers and databases.
 pub(super) const MEMORY_MIB: u32 = 2048;
 
+/// The architecture that there is a disk for.
+pub(super) const ARCH: &str = "riscv64";
+
 /// The disk, among the files of the cache of guests.
 pub(super) const DISK: &str = "riscv64/programs.img";
 

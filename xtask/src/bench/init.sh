@@ -13,6 +13,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
 grep -m 1 '^isa' /proc/cpuinfo | sed 's/.*: /bench: isa /'
+# Of x86 processors the words that tell of instructions, in one order.
+flags=$(grep -m 1 '^flags' /proc/cpuinfo | tr ' ' '\n' | grep -x -F -f /cpu-flags | sort)
+[ -n "$flags" ] && echo "bench: isa" $flags
 grep -m 1 '^mmu' /proc/cpuinfo | sed 's/.*: /bench: mmu /'
 echo "bench: cpus $(grep -c '^processor' /proc/cpuinfo)"
 ip link set lo up

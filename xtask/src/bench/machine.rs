@@ -5,19 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Error;
+use super::target::{Model, Target};
 use crate::guests::Cache;
 
 /// Names a command line to use in place of `vm-cli`: words with `{kernel}`, `{initrd}`, `{append}`,
 /// `{cpus}` and `{memory}` (MiB). A guest's disk is added to its end, as `vm-cli` takes it.
 pub(super) const TEMPLATE_VARIABLE: &str = "VM_BENCH_VM";
-
-/// The default model of `vm-cli` in QEMU's words: its extensions and no more, Sv39, hardware A/D bits.
-/// The guests report what they see, and a run whose two guests differ fails.
-const QEMU_CPU: &str = "rv64,h=off,sv39=on,sv48=off,sv57=off,\
-    zicbom=on,zicbop=on,zicboz=on,zicntr=on,zicond=on,zicsr=on,zifencei=on,zihintntl=on,\
-    zihintpause=on,zihpm=on,zawrs=on,zacas=on,zabha=on,zfa=on,zfhmin=on,\
-    zba=on,zbb=on,zbc=on,zbkb=on,zbs=on,\
-    sstc=on,svade=off,svadu=on,svinval=on,svnapot=on,svpbmt=on,svvptc=off";
 
 /// `panic=-1` with a machine that does not reboot ends a run whose kernel panics.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1";
@@ -41,6 +34,8 @@ impl Emulator {
 /// What both machines are made of.
 #[derive(Debug)]
 pub(super) struct Machine {
+    pub(super) target: &'static Target,
+    pub(super) model: &'static Model,
     pub(super) kernel: PathBuf,
     pub(super) initrd: PathBuf,
     /// A raw image that the guest may write to; the file does not change.
@@ -54,14 +49,18 @@ pub(super) struct Machine {
 }
 
 /// The words that start this VM, with placeholders: [`TEMPLATE_VARIABLE`], or the built `vm-cli`.
-pub(super) fn ours(vm_cli: &Path) -> Vec<String> {
+pub(super) fn ours(vm_cli: &Path, target: &Target, model: &Model) -> Vec<String> {
     let template = std::env::var(TEMPLATE_VARIABLE).unwrap_or_default();
     if !template.trim().is_empty() {
         return template.split_whitespace().map(str::to_owned).collect();
     }
     let mut words = vec![vm_cli.display().to_string()];
-    let rest = "run --arch riscv64 --kernel {kernel} --initrd {initrd} --append {append} \
+    let rest = "--kernel {kernel} --initrd {initrd} --append {append} \
                 --cpus {cpus} --memory {memory}M --serial stdio --no-reboot";
+    words.extend(["run", "--arch", target.arch].map(str::to_owned));
+    if !model.name.is_empty() {
+        words.extend(["--cpu", model.name].map(str::to_owned));
+    }
     words.extend(rest.split_whitespace().map(str::to_owned));
     words
 }
@@ -136,10 +135,14 @@ impl Machine {
         Ok(command)
     }
 
+    fn command_line(&self) -> String {
+        format!("{COMMAND_LINE}{}", self.target.command_line)
+    }
+
     fn fill_in(&self, word: &str) -> String {
         word.replace("{kernel}", &self.kernel.display().to_string())
             .replace("{initrd}", &self.initrd.display().to_string())
-            .replace("{append}", COMMAND_LINE)
+            .replace("{append}", &self.command_line())
             .replace("{cpus}", &self.cpus.to_string())
             .replace("{memory}", &self.memory_mib.to_string())
     }
@@ -147,7 +150,7 @@ impl Machine {
     fn qemu_command(&self, cache: &Cache) -> Result<Command, Error> {
         let mut command = self.qemu(cache)?;
         command.arg("-kernel").arg(&self.kernel);
-        command.args(["-append", COMMAND_LINE, "-initrd"]);
+        command.args(["-append", &self.command_line(), "-initrd"]);
         command.arg(&self.initrd);
         if let Some(disk) = &self.disk {
             add_qemu_disk(&mut command, disk);
@@ -157,9 +160,10 @@ impl Machine {
 
     /// The machine without anything to boot.
     fn qemu(&self, cache: &Cache) -> Result<Command, Error> {
-        let mut command = cache.qemu_system_riscv64()?;
+        let mut command = cache.qemu_system(self.target.arch)?;
         command
-            .args(["-M", "virt", "-accel", "tcg,thread=multi", "-cpu", QEMU_CPU])
+            .args(["-M", self.target.qemu_machine])
+            .args(["-accel", "tcg,thread=multi", "-cpu", self.model.qemu])
             .args(["-smp", &self.cpus.to_string()])
             .args(["-m", &self.memory_mib.to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
@@ -216,35 +220,44 @@ pub(super) fn describe(command: &Command) -> String {
 mod tests {
     use super::*;
 
-    fn machine() -> Machine {
+    fn machine(arch: &str) -> Machine {
+        let target = Target::named(arch).unwrap();
+        let model = target.model(None).unwrap();
         Machine {
+            target,
+            model,
             kernel: "/k/Image".into(),
             initrd: "/i/initrd".into(),
             disk: None,
             cpus: 2,
             memory_mib: 512,
             host_cpus: None,
-            ours: ours(Path::new("/t/vm-cli")),
+            ours: ours(Path::new("/t/vm-cli"), target, model),
         }
     }
 
     #[test]
     fn our_command_fills_every_placeholder() {
-        let command = machine()
-            .command(Emulator::Ours, &Cache::at("/none"))
-            .unwrap();
-        assert_eq!(
-            describe(&command),
-            "vm-cli run --arch riscv64 --kernel Image --initrd initrd \
-             --append \"console=ttyS0 panic=-1\" --cpus 2 --memory 512M --serial stdio --no-reboot"
-        );
+        for (arch, model, append) in [
+            ("riscv64", "", ""),
+            ("x86_64", "--cpu x86-64-v2 ", " no_timer_check"),
+        ] {
+            let command = machine(arch)
+                .command(Emulator::Ours, &Cache::at("/none"))
+                .unwrap();
+            let expected = format!(
+                "vm-cli run --arch {arch} {model}--kernel Image --initrd initrd \
+                 --append \"console=ttyS0 panic=-1{append}\" --cpus 2 --memory 512M --serial stdio --no-reboot"
+            );
+            assert_eq!(describe(&command), expected);
+        }
     }
 
     #[test]
     fn command_confined_runs_through_taskset() {
         let machine = Machine {
             host_cpus: Some("0".to_owned()),
-            ..machine()
+            ..machine("riscv64")
         };
         let command = machine
             .command(Emulator::Ours, &Cache::at("/none"))

@@ -9,6 +9,7 @@ mod program;
 mod report;
 mod session;
 mod statistics;
+mod target;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,10 +24,13 @@ use machine::{Emulator, Machine};
 use program::{Class, Kernel, Outcome, Program};
 use report::Pair;
 use session::Run;
+use target::{Model, Target};
 
 const INIT: &str = include_str!("init.sh");
 /// The benchmark program inside the guest.
 const GUEST_PROGRAM: &str = "/bench/bench";
+/// The file that tells the guest which words of `/proc/cpuinfo` it has to report.
+const COMPARED_FLAGS: &str = "cpu-flags";
 /// What the installed disk's login program prints before its prompt.
 const LOGIN_BANNER: &str = "Debian GNU/Linux 13 debian ttyS0";
 /// `--quick` divides the repeats by it.
@@ -35,6 +39,13 @@ const QUICK_DIVISOR: u64 = 10;
 /// Command line of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// The guest's architecture: riscv64 or x86_64
+    #[arg(long, value_name = "ARCH", default_value = "riscv64")]
+    arch: String,
+    /// The guest's processor, the same on both sides: for x86_64 x86-64-v2 (the default) or x86-64-v3, which
+    /// adds the kernels built for AVX2
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
     /// A tenth of the repeats and one alternation: shows that everything works, not how fast it is
     #[arg(long)]
     quick: bool,
@@ -80,12 +91,15 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let release = crate::test::release_directory()?;
     let directory = release.with_file_name("bench");
-    let program = Program::build(&directory)?;
+    let (target, model) = measured(arguments)?;
+    let program = Program::build(&directory, target, model)?;
     let cache = Cache::locate();
     let bench = Bench {
         arguments,
         kernels: chosen(program.kernels()?, arguments)?,
-        kernel_image: cache.require("riscv64/Image")?,
+        kernel_image: cache.require(target.kernel)?,
+        target,
+        model,
         program,
         cache,
         directory,
@@ -93,11 +107,39 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     if let Some(seconds) = arguments.calibrate {
         return bench.calibrate(seconds);
     }
-    let ours = machine::ours(&release.join("vm-cli"));
+    let ours = machine::ours(&release.join("vm-cli"), target, model);
     if std::env::var_os(machine::TEMPLATE_VARIABLE).is_none_or(|value| value.is_empty()) {
         crate::test::cargo(&["build", "--release", "--package", "vm-cli"])?;
     }
     bench.measure(&ours)
+}
+
+/// What the command line wants measured.
+fn measured(arguments: &Arguments) -> Result<(&'static Target, &'static Model), Error> {
+    let names = |all: Vec<&str>| all.join(", ");
+    let target = Target::named(&arguments.arch).ok_or_else(|| {
+        let known = Target::ALL.iter().map(|target| target.arch).collect();
+        Error::Usage(format!(
+            "no guest of `{}` is measured; there are: {}",
+            arguments.arch,
+            names(known)
+        ))
+    })?;
+    let model = target.model(arguments.model.as_deref()).ok_or_else(|| {
+        let known = target.models.iter().map(|model| model.name).collect();
+        Error::Usage(format!(
+            "no model of {} has that name; there are: {}",
+            target.arch,
+            names(known)
+        ))
+    })?;
+    if arguments.programs && target.arch != debian_programs::ARCH {
+        return Err(Error::Usage(format!(
+            "there is a disk of programs for {} only",
+            debian_programs::ARCH
+        )));
+    }
+    Ok((target, model))
 }
 
 /// The kernels of the command line, with its scale.
@@ -136,6 +178,8 @@ fn chosen(all: Vec<Kernel>, arguments: &Arguments) -> Result<Vec<Kernel>, Error>
 
 struct Bench<'a> {
     arguments: &'a Arguments,
+    target: &'static Target,
+    model: &'static Model,
     cache: Cache,
     program: Program,
     kernels: Vec<Kernel>,
@@ -149,7 +193,10 @@ impl Bench<'_> {
         let orders: Vec<String> = self
             .kernels
             .iter()
-            .map(|kernel| format!("run {GUEST_PROGRAM} calibrate {} {seconds}", kernel.name))
+            .map(|kernel| {
+                let program = self.guest_program(kernel);
+                format!("run {program} calibrate {} {seconds}", kernel.name)
+            })
             .collect();
         let initrd = self.initramfs(&orders)?;
         let machine = self.machine(1, initrd, &[])?;
@@ -166,7 +213,8 @@ impl Bench<'_> {
             debian_programs::orders(GUEST_PROGRAM, &self.kernels)
         } else {
             let kernels = self.kernels.iter();
-            let order = |k: &Kernel| format!("run {GUEST_PROGRAM} {} {}", k.name, k.repeats);
+            let order =
+                |k: &Kernel| format!("run {} {} {}", self.guest_program(k), k.name, k.repeats);
             kernels.map(order).collect()
         };
         orders.push(format!("idle {}", self.arguments.idle));
@@ -207,8 +255,16 @@ impl Bench<'_> {
         self.kernels
             .iter()
             .filter(|kernel| kernel.class != Class::Program)
-            .map(|kernel| self.program.run(kernel, None))
+            .filter_map(|kernel| {
+                let build = self.program.build_of(&kernel.name);
+                build.run(kernel, None).transpose()
+            })
             .collect()
+    }
+
+    /// The program inside the guest that has the kernel.
+    fn guest_program(&self, kernel: &Kernel) -> String {
+        format!("/bench/{}", self.program.build_of(&kernel.name).guest_name)
     }
 
     fn run(&self, machine: &Machine, emulator: Emulator) -> Result<Run, Error> {
@@ -236,6 +292,8 @@ impl Bench<'_> {
     fn machine(&self, cpus: u32, initrd: PathBuf, ours: &[String]) -> Result<Machine, Error> {
         let disk = self.arguments.programs.then_some(debian_programs::DISK);
         Ok(Machine {
+            target: self.target,
+            model: self.model,
             kernel: self.kernel_image.clone(),
             initrd,
             disk: disk.map(|name| self.cache.require(name)).transpose()?,
@@ -258,12 +316,16 @@ impl Bench<'_> {
     /// Busybox, the benchmark program and its orders; no modules.
     fn initramfs(&self, orders: &[String]) -> Result<PathBuf, Error> {
         let read = |path: &Path| fs::read(path).map_err(Error::io(path));
-        let busybox = self.cache.require("riscv64/busybox")?;
+        let busybox = self.cache.require(self.target.busybox)?;
         let mut initramfs = Initramfs::new(read(&busybox)?);
         initramfs.file("init", 0o755, INIT);
         initramfs.file("orders", 0o644, orders.join("\n") + "\n");
-        let program = read(&self.program.guest)?;
-        initramfs.file(GUEST_PROGRAM.trim_start_matches('/'), 0o755, program);
+        let flags = self.target.compared_flags.join("\n") + "\n";
+        initramfs.file(COMPARED_FLAGS, 0o644, flags);
+        for build in &self.program.builds {
+            let path = format!("bench/{}", build.guest_name);
+            initramfs.file(&path, 0o755, read(&build.guest)?);
+        }
         if self.arguments.programs {
             debian_programs::add(&self.cache, &mut initramfs)?;
         }
@@ -278,11 +340,11 @@ impl Bench<'_> {
             format!("host: {}", host_description()),
             format!("this VM: {}", revision()),
         ];
-        let mut version = self.cache.qemu_system_riscv64()?;
+        let mut version = self.cache.qemu_system(self.target.arch)?;
         version.arg("--version");
         let version = text_of(&mut version, "qemu-system-misc")?;
         lines.push(version.lines().next().unwrap_or_default().to_owned());
-        for line in program::build_description()? {
+        for line in program::build_description(self.target)? {
             lines.push(line);
         }
         if let Some(pair) = pairs.first() {
@@ -409,6 +471,22 @@ mod tests {
             names(&["--programs", "--kernels", "xz,node"]),
             ["xz", "node"]
         );
+    }
+
+    #[test]
+    fn measured_takes_the_first_model_and_names_the_others() {
+        let of = |words: &[&str]| measured(&arguments(words));
+        let (target, model) = of(&[]).unwrap();
+        assert_eq!((target.arch, model.name), ("riscv64", ""));
+        let (_, model) = of(&["--arch", "x86_64"]).unwrap();
+        assert_eq!((model.name, model.has_avx2), ("x86-64-v2", false));
+        let (_, model) = of(&["--arch", "x86_64", "--model", "x86-64-v3"]).unwrap();
+        assert!(model.has_avx2);
+        let said = |words: &[&str]| of(words).unwrap_err().to_string();
+        assert!(said(&["--arch", "sparc"]).contains("riscv64, x86_64"));
+        let models = said(&["--arch", "x86_64", "--model", "pentium"]);
+        assert!(models.contains("x86-64-v2, x86-64-v3"), "{models}");
+        assert!(said(&["--arch", "x86_64", "--programs"]).contains("riscv64 only"));
     }
 
     #[test]

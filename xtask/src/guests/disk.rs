@@ -1,6 +1,6 @@
-//! The disk guest: a GPT disk with an EFI system partition that holds GRUB, and Debian on ext4
-//! (UEFI 2.10, chapter 5 and section 13.3). OpenSBI starts U-Boot, U-Boot's EFI starts GRUB, GRUB starts
-//! Debian's kernel, which ends at a login prompt: user `root`, no password.
+//! The disk guests: a GPT disk with an EFI system partition that holds GRUB, and Debian on ext4
+//! (UEFI 2.10, chapter 5 and section 13.3). Firmware starts GRUB, GRUB starts Debian's kernel, which ends at a
+//! login prompt: user `root`, no password. A disk for PCs has GRUB for their BIOS, too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,9 +10,11 @@ use std::process::Command;
 
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
-use gpt::partition_types::{EFI, LINUX_FS};
+use gpt::partition_types::{BIOS, EFI, LINUX_FS};
 
+use super::grub_pc::{self, BIOS_PARTITION_BYTES};
 use super::initramfs::Initramfs;
+use super::modules::ModuleTree;
 use super::process::output_of;
 use super::rootfs::Rootfs;
 use super::{Cache, Error};
@@ -24,7 +26,9 @@ const ESP_OFFSET: u64 = MIB;
 const ESP_BYTES: u64 = 32 * MIB;
 const ROOT_OFFSET: u64 = ESP_OFFSET + ESP_BYTES;
 const ROOT_BYTES: u64 = 990 * MIB;
-const DISK_BYTES: u64 = ROOT_OFFSET + ROOT_BYTES + MIB;
+/// Behind the root file system, so that this is the second partition on every disk.
+const BIOS_OFFSET: u64 = ROOT_OFFSET + ROOT_BYTES;
+const DISK_BYTES: u64 = BIOS_OFFSET + BIOS_PARTITION_BYTES + MIB;
 
 const ROOT_LABEL: &str = "debian-root";
 
@@ -47,7 +51,40 @@ const GRUB_MODULES: &[&str] = &[
     "halt",
 ];
 
-const MODULES: &[&str] = &["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4"];
+/// How disks of different architectures differ.
+#[derive(Debug)]
+pub(super) struct Platform {
+    /// GRUB's name for the EFI platform, which is the folder of its modules, too.
+    efi_target: &'static str,
+    /// The program that firmware looks for on a removable disk (UEFI 2.10, 3.5.1.1).
+    efi_program: &'static str,
+    /// GRUB's name for the BIOS platform, where there is one.
+    bios_target: Option<&'static str>,
+    /// What the kernel's file name in /boot begins with.
+    kernel: &'static str,
+    /// Modules of the initramfs.
+    pub(super) modules: &'static [&'static str],
+    /// Folders below /usr that / has links to, beside those of all architectures.
+    links: &'static [&'static str],
+}
+
+pub(super) const RISCV64: Platform = Platform {
+    efi_target: "riscv64-efi",
+    efi_program: "BOOTRISCV64.EFI",
+    bios_target: None,
+    kernel: "vmlinux",
+    modules: &["virtio_mmio", "virtio_blk", "crc32c_generic", "ext4"],
+    links: &[],
+};
+
+pub(super) const X86_64: Platform = Platform {
+    efi_target: "x86_64-efi",
+    efi_program: "BOOTX64.EFI",
+    bios_target: Some("i386-pc"),
+    kernel: "vmlinuz",
+    modules: &["virtio_mmio", "virtio_blk", "ahci", "sd_mod"],
+    links: &["lib64"],
+};
 
 /// What the packages' installation scripts would have written.
 const CONFIGURATION: &[(&str, &str)] = &[
@@ -92,6 +129,9 @@ const DEVICE_GROUPS: &str = "input:x:101:\nsgx:x:102:\nkvm:x:103:\nrender:x:104:
 
 /// What [`build`] makes the disk of.
 pub(super) struct Inputs<'a> {
+    pub(super) platform: &'a Platform,
+    /// The static busybox of the initramfs.
+    pub(super) busybox: Vec<u8>,
     /// Name of the bundle with the unpacked kernel package.
     pub(super) kernel: &'a str,
     /// Name of the bundle with GRUB's modules.
@@ -104,7 +144,8 @@ pub(super) struct Inputs<'a> {
 
 /// Assembles the disk in `output`.
 pub(super) fn build(cache: &Cache, inputs: &Inputs<'_>, output: &Path) -> Result<(), Error> {
-    let work = cache.file("work");
+    let platform = inputs.platform;
+    let work = cache.file(&format!("work-{}", platform.efi_target));
     if work.exists() {
         fs::remove_dir_all(&work).map_err(Error::io(&work))?;
     }
@@ -113,14 +154,23 @@ pub(super) fn build(cache: &Cache, inputs: &Inputs<'_>, output: &Path) -> Result
     let root = work.join("root.tar");
     let archive = root_archive(cache, inputs, &version, &work)?;
     fs::write(&root, archive).map_err(Error::io(&root))?;
-    let efi_program = grub_image(cache, inputs.grub, &work)?;
+    let efi_program = grub_image(cache, inputs.grub, platform, &work)?;
 
     let image = work.join("disk.img");
     let file = File::create_new(&image).map_err(Error::io(&image))?;
     file.set_len(DISK_BYTES).map_err(Error::io(&image))?;
     drop(file);
-    partition(&image).map_err(Error::io(&image))?;
-    system_partition(&image, &efi_program).map_err(Error::io(&image))?;
+    partition(&image, platform).map_err(Error::io(&image))?;
+    system_partition(&image, platform, &efi_program).map_err(Error::io(&image))?;
+    if let Some(target) = platform.bios_target {
+        let modules = cache
+            .unpacked(inputs.grub)
+            .join("usr/lib/grub")
+            .join(target);
+        let early = work.join(EARLY_CONFIGURATION);
+        let boot = grub_pc::Boot::make(cache, target, &modules, &early, GRUB_MODULES, &work)?;
+        boot.write(&image, BIOS_OFFSET)?;
+    }
     let mut mke2fs = cache.host_tool("usr/sbin/mke2fs")?;
     mke2fs
         .args(["-q", "-F", "-t", "ext4", "-L", ROOT_LABEL, "-d"])
@@ -154,7 +204,8 @@ fn root_archive(
     version: &str,
     work: &Path,
 ) -> Result<Vec<u8>, Error> {
-    let mut rootfs = Rootfs::new()?;
+    let platform = inputs.platform;
+    let mut rootfs = Rootfs::new(platform.links)?;
     for directory in [
         "etc",
         "etc/pam.d",
@@ -184,11 +235,16 @@ fn root_archive(
         }
         rootfs.file(path, 0o644, text.as_bytes())?;
     }
-    rootfs.file("boot/grub/grub.cfg", 0o644, grub_menu(version).as_bytes())?;
-    let mut initramfs = Initramfs::new(cache.riscv64_busybox()?);
-    initramfs
-        .file("init", 0o755, INIT)
-        .modules(&cache.riscv64_modules()?, MODULES)?;
+    rootfs.file(
+        "boot/grub/grub.cfg",
+        0o644,
+        grub_menu(platform.kernel, version).as_bytes(),
+    )?;
+    let mut initramfs = Initramfs::new(inputs.busybox.clone());
+    initramfs.file("init", 0o755, INIT).modules(
+        &ModuleTree::open(&cache.unpacked(inputs.kernel))?,
+        platform.modules,
+    )?;
     rootfs.file(
         &format!("boot/initrd.img-{version}"),
         0o644,
@@ -212,12 +268,18 @@ fn root_archive(
 /// longer limit, systemd gives the console up after 90 s and starts no login there.
 pub(super) const KERNEL_OPTIONS: &str = "console=ttyS0 systemd.default_device_timeout_sec=3600";
 
-fn grub_menu(version: &str) -> String {
+/// Under a PC's BIOS GRUB's own console is the display, so that it is told of the serial line.
+fn grub_menu(kernel: &str, version: &str) -> String {
     format!(
-        "set timeout=1\n\
+        "if [ $grub_platform = pc ]; then\n\
+         \tserial --unit=0 --speed=115200\n\
+         \tterminal_input serial console\n\
+         \tterminal_output serial console\n\
+         fi\n\
+         set timeout=1\n\
          menuentry 'Debian GNU/Linux' {{\n\
          \techo 'Loading Linux {version} ...'\n\
-         \tlinux /boot/vmlinux-{version} root=LABEL={ROOT_LABEL} {KERNEL_OPTIONS}\n\
+         \tlinux /boot/{kernel}-{version} root=LABEL={ROOT_LABEL} {KERNEL_OPTIONS}\n\
          \techo 'Loading initial ramdisk ...'\n\
          \tinitrd /boot/initrd.img-{version}\n\
          }}\n"
@@ -249,19 +311,28 @@ fn module_indexes(
     Ok(files)
 }
 
+/// The file with what GRUB does first.
+const EARLY_CONFIGURATION: &str = "early.cfg";
+
 /// GRUB as an EFI program that reads its menu from the root file system.
-fn grub_image(cache: &Cache, bundle: &str, work: &Path) -> Result<Vec<u8>, Error> {
-    let early = work.join("early.cfg");
+fn grub_image(
+    cache: &Cache,
+    bundle: &str,
+    platform: &Platform,
+    work: &Path,
+) -> Result<Vec<u8>, Error> {
+    let early = work.join(EARLY_CONFIGURATION);
     let text = format!(
         "search --no-floppy --label --set=root {ROOT_LABEL}\n\
          set prefix=($root)/boot/grub\n\
          configfile ($root)/boot/grub/grub.cfg\n"
     );
     fs::write(&early, text).map_err(Error::io(&early))?;
-    let image = work.join("BOOTRISCV64.EFI");
+    let image = work.join(platform.efi_program);
     let mut grub = cache.host_tool("usr/bin/grub-mkimage")?;
-    grub.args(["-O", "riscv64-efi", "-p", "/boot/grub", "-d"]);
-    grub.arg(cache.unpacked(bundle).join("usr/lib/grub/riscv64-efi"));
+    grub.args(["-O", platform.efi_target, "-p", "/boot/grub", "-d"]);
+    let modules = cache.unpacked(bundle).join("usr/lib/grub");
+    grub.arg(modules.join(platform.efi_target));
     grub.arg("-c")
         .arg(&early)
         .arg("-o")
@@ -271,7 +342,7 @@ fn grub_image(cache: &Cache, bundle: &str, work: &Path) -> Result<Vec<u8>, Error
     fs::read(&image).map_err(Error::io(&image))
 }
 
-fn partition(image: &Path) -> io::Result<()> {
+fn partition(image: &Path, platform: &Platform) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(image)?;
     let sectors = u32::try_from(DISK_BYTES / SECTOR_BYTES - 1).unwrap_or(u32::MAX);
     ProtectiveMBR::with_lb_size(sectors)
@@ -282,10 +353,13 @@ fn partition(image: &Path) -> io::Result<()> {
         .logical_block_size(LogicalBlockSize::Lb512)
         .create_from_device(file, None)
         .map_err(io::Error::other)?;
-    let partitions = [
+    let mut partitions = vec![
         ("EFI system", 1, ESP_OFFSET, ESP_BYTES, EFI),
         ("Debian", 2, ROOT_OFFSET, ROOT_BYTES, LINUX_FS),
     ];
+    if platform.bios_target.is_some() {
+        partitions.push(("GRUB", 3, BIOS_OFFSET, BIOS_PARTITION_BYTES, BIOS));
+    }
     for (name, number, offset, bytes, kind) in partitions {
         let (first, count) = (offset / SECTOR_BYTES, bytes / SECTOR_BYTES);
         disk.add_partition_at(name, number, first, count, kind, 0)
@@ -296,15 +370,15 @@ fn partition(image: &Path) -> io::Result<()> {
 }
 
 /// Formats the system partition and writes `program` to where firmware looks for it on a removable
-/// disk (UEFI 2.10, 3.5.1.1).
-fn system_partition(image: &Path, program: &[u8]) -> io::Result<()> {
+/// disk.
+fn system_partition(image: &Path, platform: &Platform, program: &[u8]) -> io::Result<()> {
     let mut volume = io::Cursor::new(vec![0; ESP_BYTES as usize]);
     let options = fatfs::FormatVolumeOptions::new().volume_label(*b"EFI SYSTEM ");
     fatfs::format_volume(&mut volume, options)?;
     {
         let fat = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new())?;
         let boot = fat.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
-        let mut file = boot.create_file("BOOTRISCV64.EFI")?;
+        let mut file = boot.create_file(platform.efi_program)?;
         file.write_all(program)?;
         file.flush()?;
     }
@@ -341,8 +415,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("disk.img");
         File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
-        partition(&image).unwrap();
-        system_partition(&image, b"MZ program").unwrap();
+        partition(&image, &RISCV64).unwrap();
+        system_partition(&image, &RISCV64, b"MZ program").unwrap();
 
         let disk = gpt::GptConfig::new().open(&image).unwrap();
         let places: Vec<_> = disk

@@ -6,6 +6,7 @@ mod cache;
 pub mod cpio;
 mod disk;
 mod error;
+mod grub_pc;
 pub mod initramfs;
 mod mirror;
 pub mod modules;

@@ -102,36 +102,37 @@ const HOST_TOOLS: Bundle = Bundle {
 };
 /// Debian's base as far as a login and ordinary work need it. Essential packages are named, as nothing
 /// depends on them.
+const BASE_PACKAGES: &[&str] = &[
+    "base-files",
+    "base-passwd",
+    "bash",
+    "coreutils",
+    "dash",
+    "diffutils",
+    "e2fsprogs",
+    "findutils",
+    "grep",
+    "gzip",
+    "hostname",
+    "iproute2",
+    "kmod",
+    "libc-bin",
+    "login",
+    "ncurses-base",
+    "ncurses-bin",
+    "passwd",
+    "procps",
+    "sed",
+    "systemd-sysv",
+    "tar",
+    "udev",
+    "util-linux",
+    "xz-utils",
+];
 const BASE: Bundle = Bundle {
     name: "riscv64-base",
     root: Root::Riscv64,
-    packages: &[
-        "base-files",
-        "base-passwd",
-        "bash",
-        "coreutils",
-        "dash",
-        "diffutils",
-        "e2fsprogs",
-        "findutils",
-        "grep",
-        "gzip",
-        "hostname",
-        "iproute2",
-        "kmod",
-        "libc-bin",
-        "login",
-        "ncurses-base",
-        "ncurses-bin",
-        "passwd",
-        "procps",
-        "sed",
-        "systemd-sysv",
-        "tar",
-        "udev",
-        "util-linux",
-        "xz-utils",
-    ],
+    packages: BASE_PACKAGES,
     closure: true,
 };
 const QEMU: Bundle = Bundle {
@@ -254,13 +255,14 @@ pub(crate) const PARTS: &[Part] = &[
         about: "a disk with GRUB and Debian on ext4 (user root, no password)",
         bundles: &[&KERNEL, &BUSYBOX, &GRUB, &HOST_TOOLS, &BASE],
         on_request: false,
-        recipe: &[&[disk::INIT, disk::KERNEL_OPTIONS, "2"]],
+        recipe: &[&[disk::INIT, disk::KERNEL_OPTIONS, "3"]],
         outputs: &["riscv64/debian.img"],
         assemble: debian_disk,
     },
     x86_64::LINUX,
     x86_64::FIRMWARE_FILES,
     x86_64::INSTALLER_FILES,
+    x86_64::DISK,
     x86_64::EMULATOR,
     Part {
         name: "qemu",
@@ -336,25 +338,28 @@ fn installer(cache: &Cache) -> Result<(), Error> {
 }
 
 fn debian_disk(cache: &Cache) -> Result<(), Error> {
-    let mut packages = Vec::new();
-    for bundle in [&BASE, &KERNEL] {
-        let stamp = cache
-            .bundle_stamp(bundle)
-            .expect("invariant: fetched before assembly");
-        packages.extend(
-            stamp
-                .packages
-                .iter()
-                .map(|name| cache.file("debs").join(name)),
-        );
-    }
     let inputs = disk::Inputs {
+        platform: &disk::RISCV64,
+        busybox: cache.riscv64_busybox()?,
         kernel: KERNEL.name,
         grub: GRUB.name,
         base: BASE.name,
-        packages: &packages,
+        packages: &package_files(cache, &[&BASE, &KERNEL]),
     };
     disk::build(cache, &inputs, &cache.file("riscv64/debian.img"))
+}
+
+/// The packages of bundles, as files.
+fn package_files(cache: &Cache, bundles: &[&Bundle]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for bundle in bundles {
+        let stamp = cache
+            .bundle_stamp(bundle)
+            .expect("invariant: fetched before assembly");
+        let debs = cache.file("debs");
+        files.extend(stamp.packages.iter().map(|name| debs.join(name)));
+    }
+    files
 }
 
 impl Cache {

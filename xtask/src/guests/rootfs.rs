@@ -18,14 +18,14 @@ pub(crate) struct Rootfs {
 }
 
 impl Rootfs {
-    /// A file system with the links of a merged `/usr`.
-    pub(crate) fn new() -> Result<Self, Error> {
+    /// A file system with the links of a merged `/usr`, those of `links` beside the ones that all have.
+    pub(crate) fn new(links: &[&str]) -> Result<Self, Error> {
         let mut rootfs = Self {
             builder: Builder::new(Vec::new()),
             seen: BTreeSet::new(),
         };
         rootfs.directory("usr")?;
-        for name in ["bin", "sbin", "lib"] {
+        for name in ["bin", "sbin", "lib"].iter().chain(links) {
             rootfs.directory(&format!("usr/{name}"))?;
             rootfs.link(name, &format!("usr/{name}"))?;
         }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn finish_first_entry_of_a_path_wins() {
-        let mut rootfs = Rootfs::new().unwrap();
+        let mut rootfs = Rootfs::new(&[]).unwrap();
         rootfs.directory("etc").unwrap();
         rootfs.file("etc/hostname", 0o644, b"ours\n").unwrap();
         rootfs.file("etc/hostname", 0o644, b"theirs\n").unwrap();

@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Bundle, Cache, DEFAULT_INIT, DHCP_SCRIPT, Error, Part, Root, copy, find, replace};
+use super::{
+    BASE_PACKAGES, Bundle, Cache, DEFAULT_INIT, DHCP_SCRIPT, Error, HOST_TOOLS, Part, Root, copy,
+    find, package_files, replace,
+};
+use crate::guests::disk;
 use crate::guests::initramfs::Initramfs;
 use crate::guests::modules::ModuleTree;
 use crate::guests::vmlinux;
@@ -32,6 +36,18 @@ const INSTALLER: Bundle = Bundle {
     root: Root::Amd64,
     packages: &["debian-installer-13-netboot-amd64"],
     closure: false,
+};
+const GRUB: Bundle = Bundle {
+    name: "x86_64-grub",
+    root: Root::Amd64,
+    packages: &["grub-efi-amd64-bin", "grub-pc-bin"],
+    closure: false,
+};
+const BASE: Bundle = Bundle {
+    name: "x86_64-base",
+    root: Root::Amd64,
+    packages: BASE_PACKAGES,
+    closure: true,
 };
 const QEMU: Bundle = Bundle {
     name: "qemu-x86_64",
@@ -92,6 +108,19 @@ pub(super) const INSTALLER_FILES: Part = Part {
     assemble: installer,
 };
 
+pub(super) const DISK: Part = Part {
+    name: "x86_64-disk",
+    about: "a disk with GRUB for BIOS and UEFI, and Debian on ext4 (user root, no password)",
+    bundles: &[&CLOUD_KERNEL, &BUSYBOX, &GRUB, &HOST_TOOLS, &BASE],
+    on_request: false,
+    recipe: &[
+        &[disk::INIT, disk::KERNEL_OPTIONS, "1"],
+        disk::X86_64.modules,
+    ],
+    outputs: &["x86_64/debian.img"],
+    assemble: debian_disk,
+};
+
 pub(super) const EMULATOR: Part = Part {
     name: "qemu-x86_64",
     about: "QEMU of Debian's backports for x86_64 machines",
@@ -145,6 +174,18 @@ fn installer(cache: &Cache) -> Result<(), Error> {
             ("initrd.gz", "installer/initrd.gz"),
         ],
     )
+}
+
+fn debian_disk(cache: &Cache) -> Result<(), Error> {
+    let inputs = disk::Inputs {
+        platform: &disk::X86_64,
+        busybox: cache.x86_64_busybox()?,
+        kernel: CLOUD_KERNEL.name,
+        grub: GRUB.name,
+        base: BASE.name,
+        packages: &package_files(cache, &[&BASE, &CLOUD_KERNEL]),
+    };
+    disk::build(cache, &inputs, &cache.file("x86_64/debian.img"))
 }
 
 fn copy_all(cache: &Cache, from: &Path, names: &[(&str, &str)]) -> Result<(), Error> {
