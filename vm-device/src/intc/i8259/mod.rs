@@ -64,26 +64,26 @@ impl I8259 {
         })
     }
 
-    /// The master's ports.
-    pub fn master(&self) -> Arc<dyn BusDevice> {
+    /// The master's ports. They keep the controllers for whoever knows them as the [`ExternalController`].
+    pub fn master(self: &Arc<Self>) -> Arc<dyn BusDevice> {
         self.ports(MASTER)
     }
 
     /// The slave's ports.
-    pub fn slave(&self) -> Arc<dyn BusDevice> {
+    pub fn slave(self: &Arc<Self>) -> Arc<dyn BusDevice> {
         self.ports(SLAVE)
     }
 
-    fn ports(&self, chip: usize) -> Arc<dyn BusDevice> {
+    fn ports(self: &Arc<Self>, chip: usize) -> Arc<dyn BusDevice> {
         Arc::new(Ports {
-            core: self.core.clone(),
+            pic: self.clone(),
             chip,
         })
     }
 
     /// The ports of the edge/level registers.
-    pub fn elcr(&self) -> Arc<dyn BusDevice> {
-        Arc::new(Elcr(self.core.clone()))
+    pub fn elcr(self: &Arc<Self>) -> Arc<dyn BusDevice> {
+        Arc::new(Elcr(self.clone()))
     }
 }
 
@@ -124,7 +124,7 @@ impl IrqLine for Input {
 }
 
 struct Ports {
-    core: Arc<Core>,
+    pic: Arc<I8259>,
     chip: usize,
 }
 
@@ -134,34 +134,36 @@ impl BusDevice for Ports {
             return width.mask();
         }
         let is_master = self.chip == MASTER;
-        self.core
+        self.pic
+            .core
             .with(|chips| chips[self.chip].read(offset & 1 != 0, is_master))
             .into()
     }
 
     fn write(&self, offset: u64, width: AccessWidth, value: u64) {
         if width == AccessWidth::Byte {
-            self.core
+            self.pic
+                .core
                 .with(|chips| chips[self.chip].write(offset & 1 != 0, value as u8));
         }
     }
 
     fn reset(&self) {
-        self.core.with(|chips| chips[self.chip].reset());
+        self.pic.core.with(|chips| chips[self.chip].reset());
     }
 }
 
-struct Elcr(Arc<Core>);
+struct Elcr(Arc<I8259>);
 
 impl BusDevice for Elcr {
     fn read(&self, offset: u64, width: AccessWidth) -> u64 {
-        let chips = self.0.chips.lock();
+        let chips = self.0.core.chips.lock();
         let both = u64::from(chips[MASTER].elcr()) | u64::from(chips[SLAVE].elcr()) << 8;
         both >> (8 * (offset & 1)) & width.mask()
     }
 
     fn write(&self, offset: u64, width: AccessWidth, value: u64) {
-        self.0.with(|chips| {
+        self.0.core.with(|chips| {
             let bytes = value.to_le_bytes();
             let chosen = chips
                 .iter_mut()

@@ -165,6 +165,20 @@ fn special_nested_master_lets_the_slave_interrupt_itself() {
     assert_eq!(board.take(), 0x38);
 }
 
+/// The local APICs know the pair weakly.
+#[test]
+fn ports_keep_the_controllers() {
+    let board = Board::new();
+    let external: Arc<dyn ExternalController> = board.pic.clone();
+    let weak = Arc::downgrade(&external);
+    let line = board.pic.input(1);
+    let Board { pic, ports, .. } = board;
+    drop((pic, external));
+    line.pulse();
+    assert_eq!(weak.upgrade().map(|pic| pic.acknowledge()), Some(0x31));
+    drop(ports);
+}
+
 #[test]
 fn poll_acknowledges() {
     let board = Board::new();

@@ -1,0 +1,3 @@
+//! Disk controllers of a PC.
+
+pub mod ahci;
