@@ -184,7 +184,7 @@ impl Registers {
             let row = y / self.repeats().max(1);
             let line = self.word(crtc::START) + (row & 1) * 0x2000 + row / 2 * self.plane_line();
             for x in 0..frame.width {
-                let at = (line + x / 8) % PLANE_BYTES * 4 + (x / 4 & 1);
+                let at = (line + x / 8) % PLANE_BYTES * 4 + ((x / 4) & 1);
                 let byte = memory.get(at).copied().unwrap_or(0);
                 let index = byte >> (6 - 2 * (x & 3)) & 3;
                 frame.put(x, y, self.attribute_colour(index));
