@@ -54,6 +54,35 @@ fn real_mode_interrupts_use_the_vector_table() {
 }
 
 #[test]
+fn real_mode_accesses_beyond_a_segment_fault() {
+    let mut machine = real(|a| {
+        a.mov(bx, 0xffff)?;
+        a.mov(si, 0x7d00)?;
+        a.mov(al, byte_ptr(bx))?;
+        a.mov(ax, word_ptr(bx))?;
+        a.hlt()
+    });
+    // The handler of #GP: one more way out of the page, by a jump within it.
+    machine.put(4 * 13, 0x2000 << 16 | 0xfff0);
+    machine.assemble(16, 0x2_fff0, |a| {
+        let mut on = a.create_label();
+        a.jmp(on)?;
+        a.hlt()?;
+        a.set_label(&mut on)?;
+        a.mov(cx, 0x77)?;
+        a.out(END as u32, al)
+    });
+    machine.run();
+    let gpr = machine.state().gpr;
+    assert_eq!((gpr[1], gpr[6]), (0x77, 0x7d00));
+    assert_eq!(
+        machine.get(0x7000 - 6) & 0xffff,
+        0x7c08,
+        "the access of two bytes"
+    );
+}
+
+#[test]
 fn real_to_protected_to_long_and_back() {
     let mut machine = real(|a| {
         a.cli()?;

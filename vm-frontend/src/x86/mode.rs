@@ -52,6 +52,11 @@ pub const FP_TRAPS: u32 = 1 << 18;
 /// XSAVE and its kin raise #UD: CR4.OSXSAVE is clear.
 pub const NO_XSAVE: u32 = 1 << 19;
 
+/// FS is a writable data segment that expands upwards: of an access by it only the limit is to check.
+pub const PLAIN_FS: u32 = 1 << 20;
+/// The same of GS.
+pub const PLAIN_GS: u32 = 1 << 21;
+
 /// The mode that a state is in.
 pub fn of(state: &CpuState) -> Mode {
     let cs = &state.segments[seg::CS];
@@ -70,6 +75,8 @@ pub fn of(state: &CpuState) -> Mode {
                 .iter()
                 .all(|&n| is_flat(&state.segments[n])),
         );
+        set(PLAIN_FS, is_plain(&state.segments[seg::FS]));
+        set(PLAIN_GS, is_plain(&state.segments[seg::GS]));
         set(FLAT_CODE, cs.base == 0 && cs.limit == u64::from(u32::MAX));
         set(
             CODE_ALIGNED,
@@ -106,11 +113,14 @@ pub fn of(state: &CpuState) -> Mode {
 
 /// Whether a data segment's addresses need neither its base nor a check.
 fn is_flat(segment: &Segment) -> bool {
+    segment.base == 0 && segment.limit == u64::from(u32::MAX) && is_plain(segment)
+}
+
+/// Whether a data segment can be read and written from offset zero to its limit.
+fn is_plain(segment: &Segment) -> bool {
     let wanted = attr::P | attr::S | attr::WRITE_OR_READ;
     let looked_at = wanted | attr::CODE | attr::DOWN_OR_CONFORMING;
-    segment.base == 0
-        && segment.limit == u64::from(u32::MAX)
-        && segment.attributes & looked_at == wanted
+    segment.attributes & looked_at == wanted
 }
 
 /// Bits of code, of which the default sizes follow: 16, 32 or 64.

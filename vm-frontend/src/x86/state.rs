@@ -182,8 +182,10 @@ pub const X87_STATUS: u16 = X87_EXPONENT + 8;
 pub const X87_TAGS: u16 = X87_STATUS + 1;
 /// The slot of the x87 control word.
 pub const X87_CONTROL: u16 = X87_TAGS + 1;
+/// The slot of the limit of ES; the other segments follow.
+pub const SEGMENT_LIMIT: u16 = X87_CONTROL + 1;
 /// Slots in the layout.
-pub const SLOTS: usize = X87_CONTROL as usize + 1;
+pub const SLOTS: usize = SEGMENT_LIMIT as usize + 6;
 
 /// Numbers of the general registers, as instructions encode them.
 pub mod gpr {
@@ -215,6 +217,9 @@ const GPR_NAMES: [&str; 16] = [
 const SEGMENT_NAMES: [&str; 6] = [
     "es_base", "cs_base", "ss_base", "ds_base", "fs_base", "gs_base",
 ];
+const LIMIT_NAMES: [&str; 6] = [
+    "es_limit", "cs_limit", "ss_limit", "ds_limit", "fs_limit", "gs_limit",
+];
 const SELECTOR_NAMES: [&str; 6] = ["es", "cs", "ss", "ds", "fs", "gs"];
 const XMM_NAMES: [&str; 16] = [
     "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
@@ -241,6 +246,11 @@ pub const fn segment_base_slot(n: usize) -> Slot {
 /// The slot of the selector of segment `n`.
 pub const fn selector_slot(n: usize) -> Slot {
     Slot::state(SELECTOR + n as u16)
+}
+
+/// The slot of the limit of segment `n`.
+pub const fn segment_limit_slot(n: usize) -> Slot {
+    Slot::state(SEGMENT_LIMIT + n as u16)
 }
 
 /// Every slot of a processor.
@@ -273,7 +283,9 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
         let at = offset_of!(CpuState, segments) + n * size_of::<Segment>();
         let (base, selector) = (offset_of!(Segment, base), offset_of!(Segment, selector));
         table[SEGMENT_BASE as usize + n] = row(SEGMENT_NAMES[n], Type::I64, at + base);
+        let limit = at + offset_of!(Segment, limit);
         table[SELECTOR as usize + n] = row(SELECTOR_NAMES[n], Type::I64, at + selector);
+        table[SEGMENT_LIMIT as usize + n] = row(LIMIT_NAMES[n], Type::I64, limit);
         n += 1;
     }
     let mut n = 0;

@@ -6,7 +6,7 @@ use vm_ir::{Attr, Cond, Ext, MemAttr, Op, Operand, Slot, Type};
 use super::context::{Context, Use, bytes, extension, mask, register_slot};
 use super::helper;
 use crate::x86::mode;
-use crate::x86::state::{gpr, gpr_slot, seg, segment_base_slot};
+use crate::x86::state::{gpr, gpr_slot, seg, segment_base_slot, segment_limit_slot};
 
 /// A linear address, as memory operations take it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,6 +240,9 @@ impl Context<'_> {
         if self.is_flat(segment, how) {
             return Address::at(offset);
         }
+        if self.is_plain(segment) {
+            return self.below_limit(segment, offset, bytes);
+        }
         let what = segment as i64
             | i64::from(bytes) << 8
             | match how {
@@ -248,6 +251,33 @@ impl Context<'_> {
                 Use::Modify => 2 << 16,
             };
         Address::at(self.call(helper::SEGMENT, [offset, Operand::Imm(what)]))
+    }
+
+    /// Whether a segment's limit is all there is to check: without descriptors, or in a writable one that expands upwards.
+    fn is_plain(&self, segment: usize) -> bool {
+        match segment {
+            _ if !self.protected() => true,
+            seg::FS => self.has(mode::PLAIN_FS),
+            seg::GS => self.has(mode::PLAIN_GS),
+            _ => false,
+        }
+    }
+
+    /// The linear address of an offset whose last byte must not be beyond the limit.
+    fn below_limit(&mut self, segment: usize, offset: Operand, bytes: u32) -> Address {
+        let last = match offset {
+            Operand::Imm(offset) => Operand::Imm(offset + i64::from(bytes) - 1),
+            _ if bytes == 1 => offset,
+            _ => self.op64(Op::Add, offset, i64::from(bytes) - 1).into(),
+        };
+        let vector = match segment {
+            seg::SS => super::exception::STACK,
+            _ => super::exception::PROTECTION,
+        };
+        let compared = [segment_limit_slot(segment).into(), last];
+        self.raise_if(Cond::LtU, Type::I64, compared, vector);
+        let linear = [segment_base_slot(segment).into(), offset];
+        Address::at(self.op(Op::Add, Type::I32, linear))
     }
 
     fn is_flat(&self, segment: usize, how: Use) -> bool {

@@ -1,10 +1,13 @@
 //! Control transfer (Intel SDM 1, 7.3.8; near branches in 64-bit mode: Intel SDM 1, 7.3.8.6).
 
 use iced_x86::{Mnemonic, OpKind};
-use vm_ir::{Attr, Cond, Ext, FlagCond, JumpKind, Op, Operand, Slot, Terminator, Type};
+use vm_ir::{
+    Attr, Cond, Ext, FlagCond, JumpKind, Op, Operand, Slot, Terminator, Type, leaves_page,
+};
 
 use super::context::{Context, Use, bytes, extension, int_type, mask};
 use super::{Flow, exception, helper};
+use crate::x86::mode;
 use crate::x86::state::{gpr, gpr_slot, seg, segment_base_slot};
 
 /// How an instruction is lifted.
@@ -170,7 +173,9 @@ fn target(c: &mut Context<'_>) -> Target {
     };
     let ty = branch_type(c);
     let wraps = ty == Type::I16 || !c.flat_code();
-    if !wraps && i32::try_from(offset).is_ok() {
+    // In a page that begins at a multiple of its size in the segment, too, nothing wraps, nor reaches beyond the limit.
+    let stays = c.has(mode::CODE_ALIGNED) && !leaves_page(offset);
+    if stays || !wraps && i32::try_from(offset).is_ok() {
         return Target::Offset(offset);
     }
     let next = next_rip(c);

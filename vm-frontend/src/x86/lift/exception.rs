@@ -6,6 +6,8 @@ pub(in crate::x86) const DIVIDE: u8 = 0;
 pub(in crate::x86) const BOUND: u8 = 5;
 /// #UD, invalid opcode.
 pub(in crate::x86) const INVALID_OPCODE: u8 = 6;
+/// #SS, stack-segment fault.
+pub(in crate::x86) const STACK: u8 = 12;
 /// #GP, general protection.
 pub(in crate::x86) const PROTECTION: u8 = 13;
 /// #AC, alignment check.
