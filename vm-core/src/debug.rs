@@ -184,8 +184,9 @@ pub trait DebugTarget: Send + Sync {
 
 /// Gets every instruction that a traced machine executes.
 pub trait ExecTrace: Send + Sync {
-    /// The instruction at `pc` is about to be executed; `registers` are the general registers by number.
-    fn instruction(&self, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]);
+    /// The instruction at `pc` of a guest of this architecture is about to be executed; `registers` are the general
+    /// registers by number.
+    fn instruction(&self, arch: GuestArch, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]);
     /// The machine has ended: what is buffered must reach its place now.
     fn end(&self);
 }

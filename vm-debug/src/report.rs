@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use vm_core::{DebugTarget, VcpuId};
+use vm_core::{DebugTarget, GuestArch, VcpuId};
 
 /// The calling convention's names of x0 to x31 (RISC-V ELF psABI, "Integer Register Convention").
 const ABI_NAMES: [&str; 32] = [
@@ -17,20 +17,66 @@ const SYSTEM_REGISTERS: [&str; 14] = [
     "stval", "satp", "stimecmp", "sscratch",
 ];
 
+/// The names of an x86 processor's registers.
+const X86_REGISTERS: [&str; 36] = [
+    "rip",
+    "rflags",
+    "cpl",
+    "efer",
+    "rax",
+    "rbx",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "rbp",
+    "rsp",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+    "cs",
+    "ss",
+    "ds",
+    "es",
+    "fs",
+    "gs",
+    "tr",
+    "fs_base",
+    "gs_base",
+    "k_gs_base",
+    "cr0",
+    "cr2",
+    "cr3",
+    "cr4",
+    "gdtr",
+    "idtr",
+];
+
+/// Names of an architecture's registers, and what is written before their values.
+fn names(arch: GuestArch) -> Vec<(String, String)> {
+    let same = |name: &str| (name.to_owned(), name.to_owned());
+    match arch {
+        GuestArch::X86_64 => X86_REGISTERS.map(same).into(),
+        GuestArch::Riscv64 | GuestArch::Aarch64 => {
+            let general = (0..32).zip(ABI_NAMES);
+            let general = general.map(|(n, abi)| (format!("x{n}"), format!("x{n}/{abi}")));
+            let first = ["pc", "priv"].map(same).into_iter();
+            let system = SYSTEM_REGISTERS.map(same);
+            first.chain(general).chain(system).collect()
+        }
+    }
+}
+
 /// The general registers of a virtual CPU and the system registers that it has, four a line.
 pub fn registers(target: &dyn DebugTarget, vcpu: VcpuId) -> String {
     let mut text = format!("CPU {}:\n", vcpu.0);
-    let pairs = ["pc".to_owned(), "priv".to_owned()]
-        .into_iter()
-        .map(|name| (name.clone(), name))
-        .chain(
-            (0..32)
-                .zip(ABI_NAMES)
-                .map(|(n, abi)| (format!("x{n}"), format!("x{n}/{abi}"))),
-        )
-        .chain(SYSTEM_REGISTERS.map(|name| (name.to_owned(), name.to_owned())));
     let mut shown = 0;
-    for (name, label) in pairs {
+    for (name, label) in names(target.arch()) {
         if let Ok(value) = target.read_register(vcpu, &name) {
             shown += 1;
             let end = if shown % 4 == 0 { '\n' } else { ' ' };

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vm_core::{ExecTrace, GuestVirtAddr, Notices, VcpuId};
+use vm_core::{ExecTrace, GuestArch, GuestVirtAddr, Notices, VcpuId};
 
 use crate::symbols::SymbolTable;
 
@@ -19,6 +19,20 @@ const ABI: [&str; 32] = [
     "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4",
     "t5", "t6",
 ];
+
+/// Names of the general registers of x86 by their numbers in instructions.
+const X86: [&str; 16] = [
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15",
+];
+
+/// What is written before the value of general register `number`.
+fn name(arch: GuestArch, number: usize) -> String {
+    match arch {
+        GuestArch::X86_64 => X86.get(number).copied().unwrap_or_default().to_owned(),
+        GuestArch::Riscv64 | GuestArch::Aarch64 => format!("x{number}/{}", ABI[number]),
+    }
+}
 
 /// Writes a trace as text.
 pub struct TextTrace {
@@ -51,7 +65,13 @@ impl TextTrace {
         }
     }
 
-    fn record(&self, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]) -> String {
+    fn record(
+        &self,
+        arch: GuestArch,
+        vcpu: VcpuId,
+        pc: GuestVirtAddr,
+        registers: &[u64],
+    ) -> String {
         let mut text = format!("{vcpu} {:016x}", pc.raw());
         if let Some(place) = self.symbols.as_ref().and_then(|table| table.lookup(pc)) {
             let _ = write!(text, " {}+{:#x}", place.name, place.offset);
@@ -59,7 +79,7 @@ impl TextTrace {
         let _ = write!(text, "\n pc       {:016x}", pc.raw());
         for (number, value) in registers.iter().enumerate().take(ABI.len()) {
             text.push_str(if number % 4 == 0 { "\n " } else { " " });
-            let name = format!("x{number}/{}", ABI[number]);
+            let name = name(arch, number);
             let _ = write!(text, "{name:<8} {value:016x}");
         }
         text.push('\n');
@@ -68,8 +88,8 @@ impl TextTrace {
 }
 
 impl ExecTrace for TextTrace {
-    fn instruction(&self, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]) {
-        let text = self.record(vcpu, pc, registers);
+    fn instruction(&self, arch: GuestArch, vcpu: VcpuId, pc: GuestVirtAddr, registers: &[u64]) {
+        let text = self.record(arch, vcpu, pc, registers);
         self.write(|out| out.write_all(text.as_bytes()));
     }
 
@@ -88,7 +108,12 @@ mod tests {
         let mut registers = [0; 32];
         registers[1] = 0xab;
         registers[31] = u64::MAX;
-        let text = trace.record(VcpuId(1), GuestVirtAddr(0x8020_0000), &registers);
+        let text = trace.record(
+            GuestArch::Riscv64,
+            VcpuId(1),
+            GuestVirtAddr(0x8020_0000),
+            &registers,
+        );
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "cpu1 0000000080200000");
         assert_eq!(lines[1], " pc       0000000080200000");
@@ -109,7 +134,12 @@ mod tests {
         let notices = Notices::to(move |line| hear.lock().unwrap().push(line.to_owned()));
         let trace = TextTrace::new(Box::new(full.unwrap()), None, notices);
         for _ in 0..3 {
-            trace.instruction(VcpuId(0), GuestVirtAddr(0x1000), &[0; 32]);
+            trace.instruction(
+                GuestArch::Riscv64,
+                VcpuId(0),
+                GuestVirtAddr(0x1000),
+                &[0; 32],
+            );
         }
         trace.end();
         let said = said.lock().unwrap();

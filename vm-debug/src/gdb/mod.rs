@@ -5,6 +5,7 @@ mod registers;
 mod riscv;
 mod session;
 mod target;
+mod x86;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use vm_core::{DebugTarget, GuestArch, VcpuId};
 
-use super::riscv;
+use super::{riscv, x86};
 
 /// What a register holds, as target descriptions say it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Code,
     /// An address of data.
     Data,
+    /// An 80-bit floating-point number of the x87.
+    X87,
     /// A type that the feature declares itself.
     Declared(&'static str),
 }
@@ -25,6 +27,7 @@ impl Kind {
             Self::Int => "int",
             Self::Code => "code_ptr",
             Self::Data => "data_ptr",
+            Self::X87 => "i387_ext",
             Self::Declared(name) => name,
         }
     }
@@ -39,12 +42,20 @@ pub(super) struct Register {
     pub(super) name: String,
     /// Its name in [`DebugTarget`].
     pub(super) key: String,
-    /// Bytes it takes in packets, 8 at most.
+    /// Bytes it takes in packets, 16 at most. What is above the eighth has the same name in [`DebugTarget`] with an `h`
+    /// behind it.
     pub(super) bytes: usize,
     /// What it holds.
     pub(super) kind: Kind,
     /// The group that the debugger lists it in, if not that of its kind.
     pub(super) group: Option<&'static str>,
+}
+
+impl Register {
+    /// The name of its high half in [`DebugTarget`].
+    pub(super) fn high_key(&self) -> String {
+        format!("{}h", self.key)
+    }
 }
 
 /// Registers that belong together.
@@ -67,7 +78,7 @@ pub(super) struct RegisterFile {
 
 /// Whether this architecture's registers are described.
 pub(super) fn describes(arch: GuestArch) -> bool {
-    arch == GuestArch::Riscv64
+    matches!(arch, GuestArch::Riscv64 | GuestArch::X86_64)
 }
 
 impl RegisterFile {
@@ -79,7 +90,11 @@ impl RegisterFile {
                 architecture: riscv::ARCHITECTURE,
                 features: riscv::features(&has),
             },
-            _ => Self {
+            GuestArch::X86_64 => Self {
+                architecture: x86::ARCHITECTURE,
+                features: x86::features(),
+            },
+            GuestArch::Aarch64 => Self {
                 architecture: "",
                 features: Vec::new(),
             },

@@ -38,6 +38,8 @@ pub(super) type Reason = MultiThreadStopReason<u64>;
 /// "Bad address", the answer to an access of memory that is not mapped (GDB manual, E.12: errno of the File-I/O
 /// protocol).
 const EFAULT: u8 = 14;
+/// Bytes of a register that [`DebugTarget`] takes at once.
+const WORD_BYTES: usize = 8;
 /// "Invalid argument".
 const EINVAL: u8 = 22;
 
@@ -102,10 +104,28 @@ impl DebuggedMachine {
         self.vcpu(tid).ok_or(TargetError::Errno(EINVAL))
     }
 
-    fn read(&self, vcpu: VcpuId, register: &Register) -> TargetResult<u64, Self> {
-        self.target
-            .read_register(vcpu, &register.key)
-            .map_err(|_| TargetError::NonFatal)
+    fn read(&self, vcpu: VcpuId, register: &Register) -> TargetResult<u128, Self> {
+        let word = |key: &str| {
+            let word = self.target.read_register(vcpu, key);
+            word.map(u128::from).map_err(|_| TargetError::NonFatal)
+        };
+        let low = word(&register.key)?;
+        match register.bytes {
+            ..=WORD_BYTES => Ok(low),
+            _ => Ok(low | word(&register.high_key())? << 64),
+        }
+    }
+
+    fn write(&self, vcpu: VcpuId, register: &Register, value: u128) -> TargetResult<(), Self> {
+        let write = |key: &str, word: u64| {
+            let written = self.target.write_register(vcpu, key, word);
+            written.map_err(|_| TargetError::Errno(EINVAL))
+        };
+        write(&register.key, value as u64)?;
+        match register.bytes {
+            ..=WORD_BYTES => Ok(()),
+            _ => write(&register.high_key(), (value >> 64) as u64),
+        }
     }
 
     fn set_action(&mut self, tid: Tid, how: Resume) {
@@ -296,7 +316,7 @@ impl MultiThreadBase for DebuggedMachine {
             let value = self.read(vcpu, register)?.to_le_bytes();
             regs.bytes.extend_from_slice(&value[..register.bytes]);
             if register.key == "pc" {
-                regs.pc = u64::from_le_bytes(value);
+                regs.pc = number(&value[..WORD_BYTES]) as u64;
             }
         }
         Ok(())
@@ -313,9 +333,7 @@ impl MultiThreadBase for DebuggedMachine {
             let value = number(value);
             // Some cannot be written (x0), which matters only to who tries to change them.
             if self.read(vcpu, register)? != value {
-                self.target
-                    .write_register(vcpu, &register.key, value)
-                    .map_err(|_| TargetError::Errno(EINVAL))?;
+                self.write(vcpu, register, value)?;
             }
         }
         Ok(())
@@ -387,10 +405,10 @@ impl MultiThreadBase for DebuggedMachine {
 }
 
 /// A register's value, which comes low byte first.
-fn number(bytes: &[u8]) -> u64 {
-    let mut value = [0; 8];
+fn number(bytes: &[u8]) -> u128 {
+    let mut value = [0; 16];
     value[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(value)
+    u128::from_le_bytes(value)
 }
 
 impl SingleRegisterAccess<Tid> for DebuggedMachine {
@@ -419,9 +437,7 @@ impl SingleRegisterAccess<Tid> for DebuggedMachine {
         if val.len() != register.bytes {
             return Err(TargetError::Errno(EINVAL));
         }
-        self.target
-            .write_register(vcpu, &register.key, number(val))
-            .map_err(|_| TargetError::Errno(EINVAL))
+        self.write(vcpu, register, number(val))
     }
 }
 

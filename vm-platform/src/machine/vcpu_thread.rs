@@ -90,7 +90,7 @@ impl<B: Board> VcpuThread<B> {
         };
         let mut tell = |state: &<B::Guest as Guest>::State| {
             let (pc, registers) = B::Guest::general_registers(state);
-            trace.instruction(self.id, pc, registers);
+            trace.instruction(B::Guest::ARCH, self.id, pc, registers);
         };
         loop {
             match vcpu.step_traced(&mut tell) {
