@@ -55,11 +55,13 @@ impl Disk {
     }
 }
 
-/// A riscv64 machine: `--no-reboot`, the console on standard input and output.
+/// A machine: `--no-reboot`, the console on standard input and output.
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// Describes the machine instead of everything below; `vm-cli` only.
     pub config: Option<PathBuf>,
+    /// Architecture of the guest.
+    pub arch: &'static str,
     /// Kernel image; with `bios`, started by it.
     pub kernel: Option<PathBuf>,
     /// Initramfs.
@@ -102,6 +104,17 @@ impl Launch {
         Self {
             kernel: Some(cache.file("riscv64/Image")),
             initrd: Some(cache.file("riscv64/initramfs.cpio.gz")),
+            append: "console=ttyS0 panic=-1".to_owned(),
+            ..Self::empty()
+        }
+    }
+
+    /// Debian's kernel for PCs with the standard initramfs, one CPU, 512 MiB; `vm-cli` only.
+    pub fn x86_64_linux(cache: &Cache) -> Self {
+        Self {
+            arch: "x86_64",
+            kernel: Some(cache.file("x86_64/bzImage")),
+            initrd: Some(cache.file("x86_64/initramfs.cpio.gz")),
             append: "console=ttyS0 panic=-1".to_owned(),
             ..Self::empty()
         }
@@ -171,6 +184,7 @@ impl Launch {
     fn empty() -> Self {
         Self {
             config: None,
+            arch: "riscv64",
             kernel: None,
             initrd: None,
             append: String::new(),
@@ -230,7 +244,7 @@ impl Launch {
         if let Some(file) = &self.config {
             return vec!["--config".to_owned(), file.display().to_string()];
         }
-        let mut words = vec!["--arch".to_owned(), "riscv64".to_owned()];
+        let mut words = vec!["--arch".to_owned(), self.arch.to_owned()];
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
         for (name, file) in [
             ("--bios", &self.bios),

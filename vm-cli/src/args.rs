@@ -243,7 +243,7 @@ pub(crate) struct MachineArgs {
     )]
     pub(crate) on_panic: Option<OnPanic>,
 
-    /// The guest's architecture: auto (default), that of the kernel, or riscv64
+    /// The guest's architecture: auto (default: that of the kernel), riscv64 or x86_64
     #[arg(
         long,
         value_name = "ARCH",
@@ -265,9 +265,11 @@ pub(crate) struct MachineArgs {
 
     /// CPU model and changes to it
     ///
-    /// Models: debian (default: all extensions, Sv39), rv64 (plain RV64GC), max (all extensions, Sv57). Behind it,
+    /// RISC-V models: debian (default: all extensions, Sv39), rv64 (plain RV64GC), max (all extensions, Sv57). Behind it,
     /// +EXT adds and -EXT removes an extension; satp=sv39|sv48|sv57 and pmp=0|16|64 choose more. Example:
     /// --cpu rv64,+zba,+zbb,satp=sv48
+    ///
+    /// x86 models: x86-64-v2 (default), x86-64-v3 (AVX2), x86-64-v1, max. Example: --cpu x86-64-v3,-avx2
     #[arg(
         long,
         value_name = "MODEL,+EXT,-EXT",

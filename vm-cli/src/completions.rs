@@ -64,7 +64,10 @@ mod tests {
                 &["vm-cli", "run", "--accel", ""],
                 &["auto", "jit", "interp"],
             ),
-            (&["vm-cli", "run", "--arch", ""], &["auto", "riscv64"]),
+            (
+                &["vm-cli", "run", "--arch", ""],
+                &["auto", "riscv64", "x86_64"],
+            ),
             (&["vm-cli", "run", "--cpu", "ma"], &["max"]),
             (&["vm-cli", "run", "--virtio", ""], &["pci", "mmio"]),
             (&["vm-cli", "run", "--rng", "of"], &["off"]),

@@ -112,7 +112,9 @@ fn kernel_missing_empty_truncated_or_foreign_is_refused() {
     if cfg!(target_arch = "x86_64") {
         let own = env!("CARGO_BIN_EXE_vm-cli");
         folder.refuses(
-            &with_writes(&["run", "--kernel", own, "--memory", "4G"]),
+            &with_writes(&[
+                "run", "--arch", "riscv64", "--kernel", own, "--memory", "4G",
+            ]),
             HOST_ERROR,
             &["x86_64", "riscv64"],
         );
@@ -352,8 +354,8 @@ fn unknown_names_suggest_the_nearest() {
         ("--serial", "stdoi", "did you mean 'stdio'"),
         ("--virtio", "pcie", "did you mean 'pci'"),
         ("--accel", "kvm", "use auto, jit or interp"),
-        ("--arch", "riscv", "use riscv64"),
-        ("--arch", "x86_64", "--arch riscv64"),
+        ("--arch", "riscv", "use riscv64 or x86_64"),
+        ("--arch", "aarch64", "--arch riscv64 or x86_64"),
         ("--cpus", "9", "1 to 8"),
         ("--cpus", "many", "--cpus"),
         ("--gdb", "a:b:c", "no address for gdb"),
@@ -397,7 +399,7 @@ fn debian_mistakes_are_refused() {
         (
             &["run", "debian", "--arch", "aarch64"],
             USAGE,
-            "--arch riscv64",
+            "leave out --arch",
         ),
         (
             &["run", "debian", "--kernel", "k"],

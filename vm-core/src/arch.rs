@@ -18,7 +18,7 @@ pub enum GuestArch {
 
 impl GuestArch {
     /// Those that this program has a machine for.
-    pub const WITH_MACHINE: &[Self] = &[Self::Riscv64];
+    pub const WITH_MACHINE: &[Self] = &[Self::Riscv64, Self::X86_64];
 
     /// Whether this program has a machine of this architecture.
     pub fn has_machine(self) -> bool {

@@ -201,7 +201,7 @@ hostname = "g"
             (
                 "arch = \"riscv\"",
                 "1:8: ",
-                "unknown architecture 'riscv': use riscv64",
+                "unknown architecture 'riscv': use riscv64 or x86_64",
             ),
             (
                 "[[disk]]\nfile = \"d\"\nsnapshto = true",

@@ -63,14 +63,15 @@ impl Board {
 pub(crate) fn check(arch: GuestArch, config: &VmConfig) -> Result<(), VmError> {
     match arch {
         GuestArch::Riscv64 => riscv_virt::check(config),
-        GuestArch::X86_64 if arch.has_machine() => pc::check(config),
-        GuestArch::X86_64 | GuestArch::Aarch64 => Err(VmError::NoMachine(arch)),
+        GuestArch::X86_64 => pc::check(config),
+        GuestArch::Aarch64 => Err(VmError::NoMachine(arch)),
     }
 }
 
-/// The names of the CPU models that there are.
+/// The names of the CPU models that there are, of all architectures.
 pub fn cpu_models() -> impl Iterator<Item = &'static str> {
-    let x86 = pc::cpu_models().filter(|_| GuestArch::X86_64.has_machine());
+    let of_both = |name: &&str| riscv_virt::cpu_models().any(|model| model == *name);
+    let x86 = pc::cpu_models().filter(move |name| !of_both(name));
     riscv_virt::cpu_models().chain(x86)
 }
 
