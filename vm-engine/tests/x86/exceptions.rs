@@ -289,6 +289,34 @@ fn faults_while_faults_are_delivered_double() {
 }
 
 #[test]
+fn addresses_that_are_not_canonical_are_stack_faults_where_they_mean_the_stack() {
+    let cases: [(&str, Code, What); 6] = [
+        ("load", |a| a.mov(eax, ptr(rbx)), (13, Some(0))),
+        ("by_rbp", |a| a.mov(eax, ptr(rbp + 8)), (12, Some(0))),
+        (
+            "by_rbp_and_fs",
+            |a| a.mov(eax, ptr(rbp).fs()),
+            (13, Some(0)),
+        ),
+        ("push", |a| a.push(rax), (12, Some(0))),
+        ("pop", |a| a.pop(rax), (12, Some(0))),
+        ("call", |a| a.call(CODE), (12, Some(0))),
+    ];
+    for (name, code, wanted) in cases {
+        let mut machine = Machine::long(code);
+        let state = machine.vcpu.state_mut();
+        for register in [3, 4, 5] {
+            state.gpr[register] = 1 << 50;
+        }
+        for vector in [12, 13] {
+            let ist = machine.get(IDT + 16 * vector) | 1 << 32;
+            machine.put(IDT + 16 * vector, ist);
+        }
+        assert_eq!(machine.run_to_stub().what(), wanted, "{name}");
+    }
+}
+
+#[test]
 fn triple_fault_wedges() {
     let mut machine = Machine::long(|a| a.ud2());
     machine.vcpu.state_mut().idtr.limit = 0;

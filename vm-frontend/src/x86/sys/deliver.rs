@@ -1,9 +1,11 @@
 //! Delivery of interrupts and exceptions (Intel SDM 3A, 7.11 to 7.14, 22.1.4 and 22.3).
 
+use iced_x86::{Decoder, DecoderOptions, OpKind, Register};
 use vm_core::AccessWidth;
 
 use super::descriptor::{
-    Descriptor, has_descriptors, invalid_task, is_long, is_null, not_present, stack_fault, system,
+    Descriptor, has_descriptors, invalid_task, is_canonical, is_long, is_null, not_present,
+    stack_fault, system, view_of,
 };
 use super::exception::{self, Class, exception as make, protection};
 use super::fields::{activity, attr, cr0, flag, vector};
@@ -14,6 +16,9 @@ use super::task::Reason;
 use crate::guest::{Exception, Raised};
 use crate::x86::helpers::Cpu;
 use crate::x86::state::{Segment, gpr, seg};
+
+/// Bytes of an instruction at most.
+const LONGEST_INSN: usize = 15;
 
 /// Where an event came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +63,11 @@ pub(super) fn raise(cpu: &mut Cpu<'_>, exception: Exception) -> Raised {
         cpu.env.state_changed();
         return Raised::Taken;
     }
+    let exception = if exception == exception::NOT_CANONICAL && cpu.means_stack() {
+        stack_fault(0)
+    } else {
+        exception
+    };
     let event = event_of(cpu, exception);
     settle(cpu, event, Some(exception))
 }
@@ -139,6 +149,31 @@ const fn inner_null(cpl: u64) -> Segment {
 }
 
 impl Cpu<'_> {
+    /// Whether the instruction at the program counter, which has accessed an address that is not canonical, means the
+    /// stack by it.
+    fn means_stack(&mut self) -> bool {
+        let pc = self.state.common.pc;
+        let mut bytes = Vec::with_capacity(LONGEST_INSN);
+        while bytes.len() < LONGEST_INSN {
+            let at = pc.wrapping_add(bytes.len() as u64);
+            let width = AccessWidth::Byte;
+            match self
+                .env
+                .load(self.state, at, width, view_of(self.state.cpl))
+            {
+                Ok(byte) => bytes.push(byte as u8),
+                Err(_) => break,
+            }
+        }
+        let insn = Decoder::new(64, &bytes, DecoderOptions::NONE).decode();
+        let below = self.state.gpr[gpr::RSP].wrapping_sub(8);
+        let stack_is_bad =
+            !is_canonical(self.state, self.state.gpr[gpr::RSP]) || !is_canonical(self.state, below);
+        let by_operand = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory)
+            && insn.memory_segment() == Register::SS;
+        by_operand || insn.is_stack_instruction() && stack_is_bad
+    }
+
     /// The linear address behind the running instruction.
     pub(super) fn next_pc(&self, shape: u64) -> u64 {
         self.linear(self.state.common.pc.wrapping_add(shape >> 8 & 0xff))
@@ -342,7 +377,7 @@ impl Cpu<'_> {
             return Err(invalid_task(tr.selector));
         }
         let pointer = self.read_system(tr.base.wrapping_add(offset), AccessWidth::Double)?;
-        if !super::descriptor::is_canonical(self.state, pointer) {
+        if !is_canonical(self.state, pointer) {
             return Err(stack_fault(0));
         }
         Ok(pointer)

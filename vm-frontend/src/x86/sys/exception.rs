@@ -12,6 +12,10 @@ use crate::guest::Exception;
 /// No exception of the architecture: the program counter has left the 32-bit address space, and goes on within it.
 pub const WRAPPED: Exception = exception(0xfe, 0);
 
+/// An access to an address that is not canonical, made by an instruction: #GP(0), or #SS(0) where the instruction means the
+/// stack (Intel SDM 1, 3.3.7.1). The bit is none of an error code's.
+pub const NOT_CANONICAL: Exception = exception(vector::GP, 1 << 32);
+
 /// An exception with the value that goes with it.
 pub const fn exception(vector: u8, value: u64) -> Exception {
     Exception {

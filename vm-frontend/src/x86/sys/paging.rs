@@ -131,7 +131,7 @@ pub(super) fn translate(
 ) -> Result<Mapping, Exception> {
     if is_long(state) {
         if !is_canonical(state, addr.raw()) {
-            return Err(protection(0));
+            return Err(exception::NOT_CANONICAL);
         }
     } else if addr.raw() >> 32 != 0 {
         return Err(exception::WRAPPED);
