@@ -498,7 +498,8 @@ impl<'a> Predecoder<'a> {
                 let ty = match inst.ty {
                     Type::F16 => Type::I16,
                     Type::F32 => Type::I32,
-                    Type::F64 | Type::Flags => Type::I64,
+                    Type::F64 => Type::I64,
+                    Type::Flags => Type::I16,
                     ty => ty,
                 };
                 self.emit(int::mov_handler(ty, inst.ext), |op| (op.d, op.a) = (d, a));

@@ -66,9 +66,9 @@ impl Type {
     pub const fn bits(self) -> u32 {
         match self {
             Self::I8 => 8,
-            Self::I16 | Self::F16 => 16,
+            Self::I16 | Self::F16 | Self::Flags => 16,
             Self::I32 | Self::F32 => 32,
-            Self::I64 | Self::F64 | Self::Flags => 64,
+            Self::I64 | Self::F64 => 64,
             Self::I128 | Self::V128 => 128,
         }
     }

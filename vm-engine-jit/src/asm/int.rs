@@ -280,9 +280,54 @@ impl Assembler {
     }
 
     /// Low byte of `dst`: 1 when the condition holds, else 0.
-    pub fn setcc(&mut self, cc: Cc, dst: Reg) {
-        let rex = dst.byte_needs_rex();
-        self.escaped(0, Width::D, 0x90 | cc as u8, 0, dst.into(), rex);
+    pub fn setcc(&mut self, cc: Cc, dst: impl Into<Rm>) {
+        let dst = dst.into();
+        let rex = rm_needs_rex(dst);
+        self.escaped(0, Width::D, 0x90 | cc as u8, 0, dst, rex);
+    }
+
+    /// The low byte of the flags to AH (Intel SDM 2A, LAHF).
+    pub fn lahf(&mut self) {
+        self.put_slice([0x9f]);
+    }
+
+    /// AH to the low byte of the flags; the overflow flag stays.
+    pub fn sahf(&mut self) {
+        self.put_slice([0x9e]);
+    }
+
+    /// Inverts the carry flag.
+    pub fn cmc(&mut self) {
+        self.put_slice([0xf5]);
+    }
+
+    /// Flags of `a & imm`, the constant sign-extended (and cut to the width).
+    pub fn test_imm(&mut self, width: Width, a: impl Into<Rm>, imm: i32) {
+        let bytes = match width {
+            Width::B => 1,
+            Width::W => 2,
+            _ => 4,
+        };
+        self.sized_imm(width, 0xf6, 0, a.into(), imm as u32, bytes);
+    }
+
+    /// `dst` shifted right by a constant below the width, the low bits of `from` coming in.
+    pub fn shrd_imm(&mut self, width: Width, dst: Reg, from: Reg, count: u8) {
+        let e = Encoding {
+            prefix: width.prefix(),
+            wide: width.wide(),
+            map: 1,
+            opcode: 0xac,
+            reg: from as u8,
+            rm: dst.into(),
+            rex: false,
+        };
+        self.encode(e, count.into(), 1);
+    }
+
+    /// The same by CL, modulo 32 or 64.
+    pub fn shrd_cl(&mut self, width: Width, dst: Reg, from: Reg) {
+        self.escaped(width.prefix(), width, 0xad, from as u8, dst.into(), false);
     }
 
     /// Copies when the condition holds.
@@ -319,7 +364,7 @@ impl Assembler {
     }
 
     /// The same for a constant number below the width.
-    pub fn bit_test_imm(&mut self, op: BitTest, width: Width, of: Reg, bit: u8) {
+    pub fn bit_test_imm(&mut self, op: BitTest, width: Width, of: impl Into<Rm>, bit: u8) {
         let e = Encoding {
             prefix: width.prefix(),
             wide: width.wide(),

@@ -348,6 +348,32 @@ fn shifts_products_and_counts_decode_as_written() {
             }
         }
     }
+    for width in [Width::D, Width::Q] {
+        for n in 0..16 {
+            let (a, b) = (Reg::ALL[n], Reg::ALL[15 - n]);
+            let (x, y) = (name(a, width), name(b, width));
+            case(&mut cases, format!("shrd {x}, {y}, 0x5"), move |asm| {
+                asm.shrd_imm(width, a, b, 5)
+            });
+            case(&mut cases, format!("shrd {x}, {y}, cl"), move |asm| {
+                asm.shrd_cl(width, a, b)
+            });
+        }
+    }
+    let mem = Mem::new(Reg::Rbp, 0x40);
+    let at = memory(mem);
+    case(&mut cases, format!("sets {at}"), move |asm| {
+        asm.setcc(Cc::S, mem)
+    });
+    case(&mut cases, format!("test {at}, 0x41"), move |asm| {
+        asm.test_imm(Width::B, mem, 0x41)
+    });
+    case(&mut cases, format!("bt {at}, 0x8"), move |asm| {
+        asm.bit_test_imm(BitTest::Test, Width::D, mem, 8)
+    });
+    case(&mut cases, "lahf".into(), Assembler::lahf);
+    case(&mut cases, "sahf".into(), Assembler::sahf);
+    case(&mut cases, "cmc".into(), Assembler::cmc);
     case(&mut cases, "cqo".into(), |asm| asm.sign_to_rdx(Width::Q));
     case(&mut cases, "cdq".into(), |asm| asm.sign_to_rdx(Width::D));
     check(cases);

@@ -1,14 +1,14 @@
 //! One block: where values are, and which operation goes where.
 
 use vm_engine::tier::{FrameOffsets, Step, Translation};
-use vm_ir::family::{Choose, Control, Field, Move};
+use vm_ir::family::{Choose, Control, Move};
 use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
 use super::cold::Cold;
 use super::float::{self, Unpacked};
 use super::stubs::Stubs;
 use super::{Pins, RETIRED, Scratch, Template};
-use super::{atomic, integer, memory};
+use super::{atomic, flags, integer, memory};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
 
 /// A block being translated.
@@ -30,6 +30,14 @@ pub(crate) struct Emitter<'a> {
     pub(crate) in_memory: bool,
     /// Temporaries that vector registers hold too.
     pub(crate) unpacked: Unpacked,
+    /// The flag group that the host's flags are just now.
+    pub(crate) host_flags: Option<Slot>,
+    /// What the branch at the block's end goes by, where an operation before it has told.
+    pub(crate) branch_by: Option<Cc>,
+    /// How often each temporary is read, where the block sets flags.
+    pub(crate) reads: &'a mut Vec<u8>,
+    /// Whether the host's logic clears A, which its manuals leave undefined.
+    pub(crate) logic_clears_a: bool,
 }
 
 /// Integer widths that native code works in.
@@ -44,16 +52,17 @@ pub(crate) fn width(ty: Type) -> Option<Width> {
 /// Whether the block's end leaves for its micro-operations.
 pub(crate) fn leaves_for(terminator: &Terminator) -> bool {
     match *terminator {
-        Terminator::Branch { ty, .. } => width(ty).is_none(),
-        Terminator::Jump { .. } | Terminator::Indirect { .. } => false,
+        Terminator::Branch { .. } | Terminator::Jump { .. } | Terminator::Indirect { .. } => false,
         Terminator::Exception { .. } | Terminator::Exit { .. } | Terminator::Dispatch => true,
     }
 }
 
 /// Whether the operation is translated, not run as a step.
 pub(crate) fn is_native(inst: &Inst) -> bool {
-    let has_width = width(inst.ty).is_some();
-    let integer = has_width && matches!(inst.ext, Ext::Zero | Ext::Sign);
+    let has_width = inst.ty.is_int();
+    let narrow = matches!(inst.ty, Type::I8 | Type::I16);
+    let integer =
+        has_width && (matches!(inst.ext, Ext::Zero | Ext::Sign) || inst.ext == Ext::Keep && narrow);
     match inst.op.family() {
         Family::Control(Control::Insn | Control::Fence) => true,
         Family::Control(Control::ExitIf | Control::RaiseIf) => has_width,
@@ -67,16 +76,15 @@ pub(crate) fn is_native(inst: &Inst) -> bool {
         Family::Unary(op) => integer && integer::has_unary(op, inst.ty),
         Family::Binary(op) => integer && integer::has_binary(op, inst.ty),
         Family::Ternary(op) => integer && integer::has_ternary(op, inst),
-        Family::Field(Field::Extract) => integer && inst.ty == Type::I64,
+        Family::Field(_) => integer,
+        Family::Flags(op) => flags::is_native(op, inst),
         Family::FpArith(_)
         | Family::FpExtremum(_)
         | Family::FpSign(_)
         | Family::FpCompare(_)
         | Family::FpConvert(_)
         | Family::FpOther(_) => float::is_native(inst),
-        Family::Field(Field::Deposit)
-        | Family::Wide(_)
-        | Family::Flags(_)
+        Family::Wide(_)
         | Family::VecBits(_)
         | Family::VecLanes(_)
         | Family::VecShift(_)
@@ -140,13 +148,19 @@ fn mirrored(cc: Cc) -> Cc {
 
 /// Emits the block; tells where the code out of the way begins. `None`: not this block.
 pub(crate) fn translate(
-    Scratch { asm, cold, members }: &mut Scratch,
+    Scratch {
+        asm,
+        cold,
+        members,
+        reads,
+    }: &mut Scratch,
     of: &Translation<'_>,
     template: &Template,
 ) -> Option<usize> {
     asm.clear();
     cold.clear();
     members.clear();
+    count_reads(reads, of);
     let start = asm.here();
     let mut emitter = Emitter {
         start,
@@ -160,17 +174,29 @@ pub(crate) fn translate(
         live: false,
         in_memory: false,
         unpacked: Unpacked::default(),
+        host_flags: None,
+        branch_by: None,
+        reads,
+        logic_clears_a: template.logic_clears_a,
     };
     let insns = i32::try_from(of.block.guest_insns).ok()?;
     emitter.asm.alu_imm(Alu::Add, Width::Q, RETIRED, insns);
+    let insts = of.block.insts.as_slice();
     let mut at = 0;
-    while at < of.block.insts.len() {
-        at += match emitter.group(at) {
-            Some(grouped) => grouped,
-            None => {
-                emitter.inst(&of.block.insts[at], &of.steps[at])?;
-                1
-            }
+    while at < insts.len() {
+        at += match &insts[at..] {
+            [first, second, ..] if emitter.two_as_one(first, second) => 2,
+            [last] if emitter.flag_of_branch(last) => 1,
+            _ => match emitter.group(at) {
+                Some(grouped) => {
+                    emitter.host_flags = None;
+                    grouped
+                }
+                None => {
+                    emitter.inst(&insts[at], &of.steps[at])?;
+                    1
+                }
+            },
         };
     }
     match of.block.terminator {
@@ -184,7 +210,33 @@ pub(crate) fn translate(
     Some(cold)
 }
 
+/// Counts reads of temporaries, of blocks that set flags.
+fn count_reads(reads: &mut Vec<u8>, of: &Translation<'_>) {
+    reads.clear();
+    if !of.block.insts.iter().any(|inst| inst.op == Op::SetFlags) {
+        return;
+    }
+    reads.resize(of.block.temps.len(), 0);
+    let ends = of.block.terminator.operands();
+    let ends = ends.iter().filter_map(|operand| operand.slot());
+    let read = of.block.insts.iter().flat_map(Inst::reads).chain(ends);
+    for slot in read.filter(|slot| slot.is_temp()) {
+        let count = &mut reads[slot.index()];
+        *count = count.saturating_add(1);
+    }
+}
+
 impl Emitter<'_> {
+    /// Whether a temporary is read by one operation alone, as far as is known.
+    pub(crate) fn is_read_once(&self, slot: Slot) -> bool {
+        slot.is_temp() && self.reads.get(slot.index()) == Some(&1)
+    }
+
+    /// Whether a slot has one word.
+    pub(crate) fn has_one_word(&self, slot: Slot) -> bool {
+        self.type_of(slot).slot_bytes() == 8
+    }
+
     /// A word of the frame.
     pub(crate) fn frame(&self, offset: i32) -> Mem {
         self.pins.word(offset)
@@ -324,6 +376,15 @@ impl Emitter<'_> {
         if family == Family::Control(Control::Insn) {
             return Some(());
         }
+        // Moves keep the host's flags.
+        let keeps_flags = match family {
+            Family::Move(Move::Mov) => inst.ty.is_int(),
+            Family::Flags(_) => true,
+            _ => false,
+        };
+        if !keeps_flags {
+            self.host_flags = None;
+        }
         if let Some(dst) = inst.dst
             && self.type_of(dst).slot_bytes() != 8
         {
@@ -362,8 +423,8 @@ impl Emitter<'_> {
             | Family::Binary(_)
             | Family::Ternary(_)
             | Family::Field(_) => self.in_memory(inst, |this| this.integer(inst)),
+            Family::Flags(op) => self.flags(op, inst),
             Family::Wide(_)
-            | Family::Flags(_)
             | Family::VecBits(_)
             | Family::VecLanes(_)
             | Family::VecShift(_)
@@ -403,6 +464,7 @@ impl Emitter<'_> {
         self.asm.mov_imm(Reg::Rax, step.first);
         self.asm.call_to(self.stubs.step);
         self.live = false;
+        self.host_flags = None;
         self.unpacked = Unpacked::default();
         Some(())
     }
@@ -419,13 +481,7 @@ impl Emitter<'_> {
     }
 
     fn compare_in_order(&mut self, width: Width, a: Operand, b: Operand) {
-        let constant = match b {
-            Operand::None => Some(0),
-            Operand::Imm(value) if width == Width::D => Some(value as i32),
-            Operand::Imm(value) => i32::try_from(value).ok(),
-            Operand::Slot(_) => None,
-        };
-        match (a, constant) {
+        match (a, flags::short(width, b)) {
             (Operand::Slot(slot), Some(value)) => match self.pin(slot) {
                 Some(reg) if value == 0 => self.asm.test(width, reg, reg),
                 _ => {

@@ -4,8 +4,9 @@ use vm_engine::tier::Step;
 use vm_ir::{Attr, Inst, Terminator, leaves_page};
 
 use super::RETIRED;
-use super::block::{Emitter, width};
+use super::block::Emitter;
 use super::cold::{Cold, Jump};
+use super::flags::any_width;
 use super::stubs::turn;
 use crate::asm::{Alu, Cc, Label, Reg, Width};
 
@@ -70,7 +71,7 @@ impl Emitter<'_> {
             return None;
         };
         let [a, b, offset, _] = inst.args;
-        let cc = self.compare(cond, width(inst.ty)?, a, b);
+        let cc = self.compare(cond, any_width(inst.ty)?, a, b);
         self.go_to_if(cc, offset.imm()?, step.left.saturating_sub(1))
     }
 
@@ -78,7 +79,7 @@ impl Emitter<'_> {
         let Attr::Cond(cond) = inst.attr else {
             return None;
         };
-        let cc = self.compare(cond, width(inst.ty)?, inst.args[0], inst.args[1]);
+        let cc = self.compare(cond, any_width(inst.ty)?, inst.args[0], inst.args[1]);
         let away = self.leave_cold(step.first);
         self.asm.jcc(cc, away);
         Some(())
@@ -96,11 +97,10 @@ impl Emitter<'_> {
                 taken,
                 fallthrough,
             } => {
-                let Some(width) = width(ty) else {
-                    self.leave(step.first);
-                    return Some(());
+                let cc = match self.branch_by {
+                    Some(cc) => cc,
+                    None => self.compare(cond, any_width(ty)?, a, b),
                 };
-                let cc = self.compare(cond, width, a, b);
                 self.go_to_if(cc, taken, 0)?;
                 self.go_to(fallthrough, 0)
             }

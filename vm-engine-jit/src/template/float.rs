@@ -499,8 +499,9 @@ impl Emitter<'_> {
                 Reg::Rcx.into()
             }
         };
-        self.put(dst, Reg::Rax);
         self.asm.alu_imm(Alu::Cmp, Width::D, above, -1);
+        // Moves keep the flags.
+        self.put(dst, Reg::Rax);
         let from = self.asm.label();
         self.asm.jcc(Cc::Ne, from);
         let back = self.asm.here();

@@ -6,16 +6,20 @@ use vm_ir::{Attr, Ext, Family, Inst, Operand, Slot, Type};
 
 use super::bits::Part;
 use super::block::{Emitter, width};
-use crate::asm::{Alu, BitTest, Bits, Cc, Mem, Reg, Scatter, Shift, Width};
+use super::flags::{self, any_width};
+use super::narrow;
+use crate::asm::{Alu, BitTest, Bits, Cc, Mem, Reg, Rm, Scatter, Shift, Width};
 
 /// Whether [`Emitter::mov`] knows the move.
 pub(crate) fn moves(inst: &Inst) -> bool {
-    matches!(inst.ext, Ext::Zero | Ext::Sign)
-        && !matches!(inst.ty, Type::V128 | Type::I128 | Type::Flags | Type::F16)
+    inst.ext != Ext::Ones && !matches!(inst.ty, Type::V128 | Type::I128 | Type::F16)
 }
 
-/// Whether [`Emitter::integer`] knows the operation in this type, of 32 or 64 bits. The same below.
+/// Whether [`Emitter::integer`] knows the operation in this type. The same below.
 pub(crate) fn has_unary(op: Unary, ty: Type) -> bool {
+    if matches!(ty, Type::I8 | Type::I16) {
+        return narrow::has_unary(op);
+    }
     match op {
         Unary::Not | Unary::Neg | Unary::Clz | Unary::Ctz | Unary::Popcnt | Unary::ByteSwap => true,
         Unary::OrCombine | Unary::ReverseBits => ty == Type::I64,
@@ -23,6 +27,9 @@ pub(crate) fn has_unary(op: Unary, ty: Type) -> bool {
 }
 
 pub(crate) fn has_binary(op: Binary, ty: Type) -> bool {
+    if matches!(ty, Type::I8 | Type::I16) {
+        return narrow::has_binary(op);
+    }
     match op {
         Binary::MulHS | Binary::MulHU | Binary::MulHSU => ty == Type::I64,
         Binary::ClMul | Binary::ClMulH | Binary::ClMulR => {
@@ -64,10 +71,10 @@ pub(crate) fn has_ternary(op: Ternary, inst: &Inst) -> bool {
         Ternary::AddShl | Ternary::AddShlU32 => {
             inst.ty == Type::I64 && matches!(inst.args[2], Operand::Imm(0..=63))
         }
-        Ternary::AddCarry
-        | Ternary::SubBorrow
-        | Ternary::FunnelShr
-        | Ternary::RolCarry
+        Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => {
+            narrow::has_ternary(op, inst.ty)
+        }
+        Ternary::RolCarry
         | Ternary::RorCarry
         | Ternary::DivUWide
         | Ternary::RemUWide
@@ -93,15 +100,23 @@ impl Emitter<'_> {
         let Some(dst) = inst.dst else {
             return Some(());
         };
-        let width = width(inst.ty)?;
+        match inst.op.family() {
+            Family::Field(op) => return self.field_of(op, inst, dst),
+            Family::Ternary(op) if narrow::has_ternary(op, inst.ty) => {
+                return self.with_carry(op, inst, dst);
+            }
+            _ => {}
+        }
+        let Some(width) = width(inst.ty) else {
+            return self.narrow(inst, dst);
+        };
         match inst.op.family() {
             Family::Move(Move::PcRel) => self.pc_rel(inst, dst, width),
             Family::Choose(op) => self.choose(op, inst, dst, width)?,
             Family::Unary(op) => self.unary(op, inst, dst, width),
             Family::Binary(op) => self.two_operands(op, inst, dst, width)?,
             Family::Ternary(op) => self.ternary(op, inst, dst, width)?,
-            Family::Field(Field::Extract) => self.extract(inst, dst)?,
-            Family::Field(Field::Deposit)
+            Family::Field(_)
             | Family::Control(_)
             | Family::Access(_)
             | Family::Reserve(_)
@@ -431,6 +446,14 @@ impl Emitter<'_> {
         self.put_filled(inst, dst, Reg::Rax);
     }
 
+    fn field_of(&mut self, op: Field, inst: &Inst, dst: Slot) -> Option<()> {
+        if op == Field::Extract && inst.ty == Type::I64 {
+            self.extract(inst, dst)
+        } else {
+            self.field(op, inst, dst)
+        }
+    }
+
     fn extract(&mut self, inst: &Inst, dst: Slot) -> Option<()> {
         let Attr::Field { pos, len, signed } = inst.attr else {
             return None;
@@ -465,10 +488,13 @@ impl Emitter<'_> {
 
     pub(crate) fn mov(&mut self, inst: &Inst, dst: Slot) -> Option<()> {
         let x = inst.args[0];
+        if inst.ext == Ext::Keep {
+            return self.mov_part(inst, dst);
+        }
         let signed = inst.ext == Ext::Sign;
         let narrow = match inst.ty {
             Type::I8 => Width::B,
-            Type::I16 => Width::W,
+            Type::I16 | Type::Flags => Width::W,
             Type::I32 | Type::F32 => Width::D,
             Type::I64 | Type::F64 => Width::Q,
             _ => return None,
@@ -498,6 +524,23 @@ impl Emitter<'_> {
             }
         }
         self.put(dst, target);
+        Some(())
+    }
+
+    /// A move that keeps part of the destination.
+    fn mov_part(&mut self, inst: &Inst, dst: Slot) -> Option<()> {
+        let ty = match inst.ty {
+            Type::F32 => Type::I32,
+            ty => ty,
+        };
+        let width = any_width(ty)?;
+        let x = inst.args[0];
+        if let (Rm::Mem(home), Some(value)) = (self.place(dst), flags::short(width, x)) {
+            self.asm.store_imm(width, home, value);
+            return Some(());
+        }
+        let from = self.in_reg(x, Reg::Rax);
+        self.put_narrow(&Inst { ty, ..*inst }, dst, from);
         Some(())
     }
 

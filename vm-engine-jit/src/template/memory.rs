@@ -28,7 +28,7 @@ pub(crate) fn is_native(op: Access, inst: &Inst) -> bool {
                 && mem.endian == Endian::Little
                 && !mem.must_align
                 && !matches!(inst.ty, Type::V128 | Type::I128 | Type::F16 | Type::Flags)
-                && inst.ext != Ext::Keep
+                && (inst.ext != Ext::Keep || matches!(inst.ty, Type::I8 | Type::I16))
         }
         Access::ProbeWrite => false,
     }
@@ -167,7 +167,11 @@ impl Emitter<'_> {
         if self.load_vector(inst, mem, from) {
             return Some(());
         }
-        let to = inst.dst.and_then(|dst| self.pin(dst)).unwrap_or(Reg::Rax);
+        let keeps = inst.ext == Ext::Keep;
+        let to = match inst.dst.and_then(|dst| self.pin(dst)) {
+            Some(reg) if !keeps => reg,
+            _ => Reg::Rax,
+        };
         let (held, wanted) = (8 << mem.size_log2, inst.ty.bits());
         let narrow = access_width(mem);
         let extended = held < wanted;
@@ -191,8 +195,10 @@ impl Emitter<'_> {
             self.asm.mov_imm(Reg::Rcx, u64::MAX << wanted);
             self.asm.alu(Alu::Or, Width::Q, to, Reg::Rcx);
         }
-        if let Some(dst) = inst.dst {
-            self.put(dst, to);
+        match inst.dst {
+            Some(dst) if keeps => self.put_narrow(inst, dst, to),
+            Some(dst) => self.put(dst, to),
+            None => {}
         }
         Some(())
     }

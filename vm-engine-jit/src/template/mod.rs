@@ -6,12 +6,14 @@ mod block;
 mod branch;
 mod cold;
 mod convert;
+mod flags;
 mod float;
 #[cfg(test)]
 mod golden;
 mod group;
 mod integer;
 mod memory;
+mod narrow;
 mod stubs;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,6 +183,7 @@ struct Scratch {
     asm: Assembler,
     cold: Vec<Cold>,
     members: Vec<u32>,
+    reads: Vec<u8>,
 }
 
 impl Default for Scratch {
@@ -189,6 +192,7 @@ impl Default for Scratch {
             asm: Assembler::new(CHUNK_BYTES),
             cold: Vec::with_capacity(32),
             members: Vec::with_capacity(32),
+            reads: Vec::new(),
         }
     }
 }
@@ -207,6 +211,7 @@ pub struct Template {
     perf_map: Option<PerfMap>,
     dump: Option<(Dump, Notices)>,
     counts_accesses: bool,
+    logic_clears_a: bool,
 }
 
 impl Template {
@@ -249,6 +254,7 @@ impl Template {
             perf_map: None,
             dump: None,
             counts_accesses: false,
+            logic_clears_a: flags::logic_clears_a(),
         })
     }
 

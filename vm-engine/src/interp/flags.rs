@@ -129,15 +129,15 @@ kinds! {
         (of_result | if W::zext(b) != 0 { C | V } else { 0 }, a)
     };
     Shl |W, a, b, _c, old| match count_of::<W>(b) {
-        0 => (old, a),
+        0 => (old & 0xffff, a),
         n => shift!(W: "shl" a by n),
     };
     Shr |W, a, b, _c, old| match count_of::<W>(b) {
-        0 => (old, a),
+        0 => (old & 0xffff, a),
         n => shift!(W: "shr" a by n),
     };
     Sar |W, a, b, _c, old| match count_of::<W>(b) {
-        0 => (old, a),
+        0 => (old & 0xffff, a),
         n => shift!(W: "sar" a by n),
     };
     Carry |_W, a, _b, _c, old| (replaced(old, C, (a & 1) << 8), a);

@@ -165,11 +165,17 @@ impl<const RULE: u8> Bench<RULE> {
         let state = self.vcpu.state();
         assert_eq!(state.raised, expected, "exception of {}", text());
         for (number, declared) in LAYOUT.slots.iter().enumerate() {
-            let expected = machine.get(&LAYOUT, Slot::state(number as u16));
+            let mut expected = machine.get(&LAYOUT, Slot::state(number as u16));
             let words = declared.ty.slot_bytes() as usize / 8;
             let first = (declared.offset as usize - offset_of!(State, words)) / 8;
+            let mut found = state.words;
+            if declared.ty == Type::Flags {
+                // Host code leaves what is above alone.
+                found[first] &= 0xffff;
+                expected[0] &= 0xffff;
+            }
             assert_eq!(
-                state.words[first..first + words],
+                found[first..first + words],
                 expected[..words],
                 "{} after {}",
                 declared.name,

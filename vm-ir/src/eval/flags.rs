@@ -1,6 +1,6 @@
 //! Flag groups.
 //!
-//! A group is one word, in which the flags lie where an x86-64 host has them after `lahf` and `seto al`:
+//! A group has sixteen bits, in which the flags lie where an x86-64 host has them after `lahf` and `seto al`:
 //!
 //! | bit | holds |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | 8 to 15 | C, one, P, zero, A, zero, Z, N: the low byte of x86's flags |
 //! | others | zero |
 //!
-//! Readers look at the bits of the six flags alone, so that any word is a group; all zeros has every flag clear.
+//! Readers look at the bits of the six flags alone, so that any value is a group; all zeros has every flag clear.
 
 use super::{Outcome, Value};
 use crate::attr::{Attr, FlagCond, FlagKind};
@@ -51,7 +51,7 @@ pub(super) fn evaluate(op: Flags, inst: &Inst, args: &[Value; 4]) -> Option<Outc
             let Attr::FlagKind(kind) = inst.attr else {
                 return None;
             };
-            Outcome::bits(set(kind, inst.ty, [a, b, c], old), 64)
+            Outcome::bits(set(kind, inst.ty, [a, b, c], old), Type::Flags.bits())
         }
         Flags::GetFlag => {
             let Attr::FlagCond(cond) = inst.attr else {
@@ -84,7 +84,7 @@ pub fn set(kind: FlagKind, ty: Type, [a, b, c]: [u64; 3], old: u64) -> u64 {
         FlagKind::Carry => return replaced(C, a),
         FlagKind::CarryOverflow => return replaced(C | V, a & 1 | (b & 1) << 11),
         FlagKind::Zero => return replaced(Z, if a == 0 { Z } else { 0 }),
-        FlagKind::Shl | FlagKind::Shr | FlagKind::Sar if b == 0 => return old,
+        FlagKind::Shl | FlagKind::Shr | FlagKind::Sar if b == 0 => return old & 0xffff,
         _ => {}
     }
     let width = u64::from(ty.bits());

@@ -187,7 +187,7 @@ fn compare_to_flags(inst: &Inst, args: [u64; 4], fp: &mut FpControl) -> Option<O
         Some(Ordering::Equal) => flags::Z,
         Some(Ordering::Greater) => 0,
     };
-    Outcome::bits(flags::word(bits), 64)
+    Outcome::bits(flags::word(bits), Type::Flags.bits())
 }
 
 pub(super) fn convert(op: FpConvert, inst: &Inst, a: u64, fp: &mut FpControl) -> Option<Outcome> {

@@ -1,0 +1,767 @@
+//! Flag groups: the host's own flags are the guest's.
+//!
+//! A group's sixteen bits are what `lahf` and `seto al` leave in AX. `setflags` is the host's instruction, those two and a
+//! store; where the operation that the flags are about stands beside it, one instruction gives both. As long as no other
+//! instruction has changed the host's flags, a condition on the group needs no instruction.
+
+#![allow(unsafe_code)]
+
+use std::arch::asm;
+
+use vm_ir::family::{Binary, Flags, Ternary, Unary};
+use vm_ir::{
+    Attr, Cond, Ext, Family, FlagCond, FlagKind, Inst, Op, Operand, Slot, Terminator, Type,
+};
+
+use super::block::Emitter;
+use crate::asm::{Alu, BitTest, Cc, Mem, Reg, Shift, Width};
+
+/// In the word of a group.
+const A: i32 = 1 << 12;
+const C: i32 = 1 << 8;
+const Z: i32 = 1 << 14;
+const ONE: i32 = 1 << 9;
+const ALL: i32 = 0xd501;
+
+/// Whether the host's logic leaves A clear. Its manuals leave that undefined (Intel SDM 2A, AND).
+pub(crate) fn logic_clears_a() -> bool {
+    let found: u64;
+    // SAFETY: the instructions change registers and flags alone.
+    unsafe {
+        asm!(
+            "mov {a:e}, 0xf", "add {a:l}, 1", "test {a:e}, {a:e}", "lahf", "mov {found:e}, eax",
+            "mov {a:e}, 0xf", "add {a:l}, 1", "and {a:e}, 0x1f", "lahf", "or {found:e}, eax",
+            "mov {a:e}, 0xf", "add {a:l}, 1", "or {a:e}, 0x0f", "lahf", "or {found:e}, eax",
+            "mov {a:e}, 0xf", "add {a:l}, 1", "xor {a:e}, 0x33", "lahf", "or {found:e}, eax",
+            a = out(reg) _, found = out(reg) found, out("rax") _, options(pure, nomem, nostack)
+        );
+    }
+    found & A as u64 == 0
+}
+
+/// Width of an integer type.
+pub(crate) fn any_width(ty: Type) -> Option<Width> {
+    match ty {
+        Type::I8 => Some(Width::B),
+        Type::I16 => Some(Width::W),
+        Type::I32 => Some(Width::D),
+        Type::I64 => Some(Width::Q),
+        _ => None,
+    }
+}
+
+/// Whether [`Emitter::flags`] knows the operation.
+pub(crate) fn is_native(op: Flags, inst: &Inst) -> bool {
+    match op {
+        Flags::SetFlags => true,
+        Flags::GetFlag | Flags::FlagBits => inst.ext != Ext::Ones && inst.dst.is_some(),
+    }
+}
+
+/// The host's condition on its own flags; `None` where it has none.
+fn condition(cond: FlagCond) -> Option<Cc> {
+    Some(match cond {
+        FlagCond::Z => Cc::E,
+        FlagCond::NotZ => Cc::Ne,
+        FlagCond::C => Cc::B,
+        FlagCond::NotC => Cc::Ae,
+        FlagCond::N => Cc::S,
+        FlagCond::NotN => Cc::Ns,
+        FlagCond::V => Cc::O,
+        FlagCond::NotV => Cc::No,
+        FlagCond::P => Cc::P,
+        FlagCond::NotP => Cc::Np,
+        FlagCond::COrZ => Cc::Be,
+        FlagCond::NotCNotZ => Cc::A,
+        FlagCond::Lt => Cc::L,
+        FlagCond::Ge => Cc::Ge,
+        FlagCond::Le => Cc::Le,
+        FlagCond::Gt => Cc::G,
+        FlagCond::CNotZ | FlagCond::NotCOrZ => return None,
+    })
+}
+
+/// How a group is tested in memory: a byte of it against a mask, and the condition then.
+fn byte_test(cond: FlagCond) -> Option<(i32, i32, Cc)> {
+    Some(match cond {
+        FlagCond::Z => (1, 0x40, Cc::Ne),
+        FlagCond::NotZ => (1, 0x40, Cc::E),
+        FlagCond::C => (1, 0x01, Cc::Ne),
+        FlagCond::NotC => (1, 0x01, Cc::E),
+        FlagCond::N => (1, -0x80, Cc::Ne),
+        FlagCond::NotN => (1, -0x80, Cc::E),
+        FlagCond::V => (0, 0x01, Cc::Ne),
+        FlagCond::NotV => (0, 0x01, Cc::E),
+        FlagCond::P => (1, 0x04, Cc::Ne),
+        FlagCond::NotP => (1, 0x04, Cc::E),
+        FlagCond::COrZ => (1, 0x41, Cc::Ne),
+        FlagCond::NotCNotZ => (1, 0x41, Cc::E),
+        _ => return None,
+    })
+}
+
+/// A constant as the width sees it, where an instruction takes it.
+pub(crate) fn short(width: Width, operand: Operand) -> Option<i32> {
+    match (width, operand) {
+        (_, Operand::None) => Some(0),
+        (Width::B, Operand::Imm(value)) => Some((value as i8).into()),
+        (Width::W, Operand::Imm(value)) => Some((value as i16).into()),
+        (Width::D, Operand::Imm(value)) => Some(value as i32),
+        (Width::Q, Operand::Imm(value)) => i32::try_from(value).ok(),
+        (_, Operand::Slot(_)) => None,
+    }
+}
+
+/// What an instruction does besides setting flags.
+#[derive(Clone, Copy)]
+enum Host {
+    /// `a = a op b`.
+    Alu(Alu, Operand),
+    Neg,
+    Inc,
+    Dec,
+    /// By a constant that is not zero.
+    Shift(Shift, u8),
+}
+
+/// An operation and the flags about its result as one instruction.
+#[derive(Clone, Copy)]
+struct Together {
+    host: Host,
+    /// First operand.
+    a: Operand,
+    /// What CF must be before.
+    carry_in: CarryIn,
+    /// Whether A must be cleared behind.
+    clears_a: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum CarryIn {
+    Any,
+    /// Of the group at this slot.
+    Old(Slot),
+    /// Bit 0.
+    Bit(Operand),
+}
+
+impl Emitter<'_> {
+    /// A byte or more of a group.
+    fn group_byte(&self, group: Slot, byte: i32) -> Mem {
+        let home = self.home(group);
+        let disp = home.disp + byte;
+        Mem { disp, ..home }
+    }
+
+    /// Stores the host's flags, A cleared if asked. Uses RAX.
+    fn store_flags(&mut self, dst: Slot, clears_a: bool) {
+        self.asm.lahf();
+        self.asm.setcc(Cc::O, Reg::Rax);
+        if clears_a {
+            self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, 0xffff & !A);
+        }
+        let home = self.home(dst);
+        self.asm.store(Width::W, home, Reg::Rax);
+        self.host_flags = (!clears_a).then_some(dst);
+    }
+
+    pub(crate) fn flags(&mut self, op: Flags, inst: &Inst) -> Option<()> {
+        match (op, inst.attr) {
+            (Flags::SetFlags, Attr::FlagKind(kind)) => match inst.dst {
+                Some(dst) => self.set_flags(kind, inst, dst),
+                None => Some(()),
+            },
+            (Flags::GetFlag, Attr::FlagCond(cond)) => {
+                let dst = inst.dst?;
+                let cc = self.test_group(cond, inst.args[0].slot()?);
+                self.put_condition(cc, inst, dst);
+                Some(())
+            }
+            (Flags::FlagBits, _) => {
+                let dst = inst.dst?;
+                self.host_flags = None;
+                let from = self.group_byte(inst.args[0].slot()?, 0);
+                self.asm.movzx(Width::W, Reg::Rax, from);
+                self.asm.mov(Width::D, Reg::Rcx, Reg::Rax);
+                self.asm.shift_imm(Shift::Shr, Width::D, Reg::Rax, 8);
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, 0xd5);
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rcx, 1);
+                self.asm.shift_imm(Shift::Shl, Width::D, Reg::Rcx, 11);
+                self.asm.alu(Alu::Or, Width::D, Reg::Rax, Reg::Rcx);
+                self.put_narrow(inst, dst, Reg::Rax);
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts 1 or 0 for the host's condition. Keeps flags, unless the destination keeps some of a register.
+    pub(crate) fn put_condition(&mut self, cc: Cc, inst: &Inst, dst: Slot) {
+        if inst.ext == Ext::Keep && inst.ty == Type::I8 {
+            let place = self.place(dst);
+            return self.asm.setcc(cc, place);
+        }
+        self.asm.setcc(cc, Reg::Rax);
+        self.asm.movzx(Width::B, Reg::Rax, Reg::Rax);
+        if inst.ext == Ext::Keep {
+            self.put_narrow(inst, dst, Reg::Rax);
+        } else {
+            self.put(dst, Reg::Rax);
+        }
+    }
+
+    /// The host's condition that a condition on a group is. Uses RAX.
+    pub(crate) fn test_group(&mut self, cond: FlagCond, group: Slot) -> Cc {
+        if self.host_flags == Some(group)
+            && let Some(cc) = condition(cond)
+        {
+            return cc;
+        }
+        self.host_flags = None;
+        if let Some((byte, mask, cc)) = byte_test(cond) {
+            let at = self.group_byte(group, byte);
+            self.asm.test_imm(Width::B, at, mask);
+            return cc;
+        }
+        let word = self.group_byte(group, 0);
+        self.asm.movzx(Width::W, Reg::Rax, word);
+        match condition(cond) {
+            Some(cc) => {
+                // One and 0x7f overflow.
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, 0xff01);
+                self.asm.alu_imm(Alu::Add, Width::B, Reg::Rax, 0x7f);
+                self.asm.sahf();
+                cc
+            }
+            None => {
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, C | Z);
+                self.asm.alu_imm(Alu::Cmp, Width::D, Reg::Rax, C);
+                match cond {
+                    FlagCond::CNotZ => Cc::E,
+                    _ => Cc::Ne,
+                }
+            }
+        }
+    }
+
+    fn set_flags(&mut self, kind: FlagKind, inst: &Inst, dst: Slot) -> Option<()> {
+        let width = any_width(inst.ty)?;
+        let [a, b, c, old] = inst.args;
+        if !matches!(kind, FlagKind::Inc | FlagKind::Dec) {
+            self.host_flags = None;
+        }
+        match kind {
+            FlagKind::Sub | FlagKind::SubNotBorrow => {
+                self.compare_exactly(width, a, b);
+                if kind == FlagKind::SubNotBorrow {
+                    self.asm.cmc();
+                }
+                self.store_flags(dst, false);
+            }
+            FlagKind::Logic => {
+                self.compare_exactly(width, a, Operand::Imm(0));
+                self.store_flags(dst, false);
+            }
+            FlagKind::Mul => {
+                self.load(b, Reg::Rcx);
+                self.asm.test(width, Reg::Rcx, Reg::Rcx);
+                self.asm.setcc(Cc::Ne, Reg::Rcx);
+                self.asm.movzx(Width::B, Reg::Rcx, Reg::Rcx);
+                self.asm.mov(Width::D, Reg::Rdx, Reg::Rcx);
+                self.asm.shift_imm(Shift::Shl, Width::D, Reg::Rdx, 8);
+                self.asm.alu(Alu::Or, Width::D, Reg::Rcx, Reg::Rdx);
+                self.compare_exactly_but_rcx(width, a);
+                self.asm.lahf();
+                self.asm.setcc(Cc::O, Reg::Rax);
+                self.asm.alu(Alu::Or, Width::D, Reg::Rax, Reg::Rcx);
+                let home = self.home(dst);
+                self.asm.store(Width::W, home, Reg::Rax);
+            }
+            FlagKind::Bits => {
+                self.load(a, Reg::Rcx);
+                if width == Width::B {
+                    self.asm.movzx(Width::B, Reg::Rcx, Reg::Rcx);
+                }
+                self.asm.mov(Width::D, Reg::Rax, Reg::Rcx);
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, 0xd5);
+                self.asm.shift_imm(Shift::Shl, Width::D, Reg::Rax, 8);
+                self.asm.shift_imm(Shift::Shr, Width::D, Reg::Rcx, 11);
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rcx, 1);
+                self.put_word(dst);
+            }
+            FlagKind::Carry => {
+                self.load_old(old, ALL & !C)?;
+                self.load(a, Reg::Rcx);
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rcx, 1);
+                self.asm.shift_imm(Shift::Shl, Width::D, Reg::Rcx, 8);
+                self.put_word(dst);
+            }
+            FlagKind::CarryOverflow => {
+                self.load_old(old, ALL & !(C | 1))?;
+                self.load(b, Reg::Rcx);
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rcx, 1);
+                self.asm.alu(Alu::Or, Width::D, Reg::Rax, Reg::Rcx);
+                self.load(a, Reg::Rcx);
+                self.asm.alu_imm(Alu::And, Width::D, Reg::Rcx, 1);
+                self.asm.shift_imm(Shift::Shl, Width::D, Reg::Rcx, 8);
+                self.put_word(dst);
+            }
+            FlagKind::Zero => {
+                self.load_old(old, ALL & !Z)?;
+                self.load(a, Reg::Rcx);
+                self.asm.test(width, Reg::Rcx, Reg::Rcx);
+                self.asm.setcc(Cc::E, Reg::Rcx);
+                self.asm.movzx(Width::B, Reg::Rcx, Reg::Rcx);
+                self.asm.shift_imm(Shift::Shl, Width::D, Reg::Rcx, 14);
+                self.put_word(dst);
+            }
+            FlagKind::Shl | FlagKind::Shr | FlagKind::Sar => {
+                self.shift_flags(kind, inst, dst, None)?;
+            }
+            FlagKind::Add
+            | FlagKind::AddCarry
+            | FlagKind::SubBorrow
+            | FlagKind::Inc
+            | FlagKind::Dec
+            | FlagKind::Neg => {
+                let host = match kind {
+                    FlagKind::Add => Host::Alu(Alu::Add, b),
+                    FlagKind::AddCarry => Host::Alu(Alu::Adc, b),
+                    FlagKind::SubBorrow => Host::Alu(Alu::Sbb, b),
+                    FlagKind::Inc => Host::Inc,
+                    FlagKind::Dec => Host::Dec,
+                    _ => Host::Neg,
+                };
+                self.prepare_carry(carry_in(kind, c, old));
+                self.load(a, Reg::Rax);
+                self.host(host, width, Reg::Rax.into());
+                self.store_flags(dst, false);
+            }
+        }
+        Some(())
+    }
+
+    /// The old group's flags at these places to RAX.
+    fn load_old(&mut self, old: Operand, places: i32) -> Option<()> {
+        let from = self.group_byte(old.slot()?, 0);
+        self.asm.movzx(Width::W, Reg::Rax, from);
+        self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, places);
+        Some(())
+    }
+
+    /// The sum of RAX and RCX as a group.
+    fn put_word(&mut self, dst: Slot) {
+        let sum = Mem::indexed(Reg::Rax, Reg::Rcx, 0, ONE);
+        self.asm.lea(Width::D, Reg::Rax, sum);
+        let home = self.home(dst);
+        self.asm.store(Width::W, home, Reg::Rax);
+    }
+
+    /// Subtracts for the flags: all are those of the difference. Uses RAX and RCX.
+    fn compare_exactly(&mut self, width: Width, a: Operand, b: Operand) {
+        match (a, short(width, b)) {
+            (Operand::Slot(slot), Some(value)) => {
+                let place = self.place(slot);
+                self.asm.alu_imm(Alu::Cmp, width, place, value);
+            }
+            _ => {
+                let left = self.in_reg(a, Reg::Rax);
+                match b {
+                    Operand::Slot(slot) => {
+                        let place = self.place(slot);
+                        self.asm.alu(Alu::Cmp, width, left, place);
+                    }
+                    _ => {
+                        let right = self.in_reg(b, Reg::Rcx);
+                        self.asm.alu(Alu::Cmp, width, left, right);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same with zero, RCX kept.
+    fn compare_exactly_but_rcx(&mut self, width: Width, a: Operand) {
+        let left = self.in_reg(a, Reg::Rax);
+        self.asm.alu_imm(Alu::Cmp, width, left, 0);
+    }
+
+    /// Has the host's carry flag be what an operation takes in. Uses RCX.
+    fn prepare_carry(&mut self, carry: CarryIn) {
+        match carry {
+            CarryIn::Any => {}
+            CarryIn::Old(group) if self.host_flags == Some(group) => {}
+            CarryIn::Old(group) => {
+                let at = self.group_byte(group, 0);
+                self.asm.bit_test_imm(BitTest::Test, Width::W, at, 8);
+            }
+            CarryIn::Bit(bit) => {
+                let bit = self.in_reg(bit, Reg::Rcx);
+                self.asm.bit_test_imm(BitTest::Test, Width::D, bit, 0);
+            }
+        }
+    }
+
+    /// One instruction of the host's. Uses RCX; keeps the flags that it reads.
+    fn host(&mut self, host: Host, width: Width, at: crate::asm::Rm) {
+        match host {
+            Host::Alu(op, b) => {
+                if let Some(value) = short(width, b) {
+                    return self.asm.alu_imm(op, width, at, value);
+                }
+                match (at, b) {
+                    (crate::asm::Rm::Mem(mem), b) => {
+                        let b = self.in_reg(b, Reg::Rcx);
+                        self.asm.alu_to_mem(op, width, mem, b);
+                    }
+                    (crate::asm::Rm::Reg(reg), Operand::Slot(slot)) => {
+                        let place = self.place(slot);
+                        self.asm.alu(op, width, Reg::ALL[usize::from(reg)], place);
+                    }
+                    (crate::asm::Rm::Reg(reg), b) => {
+                        self.load(b, Reg::Rcx);
+                        self.asm
+                            .alu(op, width, Reg::ALL[usize::from(reg)], Reg::Rcx);
+                    }
+                }
+            }
+            Host::Neg => self.asm.neg(width, at),
+            Host::Inc => self.asm.inc(width, at),
+            Host::Dec => self.asm.dec(width, at),
+            Host::Shift(op, count) => {
+                // Only the last step's flags are all defined.
+                if count > 1 {
+                    self.asm.shift_imm(op, width, at, count - 1);
+                }
+                self.asm.shift_imm(op, width, at, 1);
+            }
+        }
+    }
+
+    /// Flags of a shift, and its result to a slot; of a count that is zero, only that.
+    fn shift_flags(
+        &mut self,
+        kind: FlagKind,
+        set: &Inst,
+        dst: Slot,
+        result: Option<(&Inst, Slot)>,
+    ) -> Option<()> {
+        let width = any_width(set.ty)?;
+        let [a, b, _, old] = set.args;
+        let old = old.slot()?;
+        self.host_flags = None;
+        let mask = if width == Width::Q { 63 } else { 31 };
+        let op = match kind {
+            FlagKind::Shl => Shift::Shl,
+            FlagKind::Shr => Shift::Shr,
+            _ => Shift::Sar,
+        };
+        if let Operand::Imm(count) = b {
+            let count = (count & mask) as u8;
+            if count == 0 {
+                self.copy_group(old, dst);
+                if let Some((inst, to)) = result {
+                    self.load(a, Reg::Rax);
+                    self.put_narrow(inst, to, Reg::Rax);
+                }
+                return Some(());
+            }
+            let whole = width == Width::Q
+                || width == Width::D && result.is_some_and(|(inst, _)| inst.ext == Ext::Zero);
+            let target = match result {
+                Some((_, to)) if whole => self.pin(to).unwrap_or(Reg::Rax),
+                _ => Reg::Rax,
+            };
+            self.load(a, target);
+            self.host(Host::Shift(op, count), width, target.into());
+            if let Some((inst, to)) = result {
+                self.put_whole(inst, to, target);
+            }
+            self.store_flags(dst, true);
+            return Some(());
+        }
+        let (same, done) = (self.asm.label(), self.asm.label());
+        self.load(a, Reg::Rdx);
+        self.load(b, Reg::Rcx);
+        self.asm.alu_imm(Alu::And, Width::D, Reg::Rcx, mask as i32);
+        self.asm.jcc_short(Cc::E, same);
+        self.asm.lea(Width::D, Reg::Rcx, Mem::new(Reg::Rcx, -1));
+        self.asm.shift_cl(op, width, Reg::Rdx);
+        self.asm.shift_imm(op, width, Reg::Rdx, 1);
+        self.store_flags(dst, true);
+        if old != dst {
+            self.asm.jmp_short(done);
+        }
+        self.asm.bind(same);
+        if old != dst {
+            self.copy_group(old, dst);
+            self.asm.bind(done);
+        }
+        if let Some((inst, to)) = result {
+            self.put_narrow(inst, to, Reg::Rdx);
+        }
+        Some(())
+    }
+
+    /// Copies a group. Keeps flags.
+    pub(crate) fn copy_group(&mut self, from: Slot, to: Slot) {
+        if from == to {
+            return;
+        }
+        let (from, to) = (self.group_byte(from, 0), self.group_byte(to, 0));
+        self.asm.movzx(Width::W, Reg::Rax, from);
+        self.asm.store(Width::W, to, Reg::Rax);
+    }
+
+    /// Translates two operations that stand side by side as one, if that can be: flags, and what they are about.
+    pub(crate) fn two_as_one(&mut self, first: &Inst, second: &Inst) -> bool {
+        let done = match (first.op, second.op) {
+            (Op::SetFlags, Op::SetFlags) => None,
+            (Op::SetFlags, _) => self.flags_and_result(first, second),
+            (_, Op::SetFlags) => {
+                // The flags' operands are read behind the result.
+                let kept = second.args.iter().all(|arg| arg.slot() != first.dst);
+                let together = kept.then(|| self.flags_and_result(second, first)).flatten();
+                together.or_else(|| self.logic_and_flags(first, second))
+            }
+            (Op::GetFlag, Op::Select) => self.flag_and_select(first, second),
+            _ => None,
+        };
+        done.is_some()
+    }
+
+    fn flags_and_result(&mut self, set: &Inst, op: &Inst) -> Option<()> {
+        let Attr::FlagKind(kind) = set.attr else {
+            return None;
+        };
+        let (dst, to) = (set.dst?, op.dst?);
+        let fits = fills(op) && set.ty == op.ty && self.has_one_word(to);
+        if !fits {
+            return None;
+        }
+        if matches!(kind, FlagKind::Shl | FlagKind::Shr | FlagKind::Sar) {
+            let same = set.args[..2] == op.args[..2]
+                && matches!(op.ty, Type::I32 | Type::I64)
+                && matches!(
+                    (kind, op.op),
+                    (FlagKind::Shl, Op::Shl) | (FlagKind::Shr, Op::Shr) | (FlagKind::Sar, Op::Sar)
+                );
+            return same
+                .then(|| self.shift_flags(kind, set, dst, Some((op, to))))
+                .flatten();
+        }
+        let together = about(kind, set, op)?;
+        self.together(together, op, to, dst);
+        Some(())
+    }
+
+    /// Logic, and the flags of its result.
+    fn logic_and_flags(&mut self, logic: &Inst, set: &Inst) -> Option<()> {
+        let op = match logic.op {
+            Op::And => Alu::And,
+            Op::Or => Alu::Or,
+            Op::Xor => Alu::Xor,
+            _ => return None,
+        };
+        let (to, dst) = (logic.dst?, set.dst?);
+        let of_result = set.attr == Attr::FlagKind(FlagKind::Logic)
+            && set.ty == logic.ty
+            && set.args[0].slot() == Some(to);
+        if !of_result || !fills(logic) || !self.has_one_word(to) {
+            return None;
+        }
+        let width = any_width(logic.ty)?;
+        let [mut a, mut b, ..] = logic.args;
+        if b.slot() == Some(to) || a.slot().is_none() {
+            (a, b) = (b, a);
+        }
+        if op == Alu::And && self.is_read_once(to) {
+            // The result is for the flags alone.
+            let left = self.in_reg(a, Reg::Rax);
+            match short(width, b) {
+                Some(value) => self.asm.test_imm(width, left, value),
+                None => {
+                    let right = self.in_reg(b, Reg::Rcx);
+                    self.asm.test(width, left, right);
+                }
+            }
+            self.store_flags(dst, !self.logic_clears_a);
+            return Some(());
+        }
+        let together = Together {
+            host: Host::Alu(op, b),
+            a,
+            carry_in: CarryIn::Any,
+            clears_a: !self.logic_clears_a,
+        };
+        self.together(together, logic, to, dst);
+        Some(())
+    }
+
+    /// One instruction that gives a result to a slot and flags to a group.
+    fn together(&mut self, together: Together, op: &Inst, to: Slot, group: Slot) {
+        let Together {
+            host,
+            a,
+            carry_in,
+            clears_a,
+        } = together;
+        let width = any_width(op.ty).unwrap_or(Width::Q);
+        self.prepare_carry(carry_in);
+        let pin = self.pin(to);
+        let reads_to = match host {
+            Host::Alu(_, b) => b.slot() == Some(to),
+            _ => false,
+        };
+        let in_place = a.slot() == Some(to);
+        // Whether an instruction of this width leaves all of the slot as it must be.
+        let whole = match (width, op.ext) {
+            (Width::Q, _) => true,
+            (Width::D, Ext::Zero) => pin.is_some(),
+            (Width::B | Width::W, Ext::Keep) => in_place,
+            _ => false,
+        };
+        if whole && in_place {
+            let place = self.place(to);
+            self.host(host, width, place);
+        } else if let (true, Some(reg), false) = (whole, pin, reads_to) {
+            self.load(a, reg);
+            self.host(host, width, reg.into());
+        } else {
+            self.load(a, Reg::Rax);
+            self.host(host, width, Reg::Rax.into());
+            self.put_whole(op, to, Reg::Rax);
+        }
+        self.store_flags(group, clears_a);
+    }
+
+    /// Fills a slot with what an instruction of the operation's width has put into a register.
+    fn put_whole(&mut self, inst: &Inst, dst: Slot, from: Reg) {
+        if inst.ty == Type::I32 && inst.ext == Ext::Zero {
+            self.put(dst, from);
+        } else {
+            self.put_narrow(inst, dst, from);
+        }
+    }
+
+    /// A condition on flags, and the choice by it.
+    fn flag_and_select(&mut self, get: &Inst, select: &Inst) -> Option<()> {
+        let [x, y, chosen, zero] = select.args;
+        let temp = get.dst.filter(|dst| dst.is_temp())?;
+        let to = select.dst.filter(|&to| self.has_one_word(to))?;
+        let Attr::FlagCond(cond) = get.attr else {
+            return None;
+        };
+        let is_zero = matches!(zero, Operand::Imm(0) | Operand::None);
+        if chosen != Operand::Slot(temp) || !is_zero || !self.is_read_once(temp) {
+            return None;
+        }
+        let inverse = match select.attr {
+            Attr::Cond(Cond::Ne) => false,
+            Attr::Cond(Cond::Eq) => true,
+            _ => return None,
+        };
+        if !fills(select) {
+            return None;
+        }
+        let width = any_width(select.ty)?;
+        let cc = self.test_group(cond, get.args[0].slot()?);
+        let cc = if inverse { cc.inverse() } else { cc };
+        // Moves keep the flags.
+        match (self.pin(to), width, x.slot()) {
+            (Some(reg), Width::Q, Some(x)) if y.slot() == Some(to) => {
+                let x = self.place(x);
+                self.asm.cmov(cc, Width::Q, reg, x);
+            }
+            (Some(reg), Width::D, Some(x)) if y.slot() == Some(to) && select.ext == Ext::Zero => {
+                let x = self.place(x);
+                self.asm.cmov(cc, Width::D, reg, x);
+            }
+            _ => {
+                self.load(y, Reg::Rax);
+                let x = self.in_reg(x, Reg::Rcx);
+                let wide = if width == Width::Q {
+                    Width::Q
+                } else {
+                    Width::D
+                };
+                self.asm.cmov(cc, wide, Reg::Rax, x);
+                self.put_narrow(select, to, Reg::Rax);
+            }
+        }
+        Some(())
+    }
+
+    /// The host's condition of the branch that ends the block by a `getflag` right before it; the operation is then done.
+    pub(crate) fn flag_of_branch(&mut self, get: &Inst) -> bool {
+        let Terminator::Branch { cond, a, b, .. } = self.of.block.terminator else {
+            return false;
+        };
+        let zero = matches!(b, Operand::Imm(0) | Operand::None);
+        let Attr::FlagCond(flag) = get.attr else {
+            return false;
+        };
+        let temp = get.dst.filter(|dst| dst.is_temp());
+        if get.op != Op::GetFlag || temp.is_none() || a.slot() != temp || !zero {
+            return false;
+        }
+        let inverse = match cond {
+            Cond::Ne => false,
+            Cond::Eq => true,
+            _ => return false,
+        };
+        let Some(group) = get.args[0].slot() else {
+            return false;
+        };
+        if get.ext == Ext::Keep {
+            return false;
+        }
+        let cc = self.test_group(flag, group);
+        self.branch_by = Some(if inverse { cc.inverse() } else { cc });
+        true
+    }
+}
+
+/// Whether a result of the operation's type can be put to a slot without changing the host's flags.
+fn fills(inst: &Inst) -> bool {
+    match inst.ext {
+        Ext::Zero | Ext::Sign => inst.ty.is_int(),
+        Ext::Keep => matches!(inst.ty, Type::I8 | Type::I16),
+        Ext::Ones => false,
+    }
+}
+
+fn carry_in(kind: FlagKind, c: Operand, old: Operand) -> CarryIn {
+    match (kind, old) {
+        (FlagKind::AddCarry | FlagKind::SubBorrow, _) => CarryIn::Bit(c),
+        (FlagKind::Inc | FlagKind::Dec, Operand::Slot(old)) => CarryIn::Old(old),
+        _ => CarryIn::Any,
+    }
+}
+
+/// The instruction that an operation and flags of this kind are, if they are about each other.
+fn about(kind: FlagKind, set: &Inst, op: &Inst) -> Option<Together> {
+    let [a, b, c, old] = set.args;
+    let [x, y, z, _] = op.args;
+    let one = Operand::Imm(1);
+    let host = match (kind, op.op.family()) {
+        (FlagKind::Add, Family::Binary(Binary::Add)) if (a, b) == (x, y) => Host::Alu(Alu::Add, b),
+        (FlagKind::Sub, Family::Binary(Binary::Sub)) if (a, b) == (x, y) => Host::Alu(Alu::Sub, b),
+        (FlagKind::AddCarry, Family::Ternary(Ternary::AddCarry)) if (a, b, c) == (x, y, z) => {
+            Host::Alu(Alu::Adc, b)
+        }
+        (FlagKind::SubBorrow, Family::Ternary(Ternary::SubBorrow)) if (a, b, c) == (x, y, z) => {
+            Host::Alu(Alu::Sbb, b)
+        }
+        (FlagKind::Inc, Family::Binary(Binary::Add)) if a == x && y == one => Host::Inc,
+        (FlagKind::Dec, Family::Binary(Binary::Sub)) if a == x && y == one => Host::Dec,
+        (FlagKind::Neg, Family::Unary(Unary::Neg)) if a == x => Host::Neg,
+        _ => return None,
+    };
+    Some(Together {
+        host,
+        a,
+        carry_in: carry_in(kind, c, old),
+        clears_a: false,
+    })
+}
