@@ -8,7 +8,10 @@ use vm_core::GuestPhysAddr;
 use vm_engine::tier::Step;
 use vm_frontend::riscv::Riscv;
 use vm_frontend::riscv::isa::CpuModel;
+use vm_frontend::x86::cpu::CpuConfig;
+use vm_frontend::x86::{X86, mode};
 use vm_frontend::{CodePage, Exception, Guest, LiftLimits};
+use vm_ir::passes::remove_dead_flags;
 use vm_ir::{Block, BlockKey, Mode};
 
 use super::*;
@@ -122,6 +125,69 @@ const BLOCKS: &[(&str, &[u32])] = &[
     ),
 ];
 
+/// The same of x86-64.
+const X86_BLOCKS: &[(&str, &[u8])] = &[
+    // cmp rax, rbx; jl
+    ("compare and branch", &[0x48, 0x39, 0xd8, 0x7c, 0x05]),
+    // test eax, eax; je
+    ("test and branch", &[0x85, 0xc0, 0x74, 0x05]),
+    // sub eax, ebx; jne
+    ("subtract and branch", &[0x29, 0xd8, 0x75, 0x05]),
+    // dec ecx; jne to itself
+    ("count down", &[0xff, 0xc9, 0x75, 0xfc]),
+    // add eax, ebx; xor eax, ecx; shl rdx, 3; lea rax, [rbx + rcx*4 + 8]; mov rdx, rax; and edx, 15; jmp
+    (
+        "register to register",
+        &[
+            0x01, 0xd8, 0x31, 0xc8, 0x48, 0xc1, 0xe2, 0x03, 0x48, 0x8d, 0x44, 0x8b, 0x08, 0x48,
+            0x89, 0xc2, 0x83, 0xe2, 0x0f, 0xeb, 0x10,
+        ],
+    ),
+    // mov al, bl; add al, 1; movzx eax, al; cmp al, bl; seta cl; mov ah, dl; jmp
+    (
+        "bytes",
+        &[
+            0x88, 0xd8, 0x04, 0x01, 0x0f, 0xb6, 0xc0, 0x38, 0xd8, 0x0f, 0x97, 0xc1, 0x88, 0xd4,
+            0xeb, 0x10,
+        ],
+    ),
+    // cmp eax, ebx; cmovl eax, ecx; sete dl; jmp
+    (
+        "choose",
+        &[0x39, 0xd8, 0x0f, 0x4c, 0xc1, 0x0f, 0x94, 0xc2, 0xeb, 0x10],
+    ),
+    // add eax, ebx; adc edx, ecx; jmp
+    ("add with carry", &[0x01, 0xd8, 0x11, 0xca, 0xeb, 0x10]),
+    // push rax; push rbx; pop rcx; pop rdx; jmp
+    ("push and pop", &[0x50, 0x53, 0x59, 0x5a, 0xeb, 0x10]),
+    // add rax, [rsi]; add [rdi], rax; movzx ecx, byte [rsi + 4]; mov [rdi + 8], cl; jmp
+    (
+        "load, operate, store",
+        &[
+            0x48, 0x03, 0x06, 0x48, 0x01, 0x07, 0x0f, 0xb6, 0x4e, 0x04, 0x88, 0x4f, 0x08, 0xeb,
+            0x10,
+        ],
+    ),
+    // call
+    ("x86 call", &[0xe8, 0x10, 0x00, 0x00, 0x00]),
+    // ret
+    ("x86 return", &[0xc3]),
+];
+
+struct Bytes(&'static [u8]);
+
+impl CodePage for Bytes {
+    fn bytes(&mut self, offset: u16, into: &mut [u8]) {
+        for (at, byte) in (usize::from(offset)..).zip(into) {
+            *byte = self.0.get(at).copied().unwrap_or(0xf4);
+        }
+    }
+
+    fn next_page(&mut self, _: &mut [u8]) -> Result<GuestPhysAddr, Exception> {
+        unreachable!("no code is that long")
+    }
+}
+
 struct Code(&'static [u32]);
 
 impl CodePage for Code {
@@ -137,8 +203,7 @@ impl CodePage for Code {
     }
 }
 
-/// Guest instructions, host instructions on the way through and in all, and host bytes.
-fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
+fn riscv_line(template: &Template, name: &str, words: &'static [u32]) -> String {
     let key = BlockKey {
         phys_pc: GuestPhysAddr(0x8000_0000),
         // Machine mode, floating point on.
@@ -151,6 +216,31 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
     let config = CpuModel::from_name("max").expect("a model").config();
     let block =
         Riscv::lift(&config, key, &mut Code(words), limits, Block::default()).expect("no fault");
+    line(template, Riscv::layout(), name, &block)
+}
+
+fn x86_line(template: &Template, name: &str, bytes: &'static [u8]) -> String {
+    let key = BlockKey {
+        phys_pc: GuestPhysAddr(0x8000_0000),
+        // 64-bit mode, in the kernel.
+        mode: Mode(2 | mode::FLAT | mode::FLAT_CODE | mode::PROTECTED | mode::SUPERVISOR),
+    };
+    let limits = LiftLimits {
+        max_insns: 64,
+        stop_before: &[],
+    };
+    let config = CpuConfig::default();
+    let mut block =
+        X86::lift(&config, key, &mut Bytes(bytes), limits, Block::default()).expect("no fault");
+    remove_dead_flags(&mut block, X86::layout());
+    if std::env::var_os("SHOW_IR").is_some() {
+        println!("{name}:\n{}", vm_ir::text::print(&block, X86::layout()));
+    }
+    line(template, X86::layout(), name, &block)
+}
+
+/// Guest instructions, host instructions on the way through and in all, and host bytes.
+fn line(template: &Template, layout: &'static StateLayout, name: &str, block: &Block) -> String {
     let temp_offsets: Vec<u16> = (0..block.temps.len() as u16)
         .map(|n| 0x4000 + 16 * n)
         .collect();
@@ -161,9 +251,9 @@ fn line(template: &Template, name: &str, words: &'static [u32]) -> String {
     };
     let mut scratch = Scratch::default();
     let translation = Translation {
-        block: &block,
+        block,
         pc: 0,
-        layout: Riscv::layout(),
+        layout,
         temp_offsets: &temp_offsets,
         steps: &vec![step; block.insts.len()],
         host_float: true,
@@ -190,7 +280,11 @@ fn typical_blocks_take_as_many_host_instructions_as_the_golden_file_says() {
     let template = Template::new(Riscv::layout(), 1 << 20).expect("this host allows it");
     let mut now = String::new();
     for &(name, words) in BLOCKS {
-        let _ = write!(now, "{}", line(&template, name, words));
+        let _ = write!(now, "{}", riscv_line(&template, name, words));
+    }
+    let template = Template::new(X86::layout(), 1 << 20).expect("this host allows it");
+    for &(name, bytes) in X86_BLOCKS {
+        let _ = write!(now, "{}", x86_line(&template, name, bytes));
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/template/golden.txt");
     if std::env::var_os("BLESS").is_some() {
