@@ -1,7 +1,7 @@
 //! One block: where values are, and which operation goes where.
 
 use vm_engine::tier::{FrameOffsets, Step, Translation};
-use vm_ir::family::{Choose, Control, Move};
+use vm_ir::family::{Access, Choose, Control, Move};
 use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
 use super::cold::Cold;
@@ -9,7 +9,7 @@ use super::float::{self, Unpacked};
 use super::stubs::Stubs;
 use super::{Pins, RETIRED, Scratch, Template};
 use super::{atomic, flags, integer, memory};
-use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Width};
+use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Shift, Width};
 
 /// A block being translated.
 pub(crate) struct Emitter<'a> {
@@ -32,6 +32,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) unpacked: Unpacked,
     /// The flag group that the host's flags are just now.
     pub(crate) host_flags: Option<Slot>,
+    /// A slot that has the carry of a group.
+    pub(crate) carry: Option<(Slot, Slot)>,
     /// What the branch at the block's end goes by, where an operation before it has told.
     pub(crate) branch_by: Option<Cc>,
     /// How often each temporary is read, where the block sets flags.
@@ -175,6 +177,7 @@ pub(crate) fn translate(
         in_memory: false,
         unpacked: Unpacked::default(),
         host_flags: None,
+        carry: None,
         branch_by: None,
         reads,
         logic_clears_a: template.logic_clears_a,
@@ -185,7 +188,7 @@ pub(crate) fn translate(
     let mut at = 0;
     while at < insts.len() {
         at += match &insts[at..] {
-            [first, second, ..] if emitter.two_as_one(first, second) => 2,
+            [first, second, ..] if emitter.two_as_one(first, second, &of.steps[at + 1]) => 2,
             [last] if emitter.flag_of_branch(last) => 1,
             _ => match emitter.group(at) {
                 Some(grouped) => {
@@ -362,6 +365,9 @@ impl Emitter<'_> {
     }
 
     fn inst(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+        if inst.dst.is_some() && inst.dst == self.carry.map(|(slot, _)| slot) {
+            self.carry = None;
+        }
         let done = self.operation(inst, step);
         if inst.op != Op::FpUnbox
             && let Some(dst) = inst.dst
@@ -386,9 +392,9 @@ impl Emitter<'_> {
             self.host_flags = None;
         }
         if let Some(dst) = inst.dst
-            && self.type_of(dst).slot_bytes() != 8
+            && !self.has_one_word(dst)
         {
-            return self.step(step);
+            return self.two_words(inst, dst, step);
         }
         // What cannot fall back is native.
         if step.first != 0 && !is_native(inst) {
@@ -431,6 +437,57 @@ impl Emitter<'_> {
             | Family::VecMove(_)
             | Family::VecFp(_)
             | Family::VecRow(_) => None,
+        }
+    }
+
+    /// An operation whose result goes to a slot of two words.
+    fn two_words(&mut self, inst: &Inst, dst: Slot, step: &Step) -> Option<()> {
+        if inst.args.into_iter().any(|arg| self.is_vector(arg)) {
+            self.enter_float();
+            self.host_flags = None;
+        }
+        let low = self.home(dst);
+        let high = Mem {
+            disp: low.disp + 8,
+            ..low
+        };
+        match inst.op {
+            Op::Mov if integer::moves(inst) => {
+                let ty = match inst.ty {
+                    Type::F32 => Type::I32,
+                    Type::F64 => Type::I64,
+                    ty => ty,
+                };
+                let width = flags::any_width(ty)?;
+                if inst.ext == Ext::Keep {
+                    let from = self.in_reg(inst.args[0], Reg::Rax);
+                    self.asm.store(width, low, from);
+                    return Some(());
+                }
+                self.load(inst.args[0], Reg::Rax);
+                if inst.ext == Ext::Sign {
+                    if width != Width::Q {
+                        self.asm.movsx(Width::Q, width, Reg::Rax, Reg::Rax);
+                    }
+                    self.asm.store(Width::Q, low, Reg::Rax);
+                    self.asm.shift_imm(Shift::Sar, Width::Q, Reg::Rax, 63);
+                    self.host_flags = None;
+                    self.asm.store(Width::Q, high, Reg::Rax);
+                    return Some(());
+                }
+                if width != Width::Q {
+                    self.asm.movzx(width, Reg::Rax, Reg::Rax);
+                }
+                self.asm.store(Width::Q, low, Reg::Rax);
+                self.asm.store_imm(Width::Q, high, 0);
+                Some(())
+            }
+            Op::Load if is_native(inst) && inst.ext == Ext::Zero => {
+                self.access(Access::Load, inst, step)?;
+                self.asm.store_imm(Width::Q, high, 0);
+                Some(())
+            }
+            _ => self.step(step),
         }
     }
 

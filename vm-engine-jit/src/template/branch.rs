@@ -46,7 +46,7 @@ impl Emitter<'_> {
     }
 
     /// The same as [`Self::go_to`] where the host's condition holds, else goes on behind.
-    fn go_to_if(&mut self, cc: Cc, offset: i64, undo: u16) -> Option<()> {
+    pub(crate) fn go_to_if(&mut self, cc: Cc, offset: i64, undo: u16) -> Option<()> {
         if undo == 0 && self.is_ahead(offset) {
             let away = self.asm.label();
             let at = self.asm.jcc_for_now(cc, away);

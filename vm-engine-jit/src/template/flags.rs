@@ -8,6 +8,7 @@
 
 use std::arch::asm;
 
+use vm_engine::tier::Step;
 use vm_ir::family::{Binary, Flags, Ternary, Unary};
 use vm_ir::{
     Attr, Cond, Ext, Family, FlagCond, FlagKind, Inst, Op, Operand, Slot, Terminator, Type,
@@ -172,9 +173,10 @@ impl Emitter<'_> {
                 None => Some(()),
             },
             (Flags::GetFlag, Attr::FlagCond(cond)) => {
-                let dst = inst.dst?;
-                let cc = self.test_group(cond, inst.args[0].slot()?);
+                let (dst, group) = (inst.dst?, inst.args[0].slot()?);
+                let cc = self.test_group(cond, group);
                 self.put_condition(cc, inst, dst);
+                self.carry = (cond == FlagCond::C).then_some((dst, group));
                 Some(())
             }
             (Flags::FlagBits, _) => {
@@ -395,6 +397,11 @@ impl Emitter<'_> {
                 let at = self.group_byte(group, 0);
                 self.asm.bit_test_imm(BitTest::Test, Width::W, at, 8);
             }
+            // What it was taken from is still there.
+            CarryIn::Bit(Operand::Slot(bit))
+                if self
+                    .carry
+                    .is_some_and(|(of, group)| of == bit && self.host_flags == Some(group)) => {}
             CarryIn::Bit(bit) => {
                 let bit = self.in_reg(bit, Reg::Rcx);
                 self.asm.bit_test_imm(BitTest::Test, Width::D, bit, 0);
@@ -514,7 +521,8 @@ impl Emitter<'_> {
     }
 
     /// Translates two operations that stand side by side as one, if that can be: flags, and what they are about.
-    pub(crate) fn two_as_one(&mut self, first: &Inst, second: &Inst) -> bool {
+    /// `step` is the second's.
+    pub(crate) fn two_as_one(&mut self, first: &Inst, second: &Inst, step: &Step) -> bool {
         let done = match (first.op, second.op) {
             (Op::SetFlags, Op::SetFlags) => None,
             (Op::SetFlags, _) => self.flags_and_result(first, second),
@@ -525,6 +533,8 @@ impl Emitter<'_> {
                 together.or_else(|| self.logic_and_flags(first, second))
             }
             (Op::GetFlag, Op::Select) => self.flag_and_select(first, second),
+            (Op::GetFlag, Op::Mov) => self.flag_to_byte(first, second),
+            (Op::GetFlag, Op::ExitIf) => self.flag_and_exit(first, second, step),
             _ => None,
         };
         done.is_some()
@@ -690,6 +700,45 @@ impl Emitter<'_> {
             }
         }
         Some(())
+    }
+
+    /// A condition on flags to a byte of a slot.
+    fn flag_to_byte(&mut self, get: &Inst, mov: &Inst) -> Option<()> {
+        let temp = get.dst.filter(|dst| dst.is_temp())?;
+        let to = mov.dst.filter(|&to| self.has_one_word(to))?;
+        let Attr::FlagCond(cond) = get.attr else {
+            return None;
+        };
+        let byte = mov.ty == Type::I8 && mov.ext == Ext::Keep;
+        if !byte || mov.args[0].slot() != Some(temp) || !self.is_read_once(temp) {
+            return None;
+        }
+        let cc = self.test_group(cond, get.args[0].slot()?);
+        self.put_condition(cc, mov, to);
+        Some(())
+    }
+
+    /// A condition on flags, and the way out of the block by it.
+    fn flag_and_exit(&mut self, get: &Inst, exit: &Inst, step: &Step) -> Option<()> {
+        let [value, zero, target, _] = exit.args;
+        let temp = get.dst.filter(|dst| dst.is_temp())?;
+        let Attr::FlagCond(cond) = get.attr else {
+            return None;
+        };
+        let is_zero = matches!(zero, Operand::Imm(0) | Operand::None);
+        if value != Operand::Slot(temp) || !is_zero || !self.is_read_once(temp) {
+            return None;
+        }
+        let inverse = match exit.attr {
+            Attr::Cond(Cond::Ne) => false,
+            Attr::Cond(Cond::Eq) => true,
+            _ => return None,
+        };
+        let target = target.imm()?;
+        i32::try_from(target).ok()?;
+        let cc = self.test_group(cond, get.args[0].slot()?);
+        let cc = if inverse { cc.inverse() } else { cc };
+        self.go_to_if(cc, target, step.left.saturating_sub(1))
     }
 
     /// The host's condition of the branch that ends the block by a `getflag` right before it; the operation is then done.

@@ -220,9 +220,23 @@ unsafe fn exit_if<T: Test, const BITS: u32, const FAR: bool>(
     f: *mut FrameHead,
     op: *const MicroOp,
 ) -> Leave {
-    // SAFETY: as the functions called.
+    // SAFETY: predecoding puts link cells behind the operation.
     unsafe {
-        if T::holds::<BITS>(*word(f, (*op).a), *word(f, (*op).b)) {
+        let holds = T::holds::<BITS>(*word(f, (*op).a), *word(f, (*op).b));
+        exits::<FAR>(f, op, holds)
+    }
+}
+
+/// Leaves by the link cell behind the operation when the condition holds, with `left` instructions of the block not run.
+#[inline(always)]
+pub(crate) unsafe fn exits<const FAR: bool>(
+    f: *mut FrameHead,
+    op: *const MicroOp,
+    holds: bool,
+) -> Leave {
+    // SAFETY: the caller's operation has link cells behind it.
+    unsafe {
+        if holds {
             let common = common(f);
             (*common).retired = (*common).retired.wrapping_sub(u64::from((*op).left));
             return take::<FAR>(f, MicroOp::links(op));

@@ -9,7 +9,7 @@ use vm_ir::{Ext, FlagCond, FlagKind, Type, family};
 
 use super::int::{W8, W8K, W8S, W16, W16K, W16S, W32, W32K, W32S, W64, Width, by_width, put};
 use crate::frame::{FrameHead, word};
-use crate::interp::control::sides;
+use crate::interp::control::{exits, sides};
 use crate::interp::next;
 use crate::microop::{Handler, Leave, MicroOp};
 
@@ -262,6 +262,14 @@ macro_rules! conditions {
             match cond { $(FlagCond::$name => by_width!(select, $name, ty, ext),)* }
         }
 
+        /// Handler of `exit_if` by a condition on flags.
+        pub(crate) fn exit_handler(cond: FlagCond, far: bool) -> Handler {
+            match cond {
+                $(FlagCond::$name if far => exit_if::<$name, true>,
+                FlagCond::$name => exit_if::<$name, false>,)*
+            }
+        }
+
         /// Handler of a branch by a condition on flags.
         pub(crate) fn branch_handler(cond: FlagCond, far_taken: bool, far_not: bool) -> Handler {
             match cond { $(FlagCond::$name => branch_of::<$name>(far_taken, far_not),)* }
@@ -344,6 +352,16 @@ unsafe fn select<W: Width, T: FlagTest>(f: *mut FrameHead, op: *const MicroOp) -
         *word(f, (*op).aux as u16) = holds.into();
         put::<W>(f, op, std::hint::select_unpredictable(holds, x, y));
         next!(f, op)
+    }
+}
+
+/// The condition on the group at `a` to slot `d`; leaves the block unless that is `aux`.
+unsafe fn exit_if<T: FlagTest, const FAR: bool>(f: *mut FrameHead, op: *const MicroOp) -> Leave {
+    // SAFETY: as in `set`, and predecoding puts link cells behind the operation.
+    unsafe {
+        let holds = T::holds(*word(f, (*op).a));
+        *word(f, (*op).d) = holds.into();
+        exits::<FAR>(f, op, i32::from(holds) != (*op).aux)
     }
 }
 

@@ -74,6 +74,7 @@ impl Predecoder<'_> {
                 together.or_else(|| self.logic_and_flags(first, second))
             }
             (Op::GetFlag, Op::Select) => self.flag_and_select(first, second),
+            (Op::GetFlag, Op::ExitIf) => self.flag_and_exit(first, second),
             _ => None,
         };
         done.is_some()
@@ -128,6 +129,24 @@ impl Predecoder<'_> {
         let (b, c) = (self.operand(x), self.operand(y));
         self.emit(handler, |op| {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, to.into());
+        });
+        Some(())
+    }
+
+    /// A condition on flags, and the way out of the block by it.
+    fn flag_and_exit(&mut self, get: &Inst, exit: &Inst) -> Option<()> {
+        let [value, zero, target, _] = exit.args;
+        let temp = get.dst.filter(|dst| dst.is_temp())?;
+        let (cond, holds) = self.tested(get, value, zero, exit.attr)?;
+        if get.ext != Ext::Zero {
+            return None;
+        }
+        let target = target.imm()?;
+        let (a, d) = (self.operand(get.args[0]), self.offset(temp));
+        let handler = flags::exit_handler(cond, leaves_page(target));
+        self.emit_leading(handler, [target, 0], |op| {
+            (op.a, op.d, op.aux) = (a, d, i32::from(!holds));
+            op.left -= 1;
         });
         Some(())
     }
