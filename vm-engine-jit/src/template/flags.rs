@@ -10,17 +10,15 @@ use std::arch::asm;
 
 use vm_engine::tier::Step;
 use vm_ir::family::{Binary, Flags, Ternary, Unary};
-use vm_ir::{
-    Attr, Cond, Ext, Family, FlagCond, FlagKind, Inst, Op, Operand, Slot, Terminator, Type,
-};
+use vm_ir::{Attr, Ext, Family, FlagCond, FlagKind, Inst, Op, Operand, Slot, Type};
 
 use super::block::Emitter;
 use crate::asm::{Alu, BitTest, Cc, Mem, Reg, Shift, Width};
 
 /// In the word of a group.
 const A: i32 = 1 << 12;
-const C: i32 = 1 << 8;
-const Z: i32 = 1 << 14;
+pub(super) const C: i32 = 1 << 8;
+pub(super) const Z: i32 = 1 << 14;
 const ONE: i32 = 1 << 9;
 const ALL: i32 = 0xd501;
 
@@ -57,48 +55,6 @@ pub(crate) fn is_native(op: Flags, inst: &Inst) -> bool {
         Flags::SetFlags => true,
         Flags::GetFlag | Flags::FlagBits => inst.ext != Ext::Ones && inst.dst.is_some(),
     }
-}
-
-/// The host's condition on its own flags; `None` where it has none.
-fn condition(cond: FlagCond) -> Option<Cc> {
-    Some(match cond {
-        FlagCond::Z => Cc::E,
-        FlagCond::NotZ => Cc::Ne,
-        FlagCond::C => Cc::B,
-        FlagCond::NotC => Cc::Ae,
-        FlagCond::N => Cc::S,
-        FlagCond::NotN => Cc::Ns,
-        FlagCond::V => Cc::O,
-        FlagCond::NotV => Cc::No,
-        FlagCond::P => Cc::P,
-        FlagCond::NotP => Cc::Np,
-        FlagCond::COrZ => Cc::Be,
-        FlagCond::NotCNotZ => Cc::A,
-        FlagCond::Lt => Cc::L,
-        FlagCond::Ge => Cc::Ge,
-        FlagCond::Le => Cc::Le,
-        FlagCond::Gt => Cc::G,
-        FlagCond::CNotZ | FlagCond::NotCOrZ => return None,
-    })
-}
-
-/// How a group is tested in memory: a byte of it against a mask, and the condition then.
-fn byte_test(cond: FlagCond) -> Option<(i32, i32, Cc)> {
-    Some(match cond {
-        FlagCond::Z => (1, 0x40, Cc::Ne),
-        FlagCond::NotZ => (1, 0x40, Cc::E),
-        FlagCond::C => (1, 0x01, Cc::Ne),
-        FlagCond::NotC => (1, 0x01, Cc::E),
-        FlagCond::N => (1, -0x80, Cc::Ne),
-        FlagCond::NotN => (1, -0x80, Cc::E),
-        FlagCond::V => (0, 0x01, Cc::Ne),
-        FlagCond::NotV => (0, 0x01, Cc::E),
-        FlagCond::P => (1, 0x04, Cc::Ne),
-        FlagCond::NotP => (1, 0x04, Cc::E),
-        FlagCond::COrZ => (1, 0x41, Cc::Ne),
-        FlagCond::NotCNotZ => (1, 0x41, Cc::E),
-        _ => return None,
-    })
 }
 
 /// A constant as the width sees it, where an instruction takes it.
@@ -148,7 +104,7 @@ enum CarryIn {
 
 impl Emitter<'_> {
     /// A byte or more of a group.
-    fn group_byte(&self, group: Slot, byte: i32) -> Mem {
+    pub(super) fn group_byte(&self, group: Slot, byte: i32) -> Mem {
         let home = self.home(group);
         let disp = home.disp + byte;
         Mem { disp, ..home }
@@ -194,55 +150,6 @@ impl Emitter<'_> {
                 Some(())
             }
             _ => None,
-        }
-    }
-
-    /// Puts 1 or 0 for the host's condition. Keeps flags, unless the destination keeps some of a register.
-    pub(crate) fn put_condition(&mut self, cc: Cc, inst: &Inst, dst: Slot) {
-        if inst.ext == Ext::Keep && inst.ty == Type::I8 {
-            let place = self.place(dst);
-            return self.asm.setcc(cc, place);
-        }
-        self.asm.setcc(cc, Reg::Rax);
-        self.asm.movzx(Width::B, Reg::Rax, Reg::Rax);
-        if inst.ext == Ext::Keep {
-            self.put_narrow(inst, dst, Reg::Rax);
-        } else {
-            self.put(dst, Reg::Rax);
-        }
-    }
-
-    /// The host's condition that a condition on a group is. Uses RAX.
-    pub(crate) fn test_group(&mut self, cond: FlagCond, group: Slot) -> Cc {
-        if self.host_flags == Some(group)
-            && let Some(cc) = condition(cond)
-        {
-            return cc;
-        }
-        self.host_flags = None;
-        if let Some((byte, mask, cc)) = byte_test(cond) {
-            let at = self.group_byte(group, byte);
-            self.asm.test_imm(Width::B, at, mask);
-            return cc;
-        }
-        let word = self.group_byte(group, 0);
-        self.asm.movzx(Width::W, Reg::Rax, word);
-        match condition(cond) {
-            Some(cc) => {
-                // One and 0x7f overflow.
-                self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, 0xff01);
-                self.asm.alu_imm(Alu::Add, Width::B, Reg::Rax, 0x7f);
-                self.asm.sahf();
-                cc
-            }
-            None => {
-                self.asm.alu_imm(Alu::And, Width::D, Reg::Rax, C | Z);
-                self.asm.alu_imm(Alu::Cmp, Width::D, Reg::Rax, C);
-                match cond {
-                    FlagCond::CNotZ => Cc::E,
-                    _ => Cc::Ne,
-                }
-            }
         }
     }
 
@@ -653,126 +560,10 @@ impl Emitter<'_> {
             self.put_narrow(inst, dst, from);
         }
     }
-
-    /// A condition on flags, and the choice by it.
-    fn flag_and_select(&mut self, get: &Inst, select: &Inst) -> Option<()> {
-        let [x, y, chosen, zero] = select.args;
-        let temp = get.dst.filter(|dst| dst.is_temp())?;
-        let to = select.dst.filter(|&to| self.has_one_word(to))?;
-        let Attr::FlagCond(cond) = get.attr else {
-            return None;
-        };
-        let is_zero = matches!(zero, Operand::Imm(0) | Operand::None);
-        if chosen != Operand::Slot(temp) || !is_zero || !self.is_read_once(temp) {
-            return None;
-        }
-        let inverse = match select.attr {
-            Attr::Cond(Cond::Ne) => false,
-            Attr::Cond(Cond::Eq) => true,
-            _ => return None,
-        };
-        if !fills(select) {
-            return None;
-        }
-        let width = any_width(select.ty)?;
-        let cc = self.test_group(cond, get.args[0].slot()?);
-        let cc = if inverse { cc.inverse() } else { cc };
-        // Moves keep the flags.
-        match (self.pin(to), width, x.slot()) {
-            (Some(reg), Width::Q, Some(x)) if y.slot() == Some(to) => {
-                let x = self.place(x);
-                self.asm.cmov(cc, Width::Q, reg, x);
-            }
-            (Some(reg), Width::D, Some(x)) if y.slot() == Some(to) && select.ext == Ext::Zero => {
-                let x = self.place(x);
-                self.asm.cmov(cc, Width::D, reg, x);
-            }
-            _ => {
-                self.load(y, Reg::Rax);
-                let x = self.in_reg(x, Reg::Rcx);
-                let wide = if width == Width::Q {
-                    Width::Q
-                } else {
-                    Width::D
-                };
-                self.asm.cmov(cc, wide, Reg::Rax, x);
-                self.put_narrow(select, to, Reg::Rax);
-            }
-        }
-        Some(())
-    }
-
-    /// A condition on flags to a byte of a slot.
-    fn flag_to_byte(&mut self, get: &Inst, mov: &Inst) -> Option<()> {
-        let temp = get.dst.filter(|dst| dst.is_temp())?;
-        let to = mov.dst.filter(|&to| self.has_one_word(to))?;
-        let Attr::FlagCond(cond) = get.attr else {
-            return None;
-        };
-        let byte = mov.ty == Type::I8 && mov.ext == Ext::Keep;
-        if !byte || mov.args[0].slot() != Some(temp) || !self.is_read_once(temp) {
-            return None;
-        }
-        let cc = self.test_group(cond, get.args[0].slot()?);
-        self.put_condition(cc, mov, to);
-        Some(())
-    }
-
-    /// A condition on flags, and the way out of the block by it.
-    fn flag_and_exit(&mut self, get: &Inst, exit: &Inst, step: &Step) -> Option<()> {
-        let [value, zero, target, _] = exit.args;
-        let temp = get.dst.filter(|dst| dst.is_temp())?;
-        let Attr::FlagCond(cond) = get.attr else {
-            return None;
-        };
-        let is_zero = matches!(zero, Operand::Imm(0) | Operand::None);
-        if value != Operand::Slot(temp) || !is_zero || !self.is_read_once(temp) {
-            return None;
-        }
-        let inverse = match exit.attr {
-            Attr::Cond(Cond::Ne) => false,
-            Attr::Cond(Cond::Eq) => true,
-            _ => return None,
-        };
-        let target = target.imm()?;
-        i32::try_from(target).ok()?;
-        let cc = self.test_group(cond, get.args[0].slot()?);
-        let cc = if inverse { cc.inverse() } else { cc };
-        self.go_to_if(cc, target, step.left.saturating_sub(1))
-    }
-
-    /// The host's condition of the branch that ends the block by a `getflag` right before it; the operation is then done.
-    pub(crate) fn flag_of_branch(&mut self, get: &Inst) -> bool {
-        let Terminator::Branch { cond, a, b, .. } = self.of.block.terminator else {
-            return false;
-        };
-        let zero = matches!(b, Operand::Imm(0) | Operand::None);
-        let Attr::FlagCond(flag) = get.attr else {
-            return false;
-        };
-        let temp = get.dst.filter(|dst| dst.is_temp());
-        if get.op != Op::GetFlag || temp.is_none() || a.slot() != temp || !zero {
-            return false;
-        }
-        let inverse = match cond {
-            Cond::Ne => false,
-            Cond::Eq => true,
-            _ => return false,
-        };
-        let Some(group) = get.args[0].slot() else {
-            return false;
-        };
-        if get.ext == Ext::Keep {
-            return false;
-        }
-        let cc = self.test_group(flag, group);
-        self.branch_by = Some(if inverse { cc.inverse() } else { cc });
-        true
-    }
 }
 
 /// Whether a result of the operation's type can be put to a slot without changing the host's flags.
-fn fills(inst: &Inst) -> bool {
+pub(super) fn fills(inst: &Inst) -> bool {
     match inst.ext {
         Ext::Zero | Ext::Sign => inst.ty.is_int(),
         Ext::Keep => matches!(inst.ty, Type::I8 | Type::I16),

@@ -5,6 +5,7 @@ mod bits;
 mod block;
 mod branch;
 mod cold;
+mod conditions;
 mod convert;
 mod flags;
 mod float;
