@@ -157,7 +157,7 @@ fn number(register: Register) -> usize {
 
 /// Whether there is a rule for a mnemonic.
 #[cfg(test)]
-pub(super) fn knows(mnemonic: Mnemonic) -> bool {
+pub(in crate::x86) fn knows(mnemonic: Mnemonic) -> bool {
     let by_row = rows::of(mnemonic).is_some_and(|(_, row)| row.shape != rows::Shape::Special);
     by_row || !matches!(rule(mnemonic), Rule::Missing)
 }

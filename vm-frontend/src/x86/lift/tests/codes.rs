@@ -1,10 +1,34 @@
 //! Every instruction that iced-x86 knows.
 
+use iced_x86::Code as Encoding;
+
 use super::*;
 
 #[test]
 fn rules_have_room_for_every_mnemonic() {
     assert_eq!(Mnemonic::values().len(), MNEMONICS);
+}
+
+/// Whether the decoder never gives it here: it asks for an option, stands for several instructions, or is no instruction.
+fn is_not_decoded(code: Encoding) -> bool {
+    let info = code.op_code();
+    !info.is_instruction() || info.fwait() || info.decoder_option() != 0
+}
+
+#[test]
+fn every_code_that_the_processor_has_has_a_rule() {
+    let config = config();
+    let has = |code: &Encoding| {
+        let features = code.cpuid_features();
+        features.iter().all(|&feature| config.allows(feature))
+    };
+    let missing: Vec<Encoding> = Encoding::values()
+        .filter(has)
+        .filter(|&code| !is_not_decoded(code))
+        .filter(|code| matches!(rule(code.mnemonic()), Rule::Missing))
+        .filter(|code| !crate::x86::fp::lift::knows(code.mnemonic()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// Modes that blocks are lifted in.
