@@ -1,3 +1,4 @@
 //! Disk controllers of a PC.
 
 pub mod ahci;
+pub mod nvme;
