@@ -119,7 +119,7 @@ impl Board {
         let doorbell = reg::DOORBELLS + 8 * pair as u64;
         self.put(doorbell, self.sent[pair] % ENTRIES);
         let place = cq + u64::from(self.taken[pair] % ENTRIES) * 16;
-        let phase = self.taken[pair] / ENTRIES % 2 == 0;
+        let phase = (self.taken[pair] / ENTRIES).is_multiple_of(2);
         let start = Instant::now();
         loop {
             let words = self.ram::<16>(place);
@@ -127,7 +127,7 @@ impl Board {
                 |at: usize| u32::from_le_bytes(words[at * 4..at * 4 + 4].try_into().unwrap());
             if (word(3) >> 16 & 1 != 0) == phase {
                 assert_eq!(word(3) as u16, (self.sent[pair] + 6) as u16);
-                assert_eq!(word(2), (pair as u32) << 16 | self.sent[pair] % ENTRIES);
+                assert_eq!(word(2), ((pair as u32) << 16) | (self.sent[pair] % ENTRIES));
                 self.taken[pair] += 1;
                 self.put(doorbell + 4, self.taken[pair] % ENTRIES);
                 return (word(0), (word(3) >> 17) as u16);
