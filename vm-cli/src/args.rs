@@ -13,7 +13,7 @@ use vm_core::config::{
 
 use crate::values;
 
-/// Virtual machines for RISC-V 64 guests, on any host.
+/// Virtual machines for RISC-V 64 and x86_64 guests, on any host.
 #[derive(Parser, Debug)]
 #[command(name = "vm-cli", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
