@@ -102,7 +102,7 @@ pub(super) const INSTALLER_FILES: Part = Part {
     name: "x86_64-installer",
     about: "Debian's netboot installer",
     bundles: &[&INSTALLER],
-    on_request: false,
+    on_request: true,
     recipe: &[],
     outputs: &["x86_64/installer/linux", "x86_64/installer/initrd.gz"],
     assemble: installer,
