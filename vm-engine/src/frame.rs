@@ -39,6 +39,8 @@ pub(crate) struct SlowPaths {
     pub(crate) stops_at: unsafe fn(*mut FrameHead, pc: u64) -> bool,
     /// Runs an operation that has no handler of its own by its definition.
     pub(crate) define: unsafe fn(*mut FrameHead, op: *const MicroOp),
+    /// MXCSR as the guest's rules and rounding ask for, flags clear; zero when it cannot say them.
+    pub(crate) float_control: unsafe fn(*mut FrameHead) -> u32,
 }
 
 impl FrameHead {

@@ -34,6 +34,19 @@ pub(crate) const fn control(rounding: u32) -> Option<u32> {
     }
 }
 
+/// MXCSR for a guest that has its rules, flags clear and exceptions masked; zero when something is asked that needs an
+/// exception that is not masked, or that it lacks.
+pub(crate) fn guest_control(rules: vm_softfloat::Env, rounding: u32) -> u32 {
+    const DAZ: u32 = 1 << 6;
+    const FTZ: u32 = 1 << 15;
+    let Some(control) = control(rounding).filter(|_| !rules.underflow_when_exact) else {
+        return 0;
+    };
+    let zeros = rules.subnormals == vm_softfloat::Subnormals::Zero;
+    let flushes = rules.flush == vm_softfloat::FlushResults::AfterRounding;
+    control | if zeros { DAZ } else { 0 } | if flushes { FTZ } else { 0 }
+}
+
 /// MXCSR's flags as `CommonState::fp_flags` has them.
 #[inline(always)]
 pub(crate) const fn flags(mxcsr: u32) -> u32 {

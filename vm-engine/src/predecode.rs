@@ -8,12 +8,13 @@ mod memory;
 
 use vm_ir::family::{Choose, Control, Field, FpOther, Move, Ternary, Wide};
 use vm_ir::{
-    Attr, Block, Ext, Family, Inst, Op, Operand, Slot, StateLayout, Terminator, Type, leaves_page,
+    Attr, Block, Ext, Family, Inst, Op, Operand, Slot, StateLayout, Terminator, Type,
+    VectorFunction, leaves_page,
 };
 
 use crate::code::TooManyTemps;
 use crate::frame::{SCRATCH_WORDS, STATE_OFFSET, TEMP_WORDS, ZERO_OFFSET, scratch_offset};
-use crate::interp::{atomic, control, float, int, lanes, ternary, vector};
+use crate::interp::{atomic, control, float, int, lanes, native, ternary, vector};
 use crate::microop::{BlockHead, CodeWord, CodeWords, Handler, MicroOp};
 use crate::tier::Step;
 
@@ -55,6 +56,8 @@ pub(crate) struct Rules {
     pub(crate) temps_offset: usize,
     /// Whether the host's floating-point unit follows the guest's rules.
     pub(crate) host_float: bool,
+    /// Whether the host's floating-point unit is the guest's own.
+    pub(crate) host_is_guest: bool,
 }
 
 /// A block on its way to micro-operations.
@@ -277,6 +280,18 @@ impl<'a> Predecoder<'a> {
             Family::Choose(op) => self.choose(op, inst),
             Family::Ternary(op) => self.ternary(op, inst),
             Family::Field(op) => self.field(op, inst),
+            Family::FpArith(op) if self.rules.host_is_guest => {
+                self.native(inst, native::arithmetic(op, inst))
+            }
+            Family::FpExtremum(op) if self.rules.host_is_guest => {
+                self.native(inst, native::extremum(op, inst))
+            }
+            Family::FpConvert(op) if self.rules.host_is_guest => {
+                self.native(inst, native::convert(op, inst))
+            }
+            Family::FpOther(FpOther::FpCmpFlags) if self.rules.host_is_guest => {
+                self.native(inst, native::compare(inst))
+            }
             Family::FpArith(op) => self.floating(inst, float::arithmetic_handler(op, inst)),
             Family::FpSign(op) => self.floating(inst, float::sign_handler(op, inst)),
             Family::FpCompare(op) => self.floating(inst, float::compare_handler(op, inst)),
@@ -521,6 +536,10 @@ impl<'a> Predecoder<'a> {
             return None;
         };
         let declared = &self.rules.layout.vectors[usize::from(row.0)];
+        if let VectorFunction::Float(_) = declared.function {
+            let handler = native::row(declared.encoding).filter(|_| self.rules.host_is_guest)?;
+            return self.native_at(inst, handler);
+        }
         let (handler, function) = vector::plain_row(declared.function)?;
         let d = self.offset(inst.dst?);
         let [a, b, c, _] = inst.args.map(|operand| match operand {
@@ -595,6 +614,33 @@ impl<'a> Predecoder<'a> {
             (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, variant)
         });
         // Special cases run by definition.
+        self.made.defined.push(*inst);
+        self.made.definitions.push(at);
+        Some(())
+    }
+
+    /// An operation that the host's own unit does, to the low end of a vector or to a whole slot of one word.
+    fn native(&mut self, inst: &Inst, handler: Option<Handler>) -> Option<()> {
+        let dst = inst.dst?;
+        let keeps = inst.ext == Ext::Keep && self.is_wide(dst);
+        let fills = inst.ext == Ext::Zero && self.slot_type(dst).slot_bytes() == 8;
+        let integer = matches!(inst.op, Op::FpToInt | Op::FpCmpFlags);
+        let fits = if integer { fills } else { keeps };
+        let constant = inst.args.iter().any(|arg| arg.imm().is_some());
+        self.native_at(inst, handler.filter(|_| fits && !constant)?)
+    }
+
+    fn native_at(&mut self, inst: &Inst, handler: Handler) -> Option<()> {
+        let d = self.offset(inst.dst?);
+        let [a, b, c, e] = inst.args.map(|operand| match operand {
+            Operand::Slot(slot) => self.offset(slot),
+            _ => ZERO_OFFSET,
+        });
+        let words = self.slot_type(inst.dst?).slot_bytes() as i32 / 8;
+        let at = self.emit(handler, |op| {
+            (op.d, op.a, op.b, op.c, op.aux) = (d, a, b, c, i32::from(e) | words << 16);
+        });
+        // Under rules that MXCSR cannot say it runs by its definition.
         self.made.defined.push(*inst);
         self.made.definitions.push(at);
         Some(())

@@ -26,6 +26,7 @@ impl<G: Guest> For<G> {
         call: call::<G>,
         stops_at: stops_at::<G>,
         define: define::<G>,
+        float_control: float_control::<G>,
     };
 }
 
@@ -117,6 +118,17 @@ unsafe fn stops_at<G: Guest>(f: *mut FrameHead, pc: u64) -> bool {
 unsafe fn define<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
     // SAFETY: as above.
     unsafe { crate::interp::define::run::<G>(f, op) }
+}
+
+unsafe fn float_control<G: Guest>(f: *mut FrameHead) -> u32 {
+    // SAFETY: the state is of this guest and begins with the common part (`Frame`).
+    unsafe {
+        let common = crate::frame::common(f);
+        crate::hostfp::guest_control(
+            G::fp_env(&*common.cast::<G::State>()),
+            (*common).fp_rounding,
+        )
+    }
 }
 
 /// Where an access goes.

@@ -272,6 +272,10 @@ pub trait Guest: Sized + Send + Sync + 'static {
     /// What two bytes of code read as where there is neither RAM nor a device.
     const NO_CODE: u64 = 0;
 
+    /// Whether floating point follows the rules of x86-64 hosts in all, and [`vm_ir::VectorDecl::encoding`] is their VEX
+    /// encoding.
+    const FLOAT_IS_X86: bool = false;
+
     /// Slots, offsets and helpers.
     fn layout() -> &'static StateLayout;
     /// Rules of floating-point arithmetic that hold for the whole ISA. The rounding is that of each operation.

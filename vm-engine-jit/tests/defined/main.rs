@@ -17,8 +17,7 @@ use vm_ir::eval::{FpControl, Value};
 use vm_ir::{
     Attr, AttrClass, Block, BlockKey, Class, Cond, Effects, Endian, ExceptionCode, Ext, FenceSet,
     FlagCond, FlagKind, FpToIntRule, HelperDecl, HelperId, Inst, MemAttr, MemOrder, MinMaxRule,
-    Mode, Op, Operand, Rounding, Slot, SlotDecl, StateLayout, Terminator, Type, VectorDecl,
-    VectorFunction, VectorId, verify,
+    Mode, Op, Operand, Rounding, Slot, SlotDecl, StateLayout, Terminator, Type, VectorId, verify,
 };
 use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};

@@ -13,6 +13,7 @@ pub(crate) mod float;
 pub(crate) mod int;
 pub(crate) mod lanes;
 pub(crate) mod memory;
+pub(crate) mod native;
 pub(crate) mod ternary;
 pub(crate) mod vector;
 

@@ -240,6 +240,7 @@ impl<G: Guest> Vcpu<G> {
             layout: G::layout(),
             temps_offset: Frame::<G::State>::TEMPS_OFFSET,
             host_float: host_follows(G::fp_rules()),
+            host_is_guest: cfg!(target_arch = "x86_64") && G::FLOAT_IS_X86,
         }
     }
 

@@ -186,8 +186,8 @@ pub(crate) fn attr(random: &mut Random, op: Op, indexed: bool, ty: Type) -> Attr
         AttrClass::FlagKind => Attr::FlagKind(random.pick(&FlagKind::ALL)),
         AttrClass::Helper => Attr::Helper(HelperId(random.below(2) as u16)),
         AttrClass::Vector => Attr::Vector {
-            row: VectorId(random.below(2) as u16),
-            imm: random.below(4) as u8,
+            row: VectorId(random.below(LAYOUT.vectors.len()) as u16),
+            imm: random.next() as u8,
         },
         AttrClass::Lane => Attr::Lane {
             ty: random.pick(&lanes),

@@ -17,6 +17,25 @@ fn every_operation_runs_as_defined_with_sse_floats() {
     Bench::<2>::new(3).each_op(20, 8);
 }
 
+#[test]
+fn rows_of_vector_operations_run_as_defined() {
+    let mut bench = Bench::<2>::new(9);
+    for row in 0..LAYOUT.vectors.len() {
+        let mut made = inst(&mut bench.random, Op::VecCall, &[]);
+        while verify(&block(&[made], &[], bench.next), &LAYOUT).is_err() {
+            made = inst(&mut bench.random, Op::VecCall, &[]);
+        }
+        let imm = bench.random.next() as u8;
+        let row = VectorId(row as u16);
+        made.attr = Attr::Vector { row, imm };
+        let block = block(&[made], &[], bench.next);
+        for _ in 0..6 {
+            bench.compare(&block);
+        }
+        bench.place();
+    }
+}
+
 /// Several operations on temporaries and slots in one guest instruction; the last one may fault.
 #[test]
 fn sequences_of_operations_run_as_defined() {

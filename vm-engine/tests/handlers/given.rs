@@ -69,25 +69,7 @@ pub(crate) static LAYOUT: StateLayout = StateLayout {
             effects: Effects::MAY_FAULT,
         },
     ],
-    vectors: &[
-        VectorDecl {
-            name: "mix",
-            function: VectorFunction::Plain(|out, a, b, c, imm| {
-                *out = [a[0] ^ b[1], c[0].wrapping_add(imm.into())];
-            }),
-            encoding: 0,
-        },
-        VectorDecl {
-            name: "round",
-            function: VectorFunction::Float(|fp, out, a, _, _, _| {
-                let rounded = fp.run(Rounding::Dynamic, |env, flags| {
-                    vm_softfloat::convert::<vm_softfloat::F64, vm_softfloat::F32>(a[0], env, flags)
-                });
-                *out = [rounded.into(), a[1]];
-            }),
-            encoding: 0,
-        },
-    ],
+    vectors: &vm_frontend::x86::fp::VECTORS,
 };
 
 pub(crate) const HELPER_CODE: u32 = 100;
@@ -126,6 +108,7 @@ impl<const RULE: u8> Guest for Given<RULE> {
     type Config = Arc<Mutex<Option<Block>>>;
 
     const DATA_MODES: usize = 1;
+    const FLOAT_IS_X86: bool = RULE == 2;
 
     fn layout() -> &'static StateLayout {
         &LAYOUT

@@ -36,6 +36,7 @@ impl Guest for X86 {
     const DATA_MODES: usize = paging::DATA_MODES;
     const CODE_IS_COHERENT: bool = true;
     const PARCEL_BYTES: u64 = 1;
+    const FLOAT_IS_X86: bool = true;
     const NO_CODE: u64 = 0xffff;
 
     fn layout() -> &'static StateLayout {

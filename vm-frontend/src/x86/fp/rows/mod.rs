@@ -111,6 +111,9 @@ pub mod encoding {
     /// As [`BINARY`], with `c` in the constant's register.
     pub const SELECT: u32 = 6;
 
+    /// Flags Z, P and C of a comparison of the lowest lanes to the low word.
+    pub const FLAGS: u32 = 7;
+
     /// The word for prefix (0, 0x66, 0xf3, 0xf2), map (0x0f, 0x38, 0x3a) and opcode.
     pub const fn word(prefix: u8, map: u8, opcode: u8, form: u32) -> u32 {
         let pp = match prefix {

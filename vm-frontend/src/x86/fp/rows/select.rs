@@ -6,7 +6,7 @@ use vm_ir::eval::FpControl;
 use vm_ir::{Rounding, Vector};
 use vm_softfloat::{Env, Extremum, F32, F64, Flags, Format, compare_quiet, compare_signaling};
 
-use super::encoding::{BINARY, BINARY_IMM, SELECT, word};
+use super::encoding::{BINARY, BINARY_IMM, FLAGS, SELECT, word};
 use super::{Lane, rows};
 
 /// Outcomes of a comparison as bits of a set.
@@ -147,8 +147,8 @@ rows! {
     Cmppd Vcmppd Compare, word(0x66, 0x0f, 0xc2, BINARY_IMM), fp |fp, a, b, _, imm| compare_doubles(fp, a, b, imm);
     Cmpss Vcmpss CompareScalar, word(0xf3, 0x0f, 0xc2, BINARY_IMM), fp |fp, a, b, _, imm| compare_single(fp, a, b, imm);
     Cmpsd Vcmpsd CompareScalar, word(0xf2, 0x0f, 0xc2, BINARY_IMM), fp |fp, a, b, _, imm| compare_double(fp, a, b, imm);
-    Comiss Vcomiss Flags, 0, fp |fp, a, b, _, _| ordered::<F32>(fp, a[0] as u32, b[0] as u32);
-    Comisd Vcomisd Flags, 0, fp |fp, a, b, _, _| ordered::<F64>(fp, a[0], b[0]);
+    Comiss Vcomiss Flags, word(0, 0x0f, 0x2f, FLAGS), fp |fp, a, b, _, _| ordered::<F32>(fp, a[0] as u32, b[0] as u32);
+    Comisd Vcomisd Flags, word(0x66, 0x0f, 0x2f, FLAGS), fp |fp, a, b, _, _| ordered::<F64>(fp, a[0], b[0]);
     Minps Vminps Binary, ps(0x5d), fp |fp, a, b, _, _| extremum_singles(fp, Extremum::Min, a, b);
     Minpd Vminpd Binary, pd(0x5d), fp |fp, a, b, _, _| extremum_doubles(fp, Extremum::Min, a, b);
     Maxps Vmaxps Binary, ps(0x5f), fp |fp, a, b, _, _| extremum_singles(fp, Extremum::Max, a, b);
