@@ -78,6 +78,9 @@ pub(super) enum Answer {
 
 impl<'a> Unit<'a> {
     /// The unit, for an instruction that leaves its address in the environment.
+    ///
+    /// DEVIATION: the opcode there stays zero; processors note it of instructions that raise an exception which is not
+    /// masked (Intel SDM 1, 8.1.9.1).
     pub(super) fn of(cpu: &'a mut Cpu<'_>) -> Self {
         let state = &mut *cpu.state;
         let cs = &state.segments[seg::CS];
@@ -180,6 +183,9 @@ impl<'a> Unit<'a> {
     }
 
     /// Notes what an operation raised, and whether its rounding went up.
+    ///
+    /// DEVIATION: a result that overflows or is tiny while that is not masked is delivered as if it were masked, not with
+    /// its exponent adjusted by 24,576 (Intel SDM 1, 8.5.4 and 8.5.5). The exception itself is raised.
     pub(super) fn finish(&mut self, flags: Flags) -> Answer {
         let raised = u64::from(flags.x86());
         let unmasked = self.note(raised);
