@@ -26,6 +26,8 @@ use vm_softfloat::Env;
 mod arbitrary;
 #[path = "../../../vm-engine/tests/handlers/bench.rs"]
 mod bench;
+#[path = "../../../vm-engine/tests/handlers/cost.rs"]
+mod cost;
 #[path = "../../../vm-engine/tests/handlers/defined.rs"]
 mod defined;
 #[path = "../../../vm-engine/tests/handlers/given.rs"]

@@ -91,6 +91,12 @@ impl<const RULE: u8> Bench<RULE> {
         machine
     }
 
+    /// What the guest's code is from now on.
+    #[allow(dead_code)]
+    pub(crate) fn give(&self, block: Block) {
+        *self.given.lock().expect("no panic") = Some(block);
+    }
+
     pub(crate) fn memory(&self) -> &GuestMemory {
         self.vcpu.engine().memory()
     }

@@ -2,19 +2,24 @@
 
 use super::*;
 
+/// `RANDOM_EFFORT` makes all of this so many times as thorough.
+fn effort() -> usize {
+    std::env::var("RANDOM_EFFORT").map_or(1, |n| n.parse().expect("a number"))
+}
+
 #[test]
 fn every_operation_runs_as_defined_with_riscv_floats() {
-    Bench::<0>::new(1).each_op(40, 12);
+    Bench::<0>::new(1).each_op(15 * effort(), 8);
 }
 
 #[test]
 fn every_operation_runs_as_defined_with_arm_floats() {
-    Bench::<1>::new(2).each_op(20, 8);
+    Bench::<1>::new(2).each_op(8 * effort(), 6);
 }
 
 #[test]
 fn every_operation_runs_as_defined_with_sse_floats() {
-    Bench::<2>::new(3).each_op(20, 8);
+    Bench::<2>::new(3).each_op(8 * effort(), 6);
 }
 
 #[test]
@@ -51,7 +56,7 @@ fn sequences_of_operations_run_as_defined() {
     ];
     let mut bench = Bench::<0>::new(4);
     let mut made = 0;
-    while made < 600 {
+    while made < 400 * effort() {
         let at = bench.next;
         let mut insts = Vec::new();
         for _ in 0..60 {
@@ -187,7 +192,7 @@ fn flag_and_choice(random: &mut Random) -> [Inst; 2] {
 fn flags_with_their_operation_run_as_defined() {
     let mut bench = Bench::<0>::new(7);
     let mut made = 0;
-    while made < 4000 {
+    while made < 1200 * effort() {
         let random = &mut bench.random;
         let body = match random.below(4) {
             0 => logic_and_flags(random),

@@ -25,6 +25,7 @@ use vm_osal::{HostClock, TimerThread};
 use vm_softfloat::Env;
 mod arbitrary;
 mod bench;
+mod cost;
 mod defined;
 mod given;
 
