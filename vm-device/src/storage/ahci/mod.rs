@@ -6,7 +6,7 @@
 //! thread.
 //!
 //! Data flow: virtual CPU writes a port's issue register -> the controller's thread takes the command off the list in
-//! guest memory, carries it out on a [`BlockBackend`](crate::block::BlockBackend), writes FIS and status -> interrupt.
+//! guest memory, carries it out on a [`BlockBackend`], writes FIS and status -> interrupt.
 //!
 //! A reset does not wait for a command under way but lets it end in nothing; only a reset of the whole machine waits, as
 //! memory may not change after it.

@@ -6,7 +6,7 @@
 //! queues, I/O on a virtual CPU's thread.
 //!
 //! Data flow: virtual CPU rings a doorbell -> the controller's thread takes commands off the submission queues in turn,
-//! carries them out on a [`BlockBackend`](crate::block::BlockBackend), posts completions -> interrupt.
+//! carries them out on a [`BlockBackend`], posts completions -> interrupt.
 
 mod admin;
 mod io;
