@@ -15,9 +15,9 @@ pub struct AccessSite {
     pub line: u8,
     /// Logarithm of its bytes, at most 3.
     pub size_log2: u8,
-    /// See [`Step::pc_offset`]; below 4096.
+    /// See [`Step::pc_offset`](super::Step::pc_offset); below 4096.
     pub pc_offset: u16,
-    /// See [`Step::left`]; below 128.
+    /// See [`Step::left`](super::Step::left); below 128.
     pub left: u16,
 }
 
@@ -55,9 +55,9 @@ pub struct GroupSite {
     pub line: u8,
     /// How many, from 1 to [`MAX_GROUP`].
     pub count: u8,
-    /// See [`Step::pc_offset`]: of the first. Below 4096.
+    /// See [`Step::pc_offset`](super::Step::pc_offset): of the first. Below 4096.
     pub pc_offset: u16,
-    /// See [`Step::left`]: of the first. Below 128.
+    /// See [`Step::left`](super::Step::left): of the first. Below 128.
     pub left: u16,
     /// They may lie on two pages. The highest bit of the word.
     pub split: bool,
@@ -130,7 +130,7 @@ impl GroupMember {
 }
 
 /// Address of `extern "sysv64" fn(frame, addr: u64, site: u32) -> u64`, which loads what an [`AccessSite`] says to
-/// [`FrameOffsets::VALUE`], however it lies. Gives [`STEP_DONE`], or why to leave.
+/// [`FrameOffsets::VALUE`](super::FrameOffsets::VALUE), however it lies. Gives [`super::STEP_DONE`], or why to leave.
 pub fn load_address() -> u64 {
     load as *const () as u64
 }
