@@ -38,7 +38,7 @@ fn verify_each_rule_broken_is_named() {
         ("r0 = add.f64 r0, 1\ndispatch", OperationType),
         ("f0 = fp_add.i64.rne f0, f0\ndispatch", OperationType),
         ("v0 = v_add.i64.i8 v0, v0\ndispatch", OperationType),
-        ("fl = load.flags.b8 [p0]\ndispatch", OperationType),
+        ("fl = load.flags.b2 [p0]\ndispatch", OperationType),
         ("branch.f64.eq 0, 0, 4, 8", OperationType),
         (
             "r0 = load.i32.b8 [p0]\ndispatch",
