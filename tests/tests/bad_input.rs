@@ -90,9 +90,12 @@ fn kernel_missing_empty_truncated_or_foreign_is_refused() {
     let said = refusal(&["--kernel", word(&truncated)], exit_code::HOST_ERROR);
     assert!(said.contains("truncated"), "{said}");
 
-    // A program of the host's: an ELF file, of another architecture.
+    // A program of the host's: an ELF file, of an architecture that has a machine, but no kernel.
     let host = std::env::current_exe().expect("invariant: a running test has a path");
     let said = refusal(&["--kernel", word(&host)], exit_code::HOST_ERROR);
+    assert!(said.contains("bzImage"), "what to give: {said}");
+    let options = ["--arch", "riscv64", "--kernel", word(&host)];
+    let said = refusal(&options, exit_code::HOST_ERROR);
     assert!(said.contains("riscv64"), "{said}");
 }
 
