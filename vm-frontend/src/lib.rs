@@ -9,6 +9,23 @@
 //! [`Guest::State`], and comes back for what only the ISA knows: [`Guest::translate`], [`Guest::raise`],
 //! [`Guest::call`], [`Guest::take_interrupt`].
 
+/// Adds a family's table to the rules of all instructions, at compile time: `add_rules!(rules, Variant, module)` for rows
+/// of an instruction's number and a rule, which become `Rule::Variant(rule)`.
+macro_rules! add_rules {
+    ($rules:ident, $family:ident, $module:ident) => {
+        let mut row = 0;
+        while row < $module::TABLE.len() {
+            let (number, rule) = $module::TABLE[row];
+            assert!(
+                matches!($rules[number as usize], Rule::Missing),
+                "an instruction has two rules"
+            );
+            $rules[number as usize] = Rule::$family(rule);
+            row += 1;
+        }
+    };
+}
+
 mod guest;
 pub mod riscv;
 pub mod x86;

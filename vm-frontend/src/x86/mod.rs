@@ -16,6 +16,8 @@
 pub mod cpu;
 pub mod fp;
 pub mod helpers;
+#[cfg(test)]
+mod host;
 pub mod integer;
 pub mod lift;
 pub mod mode;

@@ -57,35 +57,19 @@ enum Rule {
     Cache(cache::Rule),
 }
 
-/// Adds a family's table to the rules.
-macro_rules! add {
-    ($rules:ident, $family:ident, $module:ident) => {
-        let mut row = 0;
-        while row < $module::TABLE.len() {
-            let (op, rule) = $module::TABLE[row];
-            assert!(
-                matches!($rules[op as usize], Rule::Missing),
-                "an instruction has two rules"
-            );
-            $rules[op as usize] = Rule::$family(rule);
-            row += 1;
-        }
-    };
-}
-
 /// The rule of each instruction.
 static RULES: [Rule; Op::COUNT] = {
     let mut rules = [Rule::Missing; Op::COUNT];
-    add!(rules, Integer, integer);
-    add!(rules, MulDiv, muldiv);
-    add!(rules, Bits, bits);
-    add!(rules, Branch, branch);
-    add!(rules, Memory, memory);
-    add!(rules, Atomic, atomic);
-    add!(rules, Float, float);
-    add!(rules, Convert, convert);
-    add!(rules, System, system);
-    add!(rules, Cache, cache);
+    add_rules!(rules, Integer, integer);
+    add_rules!(rules, MulDiv, muldiv);
+    add_rules!(rules, Bits, bits);
+    add_rules!(rules, Branch, branch);
+    add_rules!(rules, Memory, memory);
+    add_rules!(rules, Atomic, atomic);
+    add_rules!(rules, Float, float);
+    add_rules!(rules, Convert, convert);
+    add_rules!(rules, System, system);
+    add_rules!(rules, Cache, cache);
     let mut op = 0;
     while op < Op::COUNT {
         assert!(

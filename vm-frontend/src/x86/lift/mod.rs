@@ -84,44 +84,28 @@ enum Rule {
     System(system::Rule),
 }
 
-/// Adds a family's table to the rules.
-macro_rules! add {
-    ($rules:ident, $family:ident, $module:ident) => {
-        let mut row = 0;
-        while row < $module::TABLE.len() {
-            let (mnemonic, rule) = $module::TABLE[row];
-            assert!(
-                matches!($rules[mnemonic as usize], Rule::Missing),
-                "a mnemonic has two rules"
-            );
-            $rules[mnemonic as usize] = Rule::$family(rule);
-            row += 1;
-        }
-    };
-}
-
 /// Mnemonics that have numbers below this; a test holds it against iced-x86's own count.
 const MNEMONICS: usize = 1894;
 
 /// The rule of each mnemonic.
 static RULES: [Rule; MNEMONICS] = {
     let mut rules = [Rule::Missing; MNEMONICS];
-    add!(rules, Arith, arith);
-    add!(rules, Bcd, bcd);
-    add!(rules, Bits, bits);
-    add!(rules, Branch, branch);
-    add!(rules, Convert, convert);
-    add!(rules, Flags, flags);
-    add!(rules, Logic, logic);
-    add!(rules, Misc, misc);
-    add!(rules, Moves, moves);
-    add!(rules, MulDiv, muldiv);
-    add!(rules, Segments, segments);
-    add!(rules, Shifts, shifts);
-    add!(rules, Stack, stack);
-    add!(rules, Atomic, atomic);
-    add!(rules, String, string);
-    add!(rules, System, system);
+    add_rules!(rules, Arith, arith);
+    add_rules!(rules, Bcd, bcd);
+    add_rules!(rules, Bits, bits);
+    add_rules!(rules, Branch, branch);
+    add_rules!(rules, Convert, convert);
+    add_rules!(rules, Flags, flags);
+    add_rules!(rules, Logic, logic);
+    add_rules!(rules, Misc, misc);
+    add_rules!(rules, Moves, moves);
+    add_rules!(rules, MulDiv, muldiv);
+    add_rules!(rules, Segments, segments);
+    add_rules!(rules, Shifts, shifts);
+    add_rules!(rules, Stack, stack);
+    add_rules!(rules, Atomic, atomic);
+    add_rules!(rules, String, string);
+    add_rules!(rules, System, system);
     rules
 };
 

@@ -51,31 +51,15 @@ enum Rule {
     X87(x87::Rule),
 }
 
-/// Adds a family's table to the rules.
-macro_rules! add {
-    ($rules:ident, $family:ident, $module:ident) => {
-        let mut row = 0;
-        while row < $module::TABLE.len() {
-            let (mnemonic, rule) = $module::TABLE[row];
-            assert!(
-                matches!($rules[mnemonic as usize], Rule::Missing),
-                "a mnemonic has two rules"
-            );
-            $rules[mnemonic as usize] = Rule::$family(rule);
-            row += 1;
-        }
-    };
-}
-
 /// The rule of each mnemonic that is not lifted by its row alone.
 static RULES: [Rule; rows::MNEMONICS] = {
     let mut rules = [Rule::Missing; rows::MNEMONICS];
-    add!(rules, Control, control);
-    add!(rules, Moves, moves);
-    add!(rules, Permute, permute);
-    add!(rules, Scalar, scalar);
-    add!(rules, Strings, strings);
-    add!(rules, X87, x87);
+    add_rules!(rules, Control, control);
+    add_rules!(rules, Moves, moves);
+    add_rules!(rules, Permute, permute);
+    add_rules!(rules, Scalar, scalar);
+    add_rules!(rules, Strings, strings);
+    add_rules!(rules, X87, x87);
     rules
 };
 

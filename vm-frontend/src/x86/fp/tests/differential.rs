@@ -11,7 +11,7 @@ use vm_ir::{Block, ExceptionCode, FlagKind, HelperId, Type};
 
 use super::env::Env;
 use super::forms::{Form, form};
-use super::host::{AREA_BYTES, CODE, Host, MEMORY, PAGE, Wire, pattern};
+use super::host::{self, AREA_BYTES, CODE, MEMORY, PAGE, Wire, pattern};
 use super::random::Random;
 use super::{USER_64, config, lifted};
 use crate::guest::Guest;
@@ -20,6 +20,7 @@ use crate::x86::cpu::CpuConfig;
 use crate::x86::fp::lift::knows;
 use crate::x86::fp::mxcsr;
 use crate::x86::helpers::Cpu;
+use crate::x86::host::{Host, Wire as _};
 use crate::x86::lift::context::FL;
 use crate::x86::state::{CpuState, gpr};
 
@@ -585,7 +586,7 @@ fn codes() -> impl Iterator<Item = Encoding> {
 
 #[test]
 fn blocks_of_64_bit_code_do_what_the_host_does() {
-    let host = match Host::build() {
+    let host = match host::build() {
         Ok(host) => host,
         Err(why) => {
             println!("skipped: {why}");

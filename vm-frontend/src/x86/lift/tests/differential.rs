@@ -8,9 +8,10 @@ use vm_ir::eval::flags;
 use vm_ir::{FlagKind, Op, Slot, Type};
 
 use super::forms::{Form, form};
-use super::host::{self, AT, CODE, End, GS_BASE, Host, MEMORY, TARGET, Wire};
+use super::host::{self, AT, CODE, End, GS_BASE, MEMORY, TARGET, Wire};
 use super::random::Random;
 use super::{strings, *};
+use crate::x86::host::{Host, Wire as _};
 use crate::x86::lift::context::{FL, register_number};
 use crate::x86::state::{self, gpr, gpr_slot, seg, segment_base_slot};
 
@@ -352,7 +353,7 @@ fn describe(form: &Form, before: &Wire, mode: Mode, what: &str) -> String {
 }
 
 fn compare(bits: u32, least: usize) {
-    let host = match Host::build() {
+    let host = match host::build() {
         Ok(host) => host,
         Err(why) => {
             println!("skipped: {why}");

@@ -1,8 +1,6 @@
 //! The host's processor, as the oracle.
 
-use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use crate::x86::host::{self, Host};
 
 use vm_ir::eval::flags;
 
@@ -24,6 +22,22 @@ pub(super) const DIRECTION: u64 = 1 << 10;
 /// A state, on its way to the program or back.
 #[derive(Clone)]
 pub(super) struct Wire(Vec<u8>);
+
+impl host::Wire for Wire {
+    const BYTES: usize = WIRE_BYTES;
+
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    fn code(&self) -> &[u8] {
+        &self.0[Self::CODE..Self::CODE + self.word(Self::LEN) as usize]
+    }
+}
 
 impl Wire {
     const FLAGS: usize = 16;
@@ -76,10 +90,6 @@ impl Wire {
 
     pub(super) fn set_flags(&mut self, value: u64) {
         self.set(Self::FLAGS, value & (flags::ALL | DIRECTION) | 0x202);
-    }
-
-    pub(super) fn code(&self) -> &[u8] {
-        &self.0[Self::CODE..Self::CODE + self.word(Self::LEN) as usize]
     }
 
     /// The ends of the writable page.
@@ -136,62 +146,7 @@ pub(super) fn hash(page: &[u8]) -> u64 {
     })
 }
 
-/// The program, built.
-pub(super) struct Host {
-    _dir: tempfile::TempDir,
-    program: PathBuf,
-}
-
-impl Host {
-    /// Builds it; why not, if that cannot be.
-    pub(super) fn build() -> Result<Self, String> {
-        if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-            return Err("the host is not x86-64 Linux".into());
-        }
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (source, program) = (dir.path().join("host.c"), dir.path().join("host"));
-        std::fs::write(&source, include_str!("host.c")).expect("a writable directory");
-        let output = Command::new("gcc")
-            .args(["-O1", "-static", "-no-pie", "-o"])
-            .args([&program, &source])
-            .output()
-            .map_err(|error| format!("gcc: {error}"))?;
-        let messages = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{messages}");
-        Ok(Self { _dir: dir, program })
-    }
-
-    /// The states that follow from states.
-    pub(super) fn run(&self, states: &[Wire]) -> Vec<Wire> {
-        let mut child = Command::new(&self.program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut stdin = child.stdin.take().expect("a pipe");
-        let mut bytes = Vec::new();
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for state in states {
-                    if stdin.write_all(&state.0).is_err() {
-                        return;
-                    }
-                }
-            });
-            let mut stdout = child.stdout.take().expect("a pipe");
-            stdout.read_to_end(&mut bytes).expect("a readable pipe");
-        });
-        let status = child.wait().expect("a child");
-        let results: Vec<Wire> = bytes
-            .chunks_exact(WIRE_BYTES)
-            .map(|chunk| Wire(chunk.to_vec()))
-            .collect();
-        let last = results.len();
-        assert!(
-            status.success() && last == states.len(),
-            "{status} at {:02x?}",
-            states.get(last).map(Wire::code)
-        );
-        results
-    }
+/// The program, built; why not, if that cannot be.
+pub(super) fn build() -> Result<Host, String> {
+    Host::build(include_str!("host.c"))
 }
