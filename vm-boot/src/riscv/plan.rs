@@ -4,7 +4,7 @@
 //! into RAM (the address that `fw_jump` has built in); the device tree at a 2 MiB boundary below the end of
 //! RAM's first GiB; the RAM disk in between, half of RAM (at most 512 MiB) behind the kernel if it fits there.
 
-use vm_core::{GuestArch, GuestPhysAddr};
+use vm_core::{GuestArch, GuestPhysAddr, PAGE_BYTES};
 use vm_mem::GuestMemory;
 
 use super::dynamic_info::{DynamicInfo, NextMode};
@@ -27,8 +27,6 @@ const LOW_RAM_BYTES: u64 = 1 << 30;
 pub const DEVICE_TREE_ROOM_BYTES: u64 = LARGE_PAGE_BYTES;
 /// Most bytes between the kernel and the RAM disk.
 const INITRD_GAP_MAX_BYTES: u64 = 512 * MIB;
-/// Alignment of the RAM disk.
-const INITRD_ALIGN_BYTES: u64 = 4096;
 
 /// Who serves the kernel's firmware calls, or what runs instead of a kernel.
 #[derive(Clone, Debug)]
@@ -391,18 +389,15 @@ impl Placer {
         let floor = kernel.map_or(next_stage, |placed| placed.end);
         let bytes = file.content().len();
         let gap = (self.ram.bytes / 2).min(INITRD_GAP_MAX_BYTES);
-        let preferred = align_up(floor.max(start + gap), INITRD_ALIGN_BYTES);
+        let preferred = align_up(floor.max(start + gap), PAGE_BYTES);
         let free = self
             .device_tree
             .raw()
-            .saturating_sub(align_up(floor, INITRD_ALIGN_BYTES).raw());
+            .saturating_sub(align_up(floor, PAGE_BYTES).raw());
         if bytes > free {
             return Err(file.too_large(bytes, free));
         }
-        let highest = align_down(
-            GuestPhysAddr(self.device_tree.raw() - bytes),
-            INITRD_ALIGN_BYTES,
-        );
+        let highest = align_down(GuestPhysAddr(self.device_tree.raw() - bytes), PAGE_BYTES);
         let extent = Extent {
             base: preferred.min(highest),
             bytes,

@@ -1,8 +1,8 @@
 //! Page tables that map the first 4 GiB to themselves, in pages of 2 MiB (Intel SDM 3A, 4.5).
 
-use vm_core::GuestPhysAddr;
+use vm_core::{GuestPhysAddr, PAGE_BYTES};
 
-const TABLE_BYTES: usize = 4096;
+const TABLE_BYTES: usize = PAGE_BYTES as usize;
 /// Directories, one a GiB.
 const DIRECTORIES: usize = 4;
 /// Length of the tables in memory; they begin at a page.

@@ -3,7 +3,7 @@
 //! What the kernel is told lies in conventional memory at fixed places, tables that systems look for between
 //! [`TABLES_START`] and 1 MiB, the kernel where it wants to be, and the RAM disk as high as kernel and RAM allow.
 
-use vm_core::GuestPhysAddr;
+use vm_core::{GuestPhysAddr, PAGE_BYTES};
 use vm_mem::GuestMemory;
 
 use super::entry::{self, EntryMode, EntryState, GDT_BYTES, GeneralRegisters};
@@ -17,7 +17,6 @@ use crate::part::{Part, check_apart};
 use crate::{BootError, BootFile, Extent};
 
 const MIB: u64 = 1 << 20;
-const PAGE_BYTES: u64 = 4096;
 
 /// Fixed places in conventional memory: descriptor table, page tables, what the kernel is told, command line.
 const GDT: GuestPhysAddr = GuestPhysAddr(0x500);

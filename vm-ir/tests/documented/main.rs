@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use example::{Example, Holds, examples};
 use guest::{GUESTS, Guest, WIRE_BYTES};
+use vm_core::PAGE_BYTES;
 use vm_ir::eval::block::{End, Fault, Machine, TestMemory};
 use vm_ir::eval::{FpControl, flags};
 use vm_ir::{JumpKind, Op, Slot, Type};
@@ -18,7 +19,6 @@ use vm_ir::{JumpKind, Op, Slot, Type};
 const STATES: usize = 10_000;
 /// Where the memory of the cases is: a read-only page, a writable one, nothing.
 const MEMORY: u64 = 0x1000_0000;
-const PAGE: u64 = 4096;
 
 /// splitmix64.
 struct Random(u64);
@@ -65,10 +65,10 @@ impl Random {
 
     fn address(&mut self, align: u64) -> u64 {
         let addr = match self.below(10) {
-            0 => MEMORY + PAGE - 40 + self.below(60),
-            1 => MEMORY + 2 * PAGE - 40 + self.below(60),
-            n if n < 6 => MEMORY + PAGE + self.below(64),
-            _ => MEMORY + 2 * PAGE - 96 + self.below(64),
+            0 => MEMORY + PAGE_BYTES - 40 + self.below(60),
+            1 => MEMORY + 2 * PAGE_BYTES - 40 + self.below(60),
+            n if n < 6 => MEMORY + PAGE_BYTES + self.below(64),
+            _ => MEMORY + 2 * PAGE_BYTES - 96 + self.below(64),
         };
         addr & !(align - 1)
     }
@@ -119,7 +119,7 @@ impl Wire {
                 Holds::Memory(align) => random.address(align),
                 Holds::MostlyAligned(align) if random.below(50) != 0 => random.address(align),
                 Holds::MostlyAligned(_) => random.address(1),
-                Holds::Frame => MEMORY + PAGE + random.below(64),
+                Holds::Frame => MEMORY + PAGE_BYTES + random.below(64),
                 Holds::Below(bound) => random.below(bound),
             };
             wire.set(register, value);
@@ -134,7 +134,7 @@ impl Wire {
                 .for_each(|value| wire.set(3, value));
         }
         if example.asm == "iretq" {
-            let at = Self::MEMORY + (wire.word(7) - MEMORY - PAGE) as usize;
+            let at = Self::MEMORY + (wire.word(7) - MEMORY - PAGE_BYTES) as usize;
             let flags = random.next() & flags::ALL | 0x202;
             wire.0[at + 16..at + 24].copy_from_slice(&flags.to_le_bytes());
             wire.0[at + 24..at + 32].copy_from_slice(&random.address(1).to_le_bytes());
@@ -144,11 +144,11 @@ impl Wire {
 
     /// The word at an address that the wire's memory has.
     fn read_memory(&self, addr: u64, offset: u64) -> Option<u64> {
-        let at = addr.checked_sub(MEMORY + PAGE)? + offset;
-        let at = if at < PAGE / 2 {
+        let at = addr.checked_sub(MEMORY + PAGE_BYTES)? + offset;
+        let at = if at < PAGE_BYTES / 2 {
             at
         } else {
-            at.checked_sub(PAGE - 256)?
+            at.checked_sub(PAGE_BYTES - 256)?
         } as usize;
         let bytes = self.0[Self::MEMORY..].get(at..at + 8)?;
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
@@ -184,12 +184,13 @@ impl Wire {
         };
         machine.page_base = 0x40_0000;
         machine.memory = initial_memory().clone();
+        machine.memory.set(
+            MEMORY + PAGE_BYTES,
+            &self.0[Self::MEMORY..Self::MEMORY + 128],
+        );
         machine
             .memory
-            .set(MEMORY + PAGE, &self.0[Self::MEMORY..Self::MEMORY + 128]);
-        machine
-            .memory
-            .set(MEMORY + 2 * PAGE - 128, &self.0[Self::MEMORY + 128..]);
+            .set(MEMORY + 2 * PAGE_BYTES - 128, &self.0[Self::MEMORY + 128..]);
         machine
     }
 }
@@ -199,8 +200,8 @@ fn initial_memory() -> &'static TestMemory {
     static MEMORY_AT_START: LazyLock<TestMemory> = LazyLock::new(|| {
         let mut memory = TestMemory::default();
         memory.map(MEMORY, false);
-        memory.map(MEMORY + PAGE, true);
-        let pattern: Vec<u8> = (0..PAGE).map(|n| (n * 7) as u8).collect();
+        memory.map(MEMORY + PAGE_BYTES, true);
+        let pattern: Vec<u8> = (0..PAGE_BYTES).map(|n| (n * 7) as u8).collect();
         memory.set(MEMORY, &pattern);
         memory
     });
@@ -258,7 +259,7 @@ fn compare(guest: &Guest, example: &Example, before: &Wire, after: &Wire) -> u64
     let mut before = before.clone();
     if example.asm == "iretq" {
         // The program put its own code address and selectors into the frame.
-        let at = Wire::MEMORY + (before.word(7) - MEMORY - PAGE) as usize;
+        let at = Wire::MEMORY + (before.word(7) - MEMORY - PAGE_BYTES) as usize;
         for word in [0, 8, 32] {
             before.0[at + word..at + word + 8].copy_from_slice(&after.0[at + word..at + word + 8]);
         }

@@ -1,5 +1,6 @@
 //! Admin commands (NVM Express 1.4, 5).
 
+use vm_core::PAGE_BYTES;
 use vm_mem::GuestMemory;
 
 use super::State;
@@ -7,8 +8,7 @@ use super::io::Namespace;
 use super::prp::Pages;
 use super::queue::{Command, Completion, Submission};
 use super::spec::{
-    EVENTS, ID, PAGE_BYTES, QUEUE_ENTRIES, QUEUES, TRANSFER_PAGES, VERSION_VALUE, admin, feature,
-    status,
+    EVENTS, ID, QUEUE_ENTRIES, QUEUES, TRANSFER_PAGES, VERSION_VALUE, admin, feature, status,
 };
 
 /// What an admin command leaves: a result, or none yet.

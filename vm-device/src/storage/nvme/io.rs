@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use vm_core::PAGE_BYTES;
 use vm_mem::GuestMemory;
 
 use super::prp::Pages;
 use super::queue::Command;
-use super::spec::{BLOCK_BYTES, PAGE_BYTES, TRANSFER_PAGES, nvm, status};
+use super::spec::{BLOCK_BYTES, TRANSFER_PAGES, nvm, status};
 use crate::block::{BlockBackend, Storage};
 use crate::host_room::HostRoom;
 

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use vm_core::{AccessWidth, IrqLine};
+use vm_core::{AccessWidth, IrqLine, PAGE_BYTES};
 use vm_mem::GuestMemory;
 
 use crate::block::BlockBackend;

@@ -1,9 +1,9 @@
 //! The memory of a command: physical region pages (NVM Express 1.4, 4.3).
 
-use vm_core::GuestPhysAddr;
+use vm_core::{GuestPhysAddr, PAGE_BYTES};
 use vm_mem::GuestMemory;
 
-use super::spec::{PAGE_BYTES, status};
+use super::spec::status;
 
 /// Entries of a page of the list.
 const LIST_ENTRIES: u64 = PAGE_BYTES / 8;

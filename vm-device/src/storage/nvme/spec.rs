@@ -46,8 +46,6 @@ pub const QUEUES: usize = 17;
 pub const CAPABILITIES_VALUE: u64 = (QUEUE_ENTRIES as u64 - 1) | 1 << 16 | 20 << 24 | 1 << 37;
 /// The version: 1.4.
 pub const VERSION_VALUE: u32 = 0x0001_0400;
-/// Bytes of a page.
-pub const PAGE_BYTES: u64 = 4096;
 /// Configuration: enabled.
 pub const ENABLE: u32 = 1 << 0;
 /// Configuration: the shutdown that is asked for.

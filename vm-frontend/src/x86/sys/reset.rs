@@ -6,6 +6,7 @@ use super::msr;
 use super::segment::{REAL_CODE, REAL_DATA};
 use crate::guest::InstanceSpec;
 use crate::x86::cpu::CpuConfig;
+use crate::x86::fp::mxcsr;
 use crate::x86::helpers::Cpu;
 use crate::x86::state::{CpuState, Segment, Table, gpr, seg};
 
@@ -28,7 +29,7 @@ pub(super) fn new_state(_: &CpuConfig, spec: InstanceSpec) -> CpuState {
     state.xcr0 = 1;
     state.pat = PAT;
     state.misc_enable = msr::MISC_ENABLE_RESET;
-    state.mxcsr = 0x1f80;
+    state.mxcsr = mxcsr::RESET;
     state.x87_control = 0x40;
     state.x87_tags = 0xff;
     state.common.reservation_addr = u64::MAX;
