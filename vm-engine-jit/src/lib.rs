@@ -12,9 +12,9 @@
 
 mod arena;
 pub mod asm;
-mod dump;
+mod listing;
 mod perf_map;
 mod template;
 
-pub use dump::Dump;
+pub use listing::Listing;
 pub use template::{Template, TemplateError};

@@ -7,7 +7,7 @@ use vm_engine::tier::Translation;
 
 /// What is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dump {
+pub struct Listing {
     /// The blocks' intermediate representation.
     pub ir: bool,
     /// The host's instructions.
@@ -16,7 +16,7 @@ pub struct Dump {
     pub filter: Option<(u64, u64)>,
 }
 
-impl Dump {
+impl Listing {
     /// Text of a block that was translated to two parts, the way through and what is out of it, with their addresses;
     /// nothing when it is not to be shown.
     pub(crate) fn text(&self, of: &Translation<'_>, parts: [(u64, &[u8]); 2]) -> Option<String> {

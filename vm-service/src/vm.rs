@@ -9,7 +9,7 @@ use vm_core::{DebugTarget, GuestPhysAddr, Resume, Statistic, StopCause, VcpuId};
 use vm_device::chardev::CharSink;
 use vm_device::net::nat::Nat;
 use vm_device::virtio::balloon::VirtioBalloon;
-use vm_engine_jit::Dump;
+use vm_engine_jit::Listing;
 use vm_mem::GuestMemory;
 use vm_platform::machine::{Machine, Outcome, TranslateOptions};
 
@@ -190,7 +190,7 @@ impl Vm {
         let machine = assembly.board.build(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, arch, || {
             let dump = config.dump.unwrap_or_default();
-            let dump = Dump {
+            let listing = Listing {
                 ir: dump.ir,
                 asm: dump.asm,
                 filter: config.filter.map(|range| (range.first, range.last)),
@@ -198,7 +198,7 @@ impl Vm {
             machine.translate(TranslateOptions {
                 perf_map: config.perf_map,
                 count_accesses: config.stats,
-                dump,
+                listing,
                 shown: builder.shown.clone(),
                 verify: config.verify,
             })

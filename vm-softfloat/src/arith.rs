@@ -1,6 +1,6 @@
 //! Addition, subtraction, multiplication, division, square root (IEEE 754-2019, 5.4.1).
 
-use crate::env::{Env, Rounding};
+use crate::env::{Env, RoundingDirection};
 use crate::flags::Flags;
 use crate::format::{Format, Kind, Parts, infinity, unpack, zero};
 use crate::nan::{invalid, propagate};
@@ -32,7 +32,7 @@ fn add_or_sub<F: Format>(
         note(&[x, y], flags);
         return match sum((x.sign, x.exp, x.sig), (y_sign, y.exp, y.sig)) {
             Some((sign, exp, sig)) => round_pack_arithmetic::<F>(sign, exp, sig, env, flags),
-            None => zero::<F>(env.rounding == Rounding::Down),
+            None => zero::<F>(env.rounding == RoundingDirection::Down),
         };
     }
     if x.is_nan() || y.is_nan() {
@@ -69,11 +69,11 @@ pub(crate) fn note<W: Word>(operands: &[Parts<W>], flags: &mut Flags) {
 }
 
 /// The sign of a sum of zeros (IEEE 754-2019, 6.3).
-pub(crate) fn sum_of_zeros(a: bool, b: bool, rounding: Rounding) -> bool {
+pub(crate) fn sum_of_zeros(a: bool, b: bool, rounding: RoundingDirection) -> bool {
     if a == b {
         a
     } else {
-        rounding == Rounding::Down
+        rounding == RoundingDirection::Down
     }
 }
 

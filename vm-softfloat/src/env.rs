@@ -2,7 +2,7 @@
 
 /// How a result that does not fit is rounded (IEEE 754-2019, 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
-pub enum Rounding {
+pub enum RoundingDirection {
     /// To the nearest, ties to even (RNE).
     #[default]
     NearestEven,
@@ -18,7 +18,7 @@ pub enum Rounding {
     Odd,
 }
 
-impl Rounding {
+impl RoundingDirection {
     /// RISC-V `rm` or `frm`; `None` for the reserved values and for DYN (RISC-V Unprivileged, F, "rounding modes").
     #[must_use]
     pub const fn from_riscv(rm: u8) -> Option<Self> {
@@ -112,7 +112,7 @@ pub enum IntegerRule {
     Indefinite,
 }
 
-/// Rounding precision of x87 arithmetic, the `PC` field (Intel SDM 1, 8.1.5.2). Only [`crate::F80`] results of add,
+/// RoundingDirection precision of x87 arithmetic, the `PC` field (Intel SDM 1, 8.1.5.2). Only [`crate::F80`] results of add,
 /// sub, mul, div and sqrt look at it; the exponent range stays that of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub enum X87Precision {
@@ -130,7 +130,7 @@ pub enum X87Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub struct Env {
     /// Direction of rounding.
-    pub rounding: Rounding,
+    pub rounding: RoundingDirection,
     /// Detection of tininess.
     pub tininess: Tininess,
     /// Choice of the NaN to deliver.
@@ -141,7 +141,7 @@ pub struct Env {
     pub flush: FlushResults,
     /// Result of invalid conversions to integer.
     pub integer: IntegerRule,
-    /// Rounding precision of x87 arithmetic.
+    /// RoundingDirection precision of x87 arithmetic.
     pub precision: X87Precision,
     /// Raise UNDERFLOW for tiny results even if exact, as a guest that unmasked the underflow trap sees it (IEEE
     /// 754-2019, 7.5 and 8).
@@ -151,7 +151,7 @@ pub struct Env {
 impl Env {
     /// RISC-V F, D, Q and Zfh rules (RISC-V Unprivileged, F).
     #[must_use]
-    pub const fn riscv(rounding: Rounding) -> Self {
+    pub const fn riscv(rounding: RoundingDirection) -> Self {
         Self {
             rounding,
             tininess: Tininess::AfterRounding,
@@ -166,7 +166,7 @@ impl Env {
 
     /// AArch64 rules with `FPCR` DN, FZ, FZ16 and AH clear (Arm ARM DDI 0487, A1.5).
     #[must_use]
-    pub const fn arm(rounding: Rounding) -> Self {
+    pub const fn arm(rounding: RoundingDirection) -> Self {
         Self {
             tininess: Tininess::BeforeRounding,
             nan: NanRule::SignalingFirst,
@@ -177,7 +177,7 @@ impl Env {
 
     /// SSE and AVX rules with `MXCSR` FTZ and DAZ clear and all exceptions masked (Intel SDM 1, 11.5).
     #[must_use]
-    pub const fn sse(rounding: Rounding) -> Self {
+    pub const fn sse(rounding: RoundingDirection) -> Self {
         Self {
             nan: NanRule::FirstOperand,
             subnormals: Subnormals::KeepAndFlag,
@@ -188,7 +188,7 @@ impl Env {
 
     /// x87 rules with all exceptions masked (Intel SDM 1, 8.5).
     #[must_use]
-    pub const fn x87(rounding: Rounding, precision: X87Precision) -> Self {
+    pub const fn x87(rounding: RoundingDirection, precision: X87Precision) -> Self {
         Self {
             nan: NanRule::LargerSignificand,
             precision,
@@ -198,7 +198,7 @@ impl Env {
 
     /// The same rules with another rounding direction.
     #[must_use]
-    pub const fn with_rounding(self, rounding: Rounding) -> Self {
+    pub const fn with_rounding(self, rounding: RoundingDirection) -> Self {
         Self { rounding, ..self }
     }
 }
@@ -209,14 +209,26 @@ mod tests {
 
     #[test]
     fn rounding_from_riscv_refuses_reserved_and_dynamic() {
-        assert_eq!(Rounding::from_riscv(4), Some(Rounding::NearestAway));
-        assert_eq!((5..8).find_map(Rounding::from_riscv), None);
+        assert_eq!(
+            RoundingDirection::from_riscv(4),
+            Some(RoundingDirection::NearestAway)
+        );
+        assert_eq!((5..8).find_map(RoundingDirection::from_riscv), None);
     }
 
     #[test]
     fn rounding_from_arm_and_x86_differ_in_order() {
-        assert_eq!([0, 1, 2, 3].map(Rounding::from_arm)[1], Rounding::Up);
-        assert_eq!([0, 1, 2, 3].map(Rounding::from_x86)[1], Rounding::Down);
-        assert_eq!(Rounding::from_arm(3), Rounding::from_x86(3));
+        assert_eq!(
+            [0, 1, 2, 3].map(RoundingDirection::from_arm)[1],
+            RoundingDirection::Up
+        );
+        assert_eq!(
+            [0, 1, 2, 3].map(RoundingDirection::from_x86)[1],
+            RoundingDirection::Down
+        );
+        assert_eq!(
+            RoundingDirection::from_arm(3),
+            RoundingDirection::from_x86(3)
+        );
     }
 }

@@ -26,7 +26,7 @@ impl Flags {
     pub const INVALID: Self = Self(1 << 4);
     /// An operand was subnormal: x86 `DE`, Arm `IDC`. What raises it is [`crate::Subnormals`]' choice.
     pub const DENORMAL: Self = Self(1 << 5);
-    /// Rounding increased the result's magnitude: x87 `C1`. Meaningful only in a set that began empty.
+    /// RoundingDirection increased the result's magnitude: x87 `C1`. Meaningful only in a set that began empty.
     pub const ROUNDED_UP: Self = Self(1 << 6);
 
     /// The raw set, bit for bit as the constants define it.

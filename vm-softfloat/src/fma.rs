@@ -1,7 +1,7 @@
 //! Fused multiply-add (IEEE 754-2019, 5.4.1): one rounding.
 
 use crate::arith::{note, sum, sum_of_zeros};
-use crate::env::{Env, NanRule, Rounding};
+use crate::env::{Env, NanRule, RoundingDirection};
 use crate::flags::Flags;
 use crate::format::{Format, Kind, Parts, infinity, unpack, zero};
 use crate::nan::{default_nan, invalid, propagate};
@@ -79,7 +79,7 @@ pub fn mul_add_negated<F: Format>(
                     let sig = F::Word::from_wide(sig);
                     round_pack_arithmetic::<F>(sign, exp, sig, env, flags)
                 }
-                None => zero::<F>(env.rounding == Rounding::Down),
+                None => zero::<F>(env.rounding == RoundingDirection::Down),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Between floating point and integers (IEEE 754-2019, 5.4.1, 5.8 and 5.9).
 
 use crate::arith::note;
-use crate::env::{Env, IntegerRule, Rounding};
+use crate::env::{Env, IntegerRule, RoundingDirection};
 use crate::flags::Flags;
 use crate::format::{Format, Kind, Parts, infinity, unpack, zero};
 use crate::nan::propagate;
@@ -125,7 +125,7 @@ fn out_of_range<F: Format, T: Integer>(x: &Parts<F::Word>, env: &Env, flags: &mu
 /// `a` truncated to an integer, modulo 2^32; NaN and infinity give zero. Flags as [`to_int`] to `i32` towards zero
 /// raises them. RISC-V Zfa `fcvtmod.w.d`, Arm `FJCVTZS`.
 pub fn to_i32_modular<F: Format>(a: F::Bits, env: &Env, flags: &mut Flags) -> i32 {
-    to_int::<F, i32>(a, &env.with_rounding(Rounding::TowardZero), flags);
+    to_int::<F, i32>(a, &env.with_rounding(RoundingDirection::TowardZero), flags);
     let x = unpack::<F>(a, env, &mut Flags::NONE.clone());
     if x.kind != Kind::Finite {
         return 0;

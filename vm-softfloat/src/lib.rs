@@ -15,9 +15,9 @@
 //! 4. `round` cuts it to precision, detects overflow and underflow, and encodes.
 //!
 //! ```
-//! use vm_softfloat::{Env, F64, Flags, Rounding, div};
+//! use vm_softfloat::{Env, F64, Flags, RoundingDirection, div};
 //! let mut flags = Flags::NONE;
-//! let third = div::<F64>(0x3ff0 << 48, 0x4008 << 48, &Env::riscv(Rounding::Up), &mut flags);
+//! let third = div::<F64>(0x3ff0 << 48, 0x4008 << 48, &Env::riscv(RoundingDirection::Up), &mut flags);
 //! assert_eq!((third, flags.riscv()), (0x3fd5_5555_5555_5556, 1));
 //! ```
 //!
@@ -45,7 +45,7 @@ pub use compare::{
 };
 pub use convert::convert;
 pub use env::{
-    Env, FlushResults, IntegerRule, NanRule, Rounding, Subnormals, Tininess, X87Precision,
+    Env, FlushResults, IntegerRule, NanRule, RoundingDirection, Subnormals, Tininess, X87Precision,
 };
 pub use flags::Flags;
 pub use fma::{Negate, mul_add, mul_add_negated};

@@ -1,6 +1,6 @@
-//! Rounding and encoding of results (IEEE 754-2019, 4.3 and 7.4 to 7.6).
+//! RoundingDirection and encoding of results (IEEE 754-2019, 4.3 and 7.4 to 7.6).
 
-use crate::env::{Env, FlushResults, Rounding, Tininess, X87Precision};
+use crate::env::{Env, FlushResults, RoundingDirection, Tininess, X87Precision};
 use crate::flags::Flags;
 use crate::format::{Format, assemble, infinity, zero};
 use crate::significand::{Significand, Word};
@@ -15,18 +15,18 @@ pub(crate) struct Cut<W> {
 
 /// Rounds away the low `drop` bits of `sig`, `1 <= drop < width`.
 #[inline]
-pub(crate) fn cut<W: Word>(sig: W, drop: u32, sign: bool, rounding: Rounding) -> Cut<W> {
+pub(crate) fn cut<W: Word>(sig: W, drop: u32, sign: bool, rounding: RoundingDirection) -> Cut<W> {
     let half = W::ONE << (drop - 1);
     let rest = sig & ((W::ONE << drop) - W::ONE);
     let kept = sig >> drop;
     let inexact = rest != W::ZERO;
     let increased = match rounding {
-        Rounding::NearestEven => rest > half || (rest == half && kept.low_u32() & 1 != 0),
-        Rounding::NearestAway => rest >= half,
-        Rounding::TowardZero => false,
-        Rounding::Down => sign && inexact,
-        Rounding::Up => !sign && inexact,
-        Rounding::Odd => inexact && kept.low_u32() & 1 == 0,
+        RoundingDirection::NearestEven => rest > half || (rest == half && kept.low_u32() & 1 != 0),
+        RoundingDirection::NearestAway => rest >= half,
+        RoundingDirection::TowardZero => false,
+        RoundingDirection::Down => sign && inexact,
+        RoundingDirection::Up => !sign && inexact,
+        RoundingDirection::Odd => inexact && kept.low_u32() & 1 == 0,
     };
     Cut {
         kept: if increased { kept + W::ONE } else { kept },
@@ -102,15 +102,15 @@ fn round_to_precision<F: Format>(
 fn overflow<F: Format>(
     sign: bool,
     precision: u32,
-    rounding: Rounding,
+    rounding: RoundingDirection,
     flags: &mut Flags,
 ) -> F::Bits {
     *flags |= Flags::OVERFLOW | Flags::INEXACT;
     let to_infinity = match rounding {
-        Rounding::NearestEven | Rounding::NearestAway => true,
-        Rounding::TowardZero | Rounding::Odd => false,
-        Rounding::Down => sign,
-        Rounding::Up => !sign,
+        RoundingDirection::NearestEven | RoundingDirection::NearestAway => true,
+        RoundingDirection::TowardZero | RoundingDirection::Odd => false,
+        RoundingDirection::Down => sign,
+        RoundingDirection::Up => !sign,
     };
     if to_infinity {
         *flags |= Flags::ROUNDED_UP;

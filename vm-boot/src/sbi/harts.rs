@@ -45,7 +45,7 @@ impl HartSet {
 /// State of a hart (SBI, "HSM Hart States").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
-pub enum HartState {
+pub enum HsmState {
     /// It executes.
     Started = 0,
     /// It waits to be started.
@@ -67,11 +67,11 @@ pub struct HartEntry {
     pub opaque: u64,
 }
 
-const STARTED: u64 = HartState::Started as u64;
-const STOPPED: u64 = HartState::Stopped as u64;
-const START_PENDING: u64 = HartState::StartPending as u64;
-const STOP_PENDING: u64 = HartState::StopPending as u64;
-const SUSPENDED: u64 = HartState::Suspended as u64;
+const STARTED: u64 = HsmState::Started as u64;
+const STOPPED: u64 = HsmState::Stopped as u64;
+const START_PENDING: u64 = HsmState::StartPending as u64;
+const STOP_PENDING: u64 = HsmState::StopPending as u64;
+const SUSPENDED: u64 = HsmState::Suspended as u64;
 /// A starter has the hart and is writing the entry; shown as start-pending.
 const CLAIMED: u64 = 0x10;
 
@@ -131,13 +131,13 @@ impl HartStates {
     }
 
     /// The state of a hart of this machine.
-    pub fn state(&self, hart: VcpuId) -> HartState {
+    pub fn state(&self, hart: VcpuId) -> HsmState {
         match self.slot(hart).state.load(Ordering::Acquire) {
-            STARTED => HartState::Started,
-            STOPPED => HartState::Stopped,
-            STOP_PENDING => HartState::StopPending,
-            SUSPENDED => HartState::Suspended,
-            _ => HartState::StartPending,
+            STARTED => HsmState::Started,
+            STOPPED => HsmState::Stopped,
+            STOP_PENDING => HsmState::StopPending,
+            SUSPENDED => HsmState::Suspended,
+            _ => HsmState::StartPending,
         }
     }
 
@@ -166,7 +166,7 @@ impl HartStates {
     }
 
     /// Tells a stopped hart to start, or says in which other state it is.
-    pub(super) fn start(&self, hart: VcpuId, entry: HartEntry) -> Result<(), HartState> {
+    pub(super) fn start(&self, hart: VcpuId, entry: HartEntry) -> Result<(), HsmState> {
         let slot = self.slot(hart);
         if !slot.change(STOPPED, CLAIMED) {
             return Err(self.state(hart));
@@ -205,7 +205,7 @@ impl HartStates {
     /// Those of the set that execute or sleep; only they can take interrupts and need fences.
     pub(super) fn running(&self, harts: HartSet) -> HartSet {
         let runs =
-            |hart: &VcpuId| matches!(self.state(*hart), HartState::Started | HartState::Suspended);
+            |hart: &VcpuId| matches!(self.state(*hart), HsmState::Started | HsmState::Suspended);
         let bits = self
             .existing(harts)
             .iter()
@@ -250,12 +250,12 @@ mod tests {
         harts.resumed(waiting);
         harts.stopped(running);
         assert_eq!(harts.take_start(waiting), None);
-        assert_eq!(harts.state(running), HartState::Started);
-        assert_eq!(harts.state(waiting), HartState::Stopped);
-        assert_eq!(harts.start(running, entry(1)), Err(HartState::Started));
+        assert_eq!(harts.state(running), HsmState::Started);
+        assert_eq!(harts.state(waiting), HsmState::Stopped);
+        assert_eq!(harts.start(running, entry(1)), Err(HsmState::Started));
         assert!(harts.suspend(running));
         assert!(!harts.stop(running));
-        assert_eq!(harts.start(running, entry(1)), Err(HartState::Suspended));
+        assert_eq!(harts.start(running, entry(1)), Err(HsmState::Suspended));
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
         let states = [0, 1, 2].map(|hart| harts.state(VcpuId(hart)));
         assert_eq!(
             states,
-            [HartState::Stopped, HartState::Stopped, HartState::Started]
+            [HsmState::Stopped, HsmState::Stopped, HsmState::Started]
         );
     }
 
@@ -355,7 +355,7 @@ mod loom_tests {
             let result = starter.join().unwrap();
             match result {
                 Ok(()) => assert_eq!(harts.take_start(VcpuId(0)), Some(entry(1))),
-                Err(_) => assert_eq!(harts.state(VcpuId(0)), HartState::Stopped),
+                Err(_) => assert_eq!(harts.state(VcpuId(0)), HsmState::Stopped),
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use vm_core::GuestPhysAddr;
 
-use super::{HartEntry, HartState, Reply, Request, SbiError, SbiOutcome, Wake};
+use super::{HartEntry, HsmState, Reply, Request, SbiError, SbiOutcome, Wake};
 
 pub(super) const EID: u64 = 0x48_534d;
 
@@ -38,7 +38,7 @@ fn start(request: &Request<'_>) -> Result<Reply, SbiError> {
             Ok(Reply::Value(0))
         }
         // The specification has no code for the states in between: such a hart is not to be had either.
-        Err(HartState::StopPending) => Err(SbiError::Failed),
+        Err(HsmState::StopPending) => Err(SbiError::Failed),
         Err(_) => Err(SbiError::AlreadyAvailable),
     }
 }

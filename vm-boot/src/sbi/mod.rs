@@ -27,7 +27,7 @@ mod testing;
 
 use vm_core::VcpuId;
 
-pub use harts::{HartEntry, HartSet, HartState, HartStates, MAX_HARTS};
+pub use harts::{HartEntry, HartSet, HartStates, HsmState, MAX_HARTS};
 pub use host::{FenceRange, HardwareCounter, MachineIds, RemoteFence, SbiHost};
 pub use srst::{ResetAction, SystemReset};
 

@@ -1,7 +1,7 @@
 //! SUSP: suspending the whole system (SBI, "System Suspend Extension").
 
 use super::hsm::entry;
-use super::{HartState, Reply, Request, SbiError, SbiOutcome, Wake};
+use super::{HsmState, Reply, Request, SbiError, SbiOutcome, Wake};
 
 pub(super) const EID: u64 = 0x5355_5350;
 
@@ -27,7 +27,7 @@ pub(super) fn handle(request: &Request<'_>) -> Result<Reply, SbiError> {
         .iter()
         .filter(|&hart| hart != request.caller);
     for hart in others {
-        if request.harts.state(hart) != HartState::Stopped {
+        if request.harts.state(hart) != HsmState::Stopped {
             return Err(SbiError::Denied);
         }
     }
@@ -56,14 +56,14 @@ mod tests {
         });
         let outcome = rig.outcome(0, EID, 0, &[0, RAM_BASE + 0x40, 9]);
         assert_eq!(outcome, SbiOutcome::Suspend(wake));
-        assert_eq!(rig.sbi().harts().state(VcpuId(0)), HartState::Suspended);
+        assert_eq!(rig.sbi().harts().state(VcpuId(0)), HsmState::Suspended);
     }
 
     #[test]
     fn system_suspend_is_refused_while_another_hart_is_not_stopped() {
         let rig = Rig::all_started(2);
         assert_eq!(rig.call(0, EID, 0, &[0, RAM_BASE, 0]), (DENIED, 0));
-        assert_eq!(rig.sbi().harts().state(VcpuId(0)), HartState::Started);
+        assert_eq!(rig.sbi().harts().state(VcpuId(0)), HsmState::Started);
     }
 
     #[test]

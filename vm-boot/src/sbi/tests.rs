@@ -50,22 +50,22 @@ proptest! {
         for (hart, extension, function, args) in calls {
             let caller = VcpuId(hart);
             // Only a started hart makes calls; bring the others on when they were told to start.
-            if harts.state(caller) != HartState::Started && harts.take_start(caller).is_none() {
+            if harts.state(caller) != HsmState::Started && harts.take_start(caller).is_none() {
                 continue;
             }
             match rig.outcome(hart, extension, function, &args) {
                 SbiOutcome::Return { .. } | SbiOutcome::Reset(_) => {
-                    prop_assert_eq!(harts.state(caller), HartState::Started);
+                    prop_assert_eq!(harts.state(caller), HsmState::Started);
                 }
                 SbiOutcome::Stop => {
-                    prop_assert_eq!(harts.state(caller), HartState::StopPending);
+                    prop_assert_eq!(harts.state(caller), HsmState::StopPending);
                     harts.stopped(caller);
-                    prop_assert_eq!(harts.state(caller), HartState::Stopped);
+                    prop_assert_eq!(harts.state(caller), HsmState::Stopped);
                 }
                 SbiOutcome::Suspend(_) => {
-                    prop_assert_eq!(harts.state(caller), HartState::Suspended);
+                    prop_assert_eq!(harts.state(caller), HsmState::Suspended);
                     harts.resumed(caller);
-                    prop_assert_eq!(harts.state(caller), HartState::Started);
+                    prop_assert_eq!(harts.state(caller), HsmState::Started);
                 }
             }
         }

@@ -27,7 +27,7 @@ use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
 use crate::asm::{Assembler, Mem, Reg, Xmm};
-use crate::dump::Dump;
+use crate::listing::Listing;
 use crate::perf_map::PerfMap;
 use cold::Cold;
 pub(crate) use cold::Site;
@@ -210,7 +210,7 @@ pub struct Template {
     /// Whether there was no room for the last block.
     full: AtomicBool,
     perf_map: Option<PerfMap>,
-    dump: Option<(Dump, Notices)>,
+    listing: Option<(Listing, Notices)>,
     counts_accesses: bool,
     logic_clears_a: bool,
 }
@@ -253,15 +253,15 @@ impl Template {
             scratch: Mutex::default(),
             full: AtomicBool::new(false),
             perf_map: None,
-            dump: None,
+            listing: None,
             counts_accesses: false,
             logic_clears_a: flags::logic_clears_a(),
         })
     }
 
     /// Gives code translated from now on to `shown`, as text.
-    pub fn show(&mut self, what: Dump, shown: Notices) {
-        self.dump = (what.ir || what.asm).then_some((what, shown));
+    pub fn show(&mut self, what: Listing, shown: Notices) {
+        self.listing = (what.ir || what.asm).then_some((what, shown));
     }
 
     /// Has code translated from now on count its accesses to memory, which makes it a little slower.
@@ -306,8 +306,8 @@ impl Translator for Template {
             let addresses @ [base, cold_base] = piece.addresses();
             let (hot, cold) = asm.finish_in_two(split, addresses)?;
             piece.fill(hot, cold);
-            if let Some((dump, shown)) = &self.dump
-                && let Some(text) = dump.text(translation, [(base, hot), (cold_base, cold)])
+            if let Some((listing, shown)) = &self.listing
+                && let Some(text) = listing.text(translation, [(base, hot), (cold_base, cold)])
             {
                 shown.say(&text);
             }

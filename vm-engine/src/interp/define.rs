@@ -5,7 +5,7 @@
 use vm_frontend::Guest;
 use vm_ir::eval::{self, FpControl, Value};
 use vm_ir::{Inst, Op, Operand};
-use vm_softfloat::Rounding;
+use vm_softfloat::RoundingDirection;
 
 use crate::frame::{FrameHead, common, word};
 use crate::microop::MicroOp;
@@ -39,7 +39,8 @@ pub(crate) unsafe fn run<G: Guest>(f: *mut FrameHead, op: *const MicroOp) {
         let dst_old = read(f, (*op).d, words);
         let common = common(f);
         let mut fp = FpControl {
-            rounding: Rounding::from_riscv((*common).fp_rounding as u8).unwrap_or_default(),
+            rounding: RoundingDirection::from_riscv((*common).fp_rounding as u8)
+                .unwrap_or_default(),
             flags: (*common).fp_flags,
             rules: G::fp_env(&*common.cast::<G::State>()),
         };

@@ -83,7 +83,8 @@ impl<const RULE: u8> Bench<RULE> {
             machine.set(&LAYOUT, Slot::state(number as u16), value);
         }
         machine.fp = FpControl {
-            rounding: vm_softfloat::Rounding::from_riscv(random.below(5) as u8).expect("below 5"),
+            rounding: vm_softfloat::RoundingDirection::from_riscv(random.below(5) as u8)
+                .expect("below 5"),
             flags: random.pick(&[0, 0, 1, 16, 31]),
             rules: fp_rules(RULE),
         };

@@ -90,7 +90,7 @@ pub(crate) fn helper(number: u16, args: [u64; 3]) -> Result<u64, (u32, u64)> {
 pub(crate) struct Given<const RULE: u8>;
 
 pub(crate) const fn fp_rules(rule: u8) -> Env {
-    let rounding = vm_softfloat::Rounding::NearestEven;
+    let rounding = vm_softfloat::RoundingDirection::NearestEven;
     match rule {
         0 => Env::riscv(rounding),
         1 => Env::arm(rounding),

@@ -37,7 +37,7 @@ pub type Value = [u64; 2];
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FpControl {
     /// Rounding of operations that say [`Rounding::Dynamic`].
-    pub rounding: vm_softfloat::Rounding,
+    pub rounding: vm_softfloat::RoundingDirection,
     /// Accrued exceptions: bit 0 inexact, 1 underflow, 2 overflow, 3 division by zero, 4 invalid (RISC-V `fflags`), and
     /// bit 5 subnormal operand, for guests whose rules notice that.
     pub flags: u32,
@@ -54,11 +54,11 @@ impl FpControl {
         operation: impl FnOnce(&vm_softfloat::Env, &mut vm_softfloat::Flags) -> T,
     ) -> T {
         let env = self.rules.with_rounding(match rounding {
-            Rounding::NearestEven => vm_softfloat::Rounding::NearestEven,
-            Rounding::Zero => vm_softfloat::Rounding::TowardZero,
-            Rounding::Down => vm_softfloat::Rounding::Down,
-            Rounding::Up => vm_softfloat::Rounding::Up,
-            Rounding::NearestAway => vm_softfloat::Rounding::NearestAway,
+            Rounding::NearestEven => vm_softfloat::RoundingDirection::NearestEven,
+            Rounding::Zero => vm_softfloat::RoundingDirection::TowardZero,
+            Rounding::Down => vm_softfloat::RoundingDirection::Down,
+            Rounding::Up => vm_softfloat::RoundingDirection::Up,
+            Rounding::NearestAway => vm_softfloat::RoundingDirection::NearestAway,
             Rounding::Dynamic => self.rounding,
         });
         let mut raised = vm_softfloat::Flags::NONE;

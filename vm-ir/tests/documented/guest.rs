@@ -1,7 +1,7 @@
 //! The two guests of the document: slots, and how to run instructions on the real thing.
 
 use vm_ir::{Effects, HelperDecl, SlotDecl, StateLayout, Type};
-use vm_softfloat::{Env, Flags, Rounding};
+use vm_softfloat::{Env, Flags, RoundingDirection};
 
 /// A state as it travels to the program that runs the instructions, 400 bytes: eight registers, flags, three vectors,
 /// floating-point control, fault, number of the case, 256 bytes of memory.
@@ -74,7 +74,7 @@ pub(crate) static GUESTS: [Guest; 2] = [
         cases: x86_cases,
         flag_bits: [0, 2, 4, 6, 7, 11],
         fp: |mxcsr| {
-            let rounding = Rounding::from_x86((mxcsr >> 13) as u8);
+            let rounding = RoundingDirection::from_x86((mxcsr >> 13) as u8);
             let place = |flag: Flags| mxcsr & u64::from(flag.x86()) != 0;
             (Env::sse(rounding), accrued(place))
         },
@@ -86,7 +86,7 @@ pub(crate) static GUESTS: [Guest; 2] = [
         cases: arm_cases,
         flag_bits: [29, 64, 64, 30, 31, 28],
         fp: |word| {
-            let rounding = Rounding::from_arm((word >> 22) as u8);
+            let rounding = RoundingDirection::from_arm((word >> 22) as u8);
             let place = |flag: Flags| (word >> 32) & u64::from(flag.arm()) != 0;
             (Env::arm(rounding), accrued(place))
         },

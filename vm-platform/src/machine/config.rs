@@ -14,7 +14,7 @@ use vm_device::firmware::rom::RomError;
 use vm_device::host_room::HostRoom;
 use vm_device::net::NetBackend;
 use vm_device::pci::SlotTaken;
-use vm_engine_jit::Dump;
+use vm_engine_jit::Listing;
 use vm_mem::MemoryError;
 use vm_osal::NoThread;
 
@@ -87,7 +87,7 @@ pub struct TranslateOptions {
     /// Count accesses to memory, for statistics.
     pub count_accesses: bool,
     /// What is shown as it is made.
-    pub dump: Dump,
+    pub listing: Listing,
     /// Whether all code is interpreted too; a difference is told and ends the machine.
     pub verify: bool,
 }

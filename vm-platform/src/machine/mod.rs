@@ -68,7 +68,7 @@ impl<B: Board> Core for Shared<B> {
 
     fn translate(&self, options: TranslateOptions) -> Result<(), TemplateError> {
         let mut template = Template::new(B::Guest::layout(), self.code_budget_bytes)?;
-        template.show(options.dump, options.shown.clone());
+        template.show(options.listing, options.shown.clone());
         if options.count_accesses {
             template.count_accesses();
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vm_boot::Extent;
 use vm_boot::riscv::{BootPlan, BootRequest, HartStart, Privilege, StartingHarts};
+use vm_core::config::VirtioTransport;
 use vm_core::{GuestVirtAddr, VcpuId};
 use vm_engine::Vcpu;
 use vm_frontend::InstanceSpec;
@@ -11,7 +12,7 @@ use vm_frontend::riscv::isa::{IsaConfig, SatpMode};
 use vm_frontend::riscv::sys::Riscv;
 use vm_mem::GuestMemory;
 
-use super::config::{FlashBank, VirtConfig, VirtioTransport};
+use super::config::{FlashBank, VirtConfig};
 use super::fdt::{self, FdtConfig, FdtError, MmuType};
 use super::firmware::BuiltinSbi;
 use super::wiring::line;

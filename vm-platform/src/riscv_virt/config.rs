@@ -2,6 +2,7 @@
 
 use vm_boot::BootFile;
 use vm_boot::riscv::BootRequest;
+use vm_core::config::VirtioTransport;
 use vm_device::firmware::flash::FlashAccess;
 use vm_frontend::riscv::isa::IsaConfig;
 
@@ -31,16 +32,6 @@ pub struct OfferedKernel {
     pub initrd: Option<BootFile>,
 }
 
-/// How virtio devices are attached.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum VirtioTransport {
-    /// As PCI Express functions; each kind has slots of its own.
-    #[default]
-    Pci,
-    /// Behind the machine's eight memory-mapped register slots.
-    Mmio,
-}
-
 /// What the board is made from.
 pub struct VirtConfig {
     /// Instructions and features of the harts.
@@ -57,6 +48,7 @@ pub struct VirtConfig {
     pub device_tree: Option<Vec<u8>>,
     /// What the two flash banks hold.
     pub flash: [FlashBank; 2],
-    /// How disks, cards and the other virtio devices are attached.
+    /// How disks, cards and the other virtio devices are attached: as PCI Express functions, each kind in slots of its
+    /// own, or behind the machine's eight memory-mapped register slots.
     pub virtio: VirtioTransport,
 }

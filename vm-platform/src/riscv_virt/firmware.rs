@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vm_boot::sbi::{
-    FenceRange, HardwareCounter, HartEntry, HartSet, HartState, MachineIds, RemoteFence,
+    FenceRange, HardwareCounter, HartEntry, HartSet, HsmState, MachineIds, RemoteFence,
     ResetAction, Sbi, SbiCall, SbiHost, SbiOutcome, Wake,
 };
 use vm_core::{GuestVirtAddr, PAGE_BYTES, VcpuId};
@@ -105,7 +105,7 @@ impl Firmware<Virt> for BuiltinSbi {
 
     fn is_idle(&self, hart: VcpuId) -> bool {
         let state = self.sbi.harts().state(hart);
-        matches!(state, HartState::Stopped | HartState::Suspended)
+        matches!(state, HsmState::Stopped | HsmState::Suspended)
     }
 
     fn reset(&self) {

@@ -12,7 +12,7 @@ mod wiring;
 
 use crate::machine::{Machine, MachineConfig, MachineError};
 
-pub use config::{FlashBank, OfferedKernel, VirtConfig, VirtioTransport};
+pub use config::{FlashBank, OfferedKernel, VirtConfig};
 
 /// Builds a machine around this board and loads its programs. Nothing runs yet.
 ///

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use vm_core::config::VirtioTransport;
 use vm_device::intc::plic::Plic;
 use vm_device::pci::PciRoot;
 use vm_device::serial::ns16550::Ns16550;
@@ -9,7 +10,6 @@ use vm_device::virtio::balloon::VirtioBalloon;
 use vm_device::virtio::console::VirtioConsole;
 
 use super::board::Fittings;
-use super::config::VirtioTransport;
 use super::{devices, layout};
 use crate::machine::MachineError;
 use crate::machine::board::Parts;

@@ -74,7 +74,7 @@ fn assembly_every_setting_arrives() {
     assert_eq!(machine.nics[1].mac, [2, 0, 0, 0, 0, 9]);
     assert_eq!(nats.len(), 2);
     assert!(!machine.rng && machine.no_reboot && !board.builtin_sbi);
-    assert_eq!(board.virtio, vm_platform::riscv_virt::VirtioTransport::Mmio);
+    assert_eq!(board.virtio, VirtioTransport::Mmio);
 }
 
 #[test]

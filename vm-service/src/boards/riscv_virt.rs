@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
 use vm_boot::{Extent, Role};
-use vm_core::config::{Bios, VirtioTransport, VmConfig};
+use vm_core::config::{Bios, VmConfig};
 use vm_core::{GuestArch, GuestPhysAddr};
 use vm_frontend::riscv::isa::{CpuModel, IsaConfig};
-use vm_platform::riscv_virt::{self, OfferedKernel, VirtConfig, layout};
+use vm_platform::riscv_virt::{OfferedKernel, VirtConfig, layout};
 
 use super::{file, program, signature};
 use crate::signature::Signature;
@@ -74,10 +74,7 @@ pub(super) fn open(config: &VmConfig) -> Result<(VirtConfig, Option<Signature>),
         bootargs: config.append.clone(),
         device_tree: device_tree(config)?,
         flash: Default::default(),
-        virtio: match config.virtio {
-            VirtioTransport::Pci => riscv_virt::VirtioTransport::Pci,
-            VirtioTransport::Mmio => riscv_virt::VirtioTransport::Mmio,
-        },
+        virtio: config.virtio,
     };
     Ok((board, signature))
 }

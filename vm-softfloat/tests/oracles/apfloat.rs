@@ -6,8 +6,8 @@ use rustc_apfloat::ieee::{BFloat, Double, Half, Quad, Single, X87DoubleExtended}
 use rustc_apfloat::{Float, FloatConvert, Round, Status, StatusAnd};
 use vm_softfloat as soft;
 use vm_softfloat::{
-    Bf16, Class, Env, F16, F32, F64, F80, F128, Flags, IntegerRule, QuotientRounding, Rounding,
-    Tininess, classify,
+    Bf16, Class, Env, F16, F32, F64, F80, F128, Flags, IntegerRule, QuotientRounding,
+    RoundingDirection, Tininess, classify,
 };
 
 /// A format and its counterpart.
@@ -21,13 +21,13 @@ macro_rules! known {
 
 known!(Bf16: BFloat, F16: Half, F32: Single, F64: Double, F80: X87DoubleExtended, F128: Quad);
 
-fn direction(rounding: Rounding) -> Round {
+fn direction(rounding: RoundingDirection) -> Round {
     match rounding {
-        Rounding::NearestEven => Round::NearestTiesToEven,
-        Rounding::TowardZero | Rounding::Odd => Round::TowardZero,
-        Rounding::Down => Round::TowardNegative,
-        Rounding::Up => Round::TowardPositive,
-        Rounding::NearestAway => Round::NearestTiesToAway,
+        RoundingDirection::NearestEven => Round::NearestTiesToEven,
+        RoundingDirection::TowardZero | RoundingDirection::Odd => Round::TowardZero,
+        RoundingDirection::Down => Round::TowardNegative,
+        RoundingDirection::Up => Round::TowardPositive,
+        RoundingDirection::NearestAway => Round::NearestTiesToAway,
     }
 }
 
@@ -133,7 +133,11 @@ fn remainder_both_ways<F: Known>(p: F::Bits, q: F::Bits, env: &Env) -> Result<()
 
 fn remainders<F: Known>(a: u128, b: u128, power: i32) -> Result<(), TestCaseError> {
     let x = F::Ap::from_bits(a);
-    let (p, q, env) = (F::bits(a), F::bits(b), riscv(Rounding::NearestEven));
+    let (p, q, env) = (
+        F::bits(a),
+        F::bits(b),
+        riscv(RoundingDirection::NearestEven),
+    );
     // Far apart, the wide formats take APFloat tens of thousands of long divisions: one pair in eight will do.
     if F::EXPONENT_BITS < 15 || power % 8 == 0 {
         remainder_both_ways::<F>(p, q, &env)?;
@@ -292,7 +296,7 @@ fn root_through_f128<F: Encoded>(a: u128) -> Result<(), TestCaseError> {
         };
         let ours = run(|f| soft::sqrt::<F>(F::bits(a), &env, f));
         let through = run(|f| {
-            let odd = env.with_rounding(Rounding::Odd);
+            let odd = env.with_rounding(RoundingDirection::Odd);
             let wide = soft::convert::<F, F128>(F::bits(a), &env, f);
             let root = soft::sqrt::<F128>(wide, &odd, f);
             soft::convert::<F128, F>(root, &env, f)
@@ -316,7 +320,7 @@ fn root_of_f128_brackets(a: u128) -> Result<(), TestCaseError> {
         let (bits, flags) = run(|f| soft::sqrt::<F128>(x.to_bits(), &riscv(rounding), f));
         (Quad::from_bits(bits), flags)
     };
-    let ((down, flags), (up, _)) = (root(Rounding::Down), root(Rounding::Up));
+    let ((down, flags), (up, _)) = (root(RoundingDirection::Down), root(RoundingDirection::Up));
     // square - x, rounded once, has the sign of the exact difference.
     let excess = |root: Quad| root.mul_add_r(root, -x, Round::NearestTiesToEven).value;
     if flags == Flags::NONE {

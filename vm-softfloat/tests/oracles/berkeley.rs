@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use softfloat_wrapper as berkeley;
 use softfloat_wrapper::{ExceptionFlags, Float, RoundingMode};
 use vm_softfloat as soft;
-use vm_softfloat::{F16, F32, F64, F128, Flags, QuotientRounding, Rounding};
+use vm_softfloat::{F16, F32, F64, F128, Flags, QuotientRounding, RoundingDirection};
 
 trait Known: Encoded {
     type Theirs: Float;
@@ -33,13 +33,13 @@ macro_rules! known {
 
 known!(F16, F32, F64, F128);
 
-fn direction(rounding: Rounding) -> RoundingMode {
+fn direction(rounding: RoundingDirection) -> RoundingMode {
     match rounding {
-        Rounding::NearestEven => RoundingMode::TiesToEven,
-        Rounding::TowardZero | Rounding::Odd => RoundingMode::TowardZero,
-        Rounding::Down => RoundingMode::TowardNegative,
-        Rounding::Up => RoundingMode::TowardPositive,
-        Rounding::NearestAway => RoundingMode::TiesToAway,
+        RoundingDirection::NearestEven => RoundingMode::TiesToEven,
+        RoundingDirection::TowardZero | RoundingDirection::Odd => RoundingMode::TowardZero,
+        RoundingDirection::Down => RoundingMode::TowardNegative,
+        RoundingDirection::Up => RoundingMode::TowardPositive,
+        RoundingDirection::NearestAway => RoundingMode::TiesToAway,
     }
 }
 
@@ -113,7 +113,11 @@ fn arithmetic<F: Known>(a: u128, b: u128, c: u128) -> Result<(), TestCaseError> 
 }
 
 fn remainders<F: Known>(a: u128, b: u128) -> Result<(), TestCaseError> {
-    let (x, y, env) = (F::theirs(a), F::theirs(b), riscv(Rounding::NearestEven));
+    let (x, y, env) = (
+        F::theirs(a),
+        F::theirs(b),
+        riscv(RoundingDirection::NearestEven),
+    );
     let rest = theirs(|| x.rem(&y, RoundingMode::TiesToEven));
     let nearest = QuotientRounding::Nearest;
     let (ours, flags) = run(|f| soft::remainder::<F>(F::bits(a), F::bits(b), nearest, &env, f));
@@ -121,7 +125,11 @@ fn remainders<F: Known>(a: u128, b: u128) -> Result<(), TestCaseError> {
 }
 
 fn comparisons<F: Known>(a: u128, b: u128) -> Result<(), TestCaseError> {
-    let (x, y, env) = (F::theirs(a), F::theirs(b), riscv(Rounding::NearestEven));
+    let (x, y, env) = (
+        F::theirs(a),
+        F::theirs(b),
+        riscv(RoundingDirection::NearestEven),
+    );
     let (p, q) = (F::bits(a), F::bits(b));
     macro_rules! check {
         ($($ours:ident $theirs:ident)*) => {$(

@@ -3,7 +3,7 @@
 use crate::operands::{cases, operand, riscv, run};
 use proptest::prelude::*;
 use vm_softfloat as soft;
-use vm_softfloat::{F32, F64, Format, Rounding};
+use vm_softfloat::{F32, F64, Format, RoundingDirection};
 
 const CANONICAL_F32: u32 = 0x7fc0_0000;
 const CANONICAL_F64: u64 = 0x7ff8 << 48;
@@ -18,7 +18,7 @@ macro_rules! against_host {
             ) {
                 let (a, b, c) = (a as $bits, b as $bits, c as $bits);
                 let [x, y, z] = [a, b, c].map(<$float>::from_bits);
-                let env = riscv(Rounding::NearestEven);
+                let env = riscv(RoundingDirection::NearestEven);
                 let expect = |value: $float| if value.is_nan() { $canonical } else { value.to_bits() };
                 type Binary = fn(
                     <$format as Format>::Bits, <$format as Format>::Bits, &soft::Env, &mut soft::Flags,
@@ -64,7 +64,7 @@ proptest! {
     #[test]
     fn convert_f64_to_f32_and_back_matches_the_host(a in operand::<F64>()) {
         let a = a as u64;
-        let env = riscv(Rounding::NearestEven);
+        let env = riscv(RoundingDirection::NearestEven);
         let (ours, _) = run(|flags| soft::convert::<F64, F32>(a, &env, flags));
         let theirs = f64::from_bits(a) as f32;
         prop_assert_eq!(ours, if theirs.is_nan() { CANONICAL_F32 } else { theirs.to_bits() });
@@ -77,14 +77,14 @@ proptest! {
     #[test]
     fn to_i32_modular_f64_matches_wide_integers(a in operand::<F64>()) {
         let a = a as u64;
-        let env = riscv(Rounding::NearestEven);
+        let env = riscv(RoundingDirection::NearestEven);
         let (ours, flags) = run(|flags| soft::to_i32_modular::<F64>(a, &env, flags));
         let value = f64::from_bits(a);
         // Beyond 2^84 an f64 is a multiple of 2^32.
         let expected = if value.abs() < 2f64.powi(84) { value as i128 as i32 } else { 0 };
         prop_assert_eq!(ours, expected);
         let (_, direct) = run(|flags| {
-            soft::to_int::<F64, i32>(a, &riscv(Rounding::TowardZero), flags)
+            soft::to_int::<F64, i32>(a, &riscv(RoundingDirection::TowardZero), flags)
         });
         prop_assert_eq!(flags, direct);
     }

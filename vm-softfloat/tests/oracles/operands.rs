@@ -2,15 +2,15 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use vm_softfloat::{Bf16, Env, F16, F32, F64, F80, F128, Flags, Format, Rounding};
+use vm_softfloat::{Bf16, Env, F16, F32, F64, F80, F128, Flags, Format, RoundingDirection};
 
 /// The five directions that every oracle knows.
-pub(crate) const DIRECTIONS: [Rounding; 5] = [
-    Rounding::NearestEven,
-    Rounding::TowardZero,
-    Rounding::Down,
-    Rounding::Up,
-    Rounding::NearestAway,
+pub(crate) const DIRECTIONS: [RoundingDirection; 5] = [
+    RoundingDirection::NearestEven,
+    RoundingDirection::TowardZero,
+    RoundingDirection::Down,
+    RoundingDirection::Up,
+    RoundingDirection::NearestAway,
 ];
 
 /// A format whose encodings pass through `u128`.
@@ -42,7 +42,7 @@ pub(crate) fn run<T>(operation: impl FnOnce(&mut Flags) -> T) -> (T, Flags) {
     (result, flags)
 }
 
-pub(crate) fn riscv(rounding: Rounding) -> Env {
+pub(crate) fn riscv(rounding: RoundingDirection) -> Env {
     Env::riscv(rounding)
 }
 

@@ -1,8 +1,8 @@
 use super::*;
 use vm_softfloat as soft;
-use vm_softfloat::{Env, Extremum, F32, F64, FlushResults, NanRule, Rounding, Subnormals};
+use vm_softfloat::{Env, Extremum, F32, F64, FlushResults, NanRule, RoundingDirection, Subnormals};
 
-const ENV: Env = Env::arm(Rounding::NearestEven);
+const ENV: Env = Env::arm(RoundingDirection::NearestEven);
 const FLUSHING: Env = Env {
     subnormals: Subnormals::ZeroAndFlag,
     flush: FlushResults::BeforeRounding,
@@ -59,7 +59,7 @@ fn arm_tininess_is_found_before_rounding() {
     let operands = (0x3f7f_ffff, F32_MIN_NORMAL);
     let (result, flags) = run(|f| soft::mul::<F32>(operands.0, operands.1, &ENV, f));
     assert_eq!((result, flags.arm()), (F32_MIN_NORMAL, IXC | UFC));
-    let riscv = Env::riscv(Rounding::NearestEven);
+    let riscv = Env::riscv(RoundingDirection::NearestEven);
     let (result, flags) = run(|f| soft::mul::<F32>(operands.0, operands.1, &riscv, f));
     assert_eq!(
         (result, flags),
@@ -115,7 +115,7 @@ fn arm_fcvt_to_fixed_point_saturates_with_nan_zero() {
 
 #[test]
 fn arm_fcvtxn_rounds_to_odd_and_never_to_infinity() {
-    let odd = ENV.with_rounding(Rounding::Odd);
+    let odd = ENV.with_rounding(RoundingDirection::Odd);
     let narrow = |a| run(|f| soft::convert::<F64, F32>(a, &odd, f)).0;
     assert_eq!(narrow(0x3ff0_0000_0000_0001), F32_ONE | 1);
     assert_eq!(narrow(0x3ff0_0000_3fff_ffff), F32_ONE | 1);

@@ -1,18 +1,18 @@
 use super::*;
 use vm_softfloat as soft;
-use vm_softfloat::{Env, F32, F64, F128, Rounding};
+use vm_softfloat::{Env, F32, F64, F128, RoundingDirection};
 
-const NEAREST: Env = Env::riscv(Rounding::NearestEven);
+const NEAREST: Env = Env::riscv(RoundingDirection::NearestEven);
 const F64_ONE: u64 = 0x3ff0 << 48;
 
 #[test]
 fn exact_cancellation_is_plus_zero_except_downwards() {
     for (rounding, expected) in [
-        (Rounding::NearestEven, 0),
-        (Rounding::TowardZero, 0),
-        (Rounding::Up, 0),
-        (Rounding::NearestAway, 0),
-        (Rounding::Down, F32_NEGATIVE),
+        (RoundingDirection::NearestEven, 0),
+        (RoundingDirection::TowardZero, 0),
+        (RoundingDirection::Up, 0),
+        (RoundingDirection::NearestAway, 0),
+        (RoundingDirection::Down, F32_NEGATIVE),
     ] {
         let env = Env::riscv(rounding);
         assert_eq!(
@@ -37,12 +37,12 @@ fn exact_cancellation_is_plus_zero_except_downwards() {
 fn overflow_goes_where_the_direction_points() {
     const LARGEST: u32 = 0x7f7f_ffff;
     for (rounding, positive, negative) in [
-        (Rounding::NearestEven, F32_INFINITY, F32_INFINITY),
-        (Rounding::NearestAway, F32_INFINITY, F32_INFINITY),
-        (Rounding::TowardZero, LARGEST, LARGEST),
-        (Rounding::Odd, LARGEST, LARGEST),
-        (Rounding::Up, F32_INFINITY, LARGEST),
-        (Rounding::Down, LARGEST, F32_INFINITY),
+        (RoundingDirection::NearestEven, F32_INFINITY, F32_INFINITY),
+        (RoundingDirection::NearestAway, F32_INFINITY, F32_INFINITY),
+        (RoundingDirection::TowardZero, LARGEST, LARGEST),
+        (RoundingDirection::Odd, LARGEST, LARGEST),
+        (RoundingDirection::Up, F32_INFINITY, LARGEST),
+        (RoundingDirection::Down, LARGEST, F32_INFINITY),
     ] {
         let env = Env::riscv(rounding);
         for (sign, expected) in [(0, positive), (F32_NEGATIVE, negative)] {
@@ -70,7 +70,10 @@ fn ties_split_nearest_even_from_nearest_away() {
     ] {
         let sum = |rounding| run(|f| soft::add::<F64>(a, half_unit, &Env::riscv(rounding), f)).0;
         assert_eq!(
-            (sum(Rounding::NearestEven), sum(Rounding::NearestAway)),
+            (
+                sum(RoundingDirection::NearestEven),
+                sum(RoundingDirection::NearestAway)
+            ),
             (even, away)
         );
     }
@@ -100,12 +103,12 @@ fn fused_multiply_add_sees_what_two_roundings_lose() {
     let product = soft::mul::<F64>(a, b, &NEAREST, &mut Flags::default());
     assert_eq!(product, F64_ONE);
     // The smallest subnormal as addend still decides a direction.
-    let up = Env::riscv(Rounding::Up);
+    let up = Env::riscv(RoundingDirection::Up);
     assert_eq!(
         run(|f| soft::mul_add::<F64>(F64_ONE, F64_ONE, 1, &up, f)).0,
         F64_ONE + 1
     );
-    let down = Env::riscv(Rounding::Down);
+    let down = Env::riscv(RoundingDirection::Down);
     assert_eq!(
         run(|f| soft::mul_add::<F64>(F64_ONE, F64_ONE, 1 | 1 << 63, &down, f)).0,
         F64_ONE - 1
@@ -190,10 +193,10 @@ fn round_to_integral_leaves_large_values_and_ties_to_even() {
         ),
     ] {
         let ours = [
-            Rounding::NearestEven,
-            Rounding::NearestAway,
-            Rounding::Up,
-            Rounding::Down,
+            RoundingDirection::NearestEven,
+            RoundingDirection::NearestAway,
+            RoundingDirection::Up,
+            RoundingDirection::Down,
         ]
         .map(|rounding| round(value, rounding));
         assert_eq!(ours, [even, away, up, down], "{value}");

@@ -4,11 +4,11 @@ use super::*;
 use core::cmp::Ordering;
 use vm_softfloat as soft;
 use vm_softfloat::{
-    Env, Extremum, F16, F32, F64, F80, FlushResults, Negate, QuotientRounding, Rounding,
+    Env, Extremum, F16, F32, F64, F80, FlushResults, Negate, QuotientRounding, RoundingDirection,
     Subnormals, X87Precision,
 };
 
-const ENV: Env = Env::sse(Rounding::NearestEven);
+const ENV: Env = Env::sse(RoundingDirection::NearestEven);
 const FTZ: Env = Env {
     flush: FlushResults::AfterRounding,
     ..ENV
@@ -146,7 +146,7 @@ fn sse_comparisons_and_conversions_match_hardware() {
         (1, Flags::NONE)
     );
 
-    let up = Env::sse(Rounding::Up);
+    let up = Env::sse(RoundingDirection::Up);
     let (result, flags) = run(|f| soft::round_to_integral::<F32>(1, true, &up, f));
     assert_eq!((result, flags.x86()), (F32_ONE, PE));
     let (result, flags) = run(|f| soft::round_to_integral::<F32>(1, false, &up, f));
@@ -237,7 +237,7 @@ fn x87_sums_match_hardware() {
             u16::from(PE),
         ),
     ] {
-        let env = Env::x87(Rounding::NearestEven, precision);
+        let env = Env::x87(RoundingDirection::NearestEven, precision);
         let sum = x87(|f| soft::add::<F80>(a, b, &env, f));
         assert_eq!(sum, (expected, status), "{a:#x} {b:#x} {precision:?}");
     }
@@ -256,7 +256,7 @@ fn x87_limits_match_hardware() {
         (
             largest,
             one,
-            Rounding::NearestEven,
+            RoundingDirection::NearestEven,
             Single,
             infinity,
             u16::from(PE | OE) | C1,
@@ -264,7 +264,7 @@ fn x87_limits_match_hardware() {
         (
             largest,
             odd,
-            Rounding::TowardZero,
+            RoundingDirection::TowardZero,
             Extended,
             largest,
             u16::from(PE | OE),
@@ -272,7 +272,7 @@ fn x87_limits_match_hardware() {
         (
             largest,
             odd,
-            Rounding::Down,
+            RoundingDirection::Down,
             Double,
             extended(0x7ffe, 0xffff_ffff_ffff_f800),
             u16::from(PE | OE),
@@ -280,7 +280,7 @@ fn x87_limits_match_hardware() {
         (
             smallest_normal,
             below_one,
-            Rounding::NearestEven,
+            RoundingDirection::NearestEven,
             Extended,
             smallest_normal,
             u16::from(PE | UE) | C1,
@@ -288,7 +288,7 @@ fn x87_limits_match_hardware() {
         (
             smallest_normal,
             below_one,
-            Rounding::NearestEven,
+            RoundingDirection::NearestEven,
             Single,
             smallest_normal,
             u16::from(PE) | C1,
@@ -296,7 +296,7 @@ fn x87_limits_match_hardware() {
         (
             1,
             below_one,
-            Rounding::NearestEven,
+            RoundingDirection::NearestEven,
             Extended,
             1,
             u16::from(PE | UE | DE) | C1,
@@ -314,10 +314,10 @@ fn x87_limits_match_hardware() {
 
 #[test]
 fn x87_denormal_operands_are_noted_by_loads_and_frndint_not_by_stores() {
-    let env = Env::x87(Rounding::Up, X87Precision::Extended);
+    let env = Env::x87(RoundingDirection::Up, X87Precision::Extended);
     let integral = x87(|f| soft::round_to_integral::<F80>(1, true, &env, f));
     assert_eq!(integral, (extended(0x3fff, TOP), u16::from(PE | DE) | C1));
-    let nearest = env.with_rounding(Rounding::NearestEven);
+    let nearest = env.with_rounding(RoundingDirection::NearestEven);
     let (stored, flags) = run(|f| soft::convert::<F80, F32>(1, &nearest, f));
     assert_eq!((stored, flags.x86()), (0, PE | UE));
     let (loaded, flags) = run(|f| soft::convert::<F32, F80>(1, &nearest, f));
@@ -330,7 +330,7 @@ fn x87_denormal_operands_are_noted_by_loads_and_frndint_not_by_stores() {
 
 #[test]
 fn x87_remainders_tell_the_quotient() {
-    let env = Env::x87(Rounding::NearestEven, X87Precision::Extended);
+    let env = Env::x87(RoundingDirection::NearestEven, X87Precision::Extended);
     let number = |value: i32| soft::from_int::<F80, i32>(value, &env, &mut Flags::default());
     for (a, b, rounding, rest, quotient) in [
         (17, 5, QuotientRounding::Truncated, 2, 3),

@@ -21,12 +21,12 @@ pub struct HartLines {
     pub timer: Arc<dyn IrqLine>,
 }
 
-struct HartState {
+struct HartRegisters {
     msip: bool,
     mtimecmp: u64,
 }
 
-impl HartState {
+impl HartRegisters {
     /// The specification leaves `mtimecmp` undefined at reset; this value keeps MTIP low.
     const RESET: Self = Self {
         msip: false,
@@ -35,7 +35,7 @@ impl HartState {
 }
 
 struct Hart {
-    state: Mutex<HartState>,
+    state: Mutex<HartRegisters>,
     lines: HartLines,
     alarm: Arc<dyn Alarm>,
     time: Arc<TimeBase>,
@@ -44,12 +44,12 @@ struct Hart {
 impl Hart {
     /// Drives both lines and sets the alarm for what is to come. Called under the hart's lock, so that levels
     /// arrive in order.
-    fn drive(&self, state: &HartState) {
+    fn drive(&self, state: &HartRegisters) {
         self.lines.software.set(state.msip);
         self.drive_timer(state);
     }
 
-    fn drive_timer(&self, state: &HartState) {
+    fn drive_timer(&self, state: &HartRegisters) {
         let due = self.time.ticks() >= state.mtimecmp;
         self.lines.timer.set(due);
         self.alarm.arm(if due {
@@ -87,7 +87,7 @@ impl Clint {
                     }
                 };
                 Hart {
-                    state: Mutex::new(HartState::RESET),
+                    state: Mutex::new(HartRegisters::RESET),
                     lines,
                     alarm: alarms.alarm(Box::new(fire)),
                     time: time.clone(),
@@ -180,7 +180,7 @@ impl BusDevice for Clint {
     fn reset(&self) {
         for hart in self.harts.iter() {
             let mut state = hart.state.lock();
-            *state = HartState::RESET;
+            *state = HartRegisters::RESET;
             hart.drive(&state);
         }
         self.time.set(0);

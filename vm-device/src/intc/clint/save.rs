@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clint, Hart, HartState};
+use super::{Clint, Hart, HartRegisters};
 use crate::state::{RestoreError, check_shape, check_version};
 
 const DEVICE: &str = "clint";
@@ -39,7 +39,7 @@ impl Clint {
                 alarm: _,
                 time: _,
             } = &**hart;
-            let HartState { msip, mtimecmp } = *state.lock();
+            let HartRegisters { msip, mtimecmp } = *state.lock();
             SavedHart { msip, mtimecmp }
         };
         SavedState {
@@ -63,7 +63,7 @@ impl Clint {
         check_shape(DEVICE, "number of harts", harts.len() == self.harts.len())?;
         for (hart, SavedHart { msip, mtimecmp }) in self.harts.iter().zip(harts) {
             let mut state = hart.state.lock();
-            *state = HartState { msip, mtimecmp };
+            *state = HartRegisters { msip, mtimecmp };
             hart.lines.software.set(msip);
         }
         self.time.set(mtime);

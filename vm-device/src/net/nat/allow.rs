@@ -85,7 +85,7 @@ fn normal(name: &str) -> String {
 }
 
 /// What the guest may reach.
-pub(super) struct Access {
+pub(super) struct AllowList {
     restricted: bool,
     rules: Vec<Rule>,
 }
@@ -96,7 +96,7 @@ struct Rule {
     pins: VecDeque<IpAddr>,
 }
 
-impl Access {
+impl AllowList {
     pub(super) fn new(restricted: bool, allow: Vec<Allow>) -> Self {
         let rule = |allow| Rule {
             allow,
@@ -175,9 +175,9 @@ fn same(a: u128, b: u128, bits: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn access(rules: &[&str]) -> Access {
+    fn access(rules: &[&str]) -> AllowList {
         let rules = rules.iter().map(|text| text.parse().unwrap());
-        Access::new(true, rules.collect())
+        AllowList::new(true, rules.collect())
     }
 
     fn to(text: &str) -> SocketAddr {
@@ -203,7 +203,7 @@ mod tests {
         ] {
             assert!(!access.permits(to(outside)), "{outside}");
         }
-        assert!(Access::new(false, Vec::new()).permits(to("192.0.3.7:80")));
+        assert!(AllowList::new(false, Vec::new()).permits(to("192.0.3.7:80")));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use vm_osal::net::{Family, Waker};
 
-use super::allow::Access;
+use super::allow::AllowList;
 use super::cable::Cable;
 use super::dns_message::{
     Rcode, UDP_BYTES, addresses, answer, bare_question, is_answer_to, is_failure, is_question,
@@ -114,7 +114,7 @@ impl Dns {
     pub(super) fn input(
         &mut self,
         cable: &mut Cable,
-        access: &Access,
+        access: &AllowList,
         (guest, server): (SocketAddr, SocketAddr),
         message: &[u8],
         now: Instant,
@@ -212,7 +212,7 @@ impl Dns {
     pub(super) fn ready(
         &mut self,
         cable: &mut Cable,
-        access: &mut Access,
+        access: &mut AllowList,
         token: u32,
         now: Instant,
     ) {
@@ -244,7 +244,7 @@ impl Dns {
     }
 
     /// Delivers finished look-ups and gives up on what takes too long.
-    pub(super) fn run(&mut self, cable: &mut Cable, access: &mut Access, now: Instant) {
+    pub(super) fn run(&mut self, cable: &mut Cable, access: &mut AllowList, now: Instant) {
         while let Ok((token, message)) = self.answers.try_recv() {
             if let Some(query) = self.queries.remove(&token) {
                 deliver(cable, access, &query, &message);
@@ -268,7 +268,7 @@ impl Dns {
 }
 
 /// Tells the guest the answer, and notes what it may reach from now on.
-fn deliver(cable: &mut Cable, access: &mut Access, query: &Query, message: &[u8]) {
+fn deliver(cable: &mut Cable, access: &mut AllowList, query: &Query, message: &[u8]) {
     if access.is_restricted()
         && let Some(asked) = question(&query.message)
     {

@@ -11,7 +11,7 @@ use smoltcp::wire::{
 use vm_core::Notices;
 use vm_osal::net::{Cause, Family, Readiness, Waker, is_out_of_sockets};
 
-use super::allow::Access;
+use super::allow::AllowList;
 use super::arp;
 use super::cable::{Cable, HOPS_NEIGHBOUR};
 use super::dhcp::{self, Dhcp};
@@ -39,7 +39,7 @@ const EXTENSIONS_MAX: usize = 8;
 
 /// What a network is made of, besides its plan.
 pub(super) struct Parts {
-    pub(super) access: Access,
+    pub(super) access: AllowList,
     pub(super) resolvers: Resolvers,
     pub(super) listeners: Listeners,
     pub(super) capture: Option<Capture>,
@@ -52,7 +52,7 @@ pub(super) struct Gateway {
     plan: Plan,
     pub(super) cable: Cable,
     /// What the guest may reach.
-    access: Access,
+    access: AllowList,
     /// Which of the guest's frames never arrive.
     loss: Loss,
     reassembly: Reassembly,

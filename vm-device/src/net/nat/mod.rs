@@ -50,7 +50,7 @@ pub use self::allow::Allow;
 pub use self::config::{Ipv4Network, NatConfig, NatError, parse_resolver};
 pub use self::forward::{Forward, Protocol};
 
-use self::allow::Access;
+use self::allow::AllowList;
 use self::dns::Resolvers;
 use self::event_loop::Mailbox;
 use self::forward::Listeners;
@@ -84,7 +84,7 @@ impl Nat {
         let mailbox = Arc::new(Mailbox::new(waker.clone()));
         let open_files = config.open_files_max.unwrap_or_else(open_files_max);
         let parts = Parts {
-            access: Access::new(config.restrict, config.allow),
+            access: AllowList::new(config.restrict, config.allow),
             resolvers: Resolvers::new(config.resolvers),
             listeners,
             capture: capture.transpose()?,

@@ -5,7 +5,7 @@ use std::mem::size_of;
 use vm_core::GuestVirtAddr;
 use vm_ir::{Block, BlockKey, HelperId, Mode, StateLayout};
 use vm_mem::PhysMemory;
-use vm_softfloat::{Env, Rounding};
+use vm_softfloat::{Env, RoundingDirection};
 
 use crate::guest::{
     Access, AddressSpace, BusAbort, CodePage, CommonState, Exception, Guest, InstanceSpec,
@@ -40,7 +40,7 @@ impl Guest for Riscv {
     }
 
     fn fp_rules() -> Env {
-        Env::riscv(Rounding::default())
+        Env::riscv(RoundingDirection::default())
     }
 
     fn new_state(config: &IsaConfig, spec: InstanceSpec) -> HartState {

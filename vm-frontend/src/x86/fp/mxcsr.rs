@@ -4,7 +4,7 @@
 //! where operations look for it.
 
 use vm_ir::ExceptionCode;
-use vm_softfloat::{Env, FlushResults, Rounding, Subnormals};
+use vm_softfloat::{Env, FlushResults, RoundingDirection, Subnormals};
 
 use crate::guest::Exception;
 use crate::x86::helpers::Cpu;
@@ -74,7 +74,7 @@ pub const fn write(state: &mut CpuState, value: u64) {
 
 /// The rules of SSE arithmetic now.
 pub const fn env(state: &CpuState) -> Env {
-    let mut env = Env::sse(Rounding::NearestEven);
+    let mut env = Env::sse(RoundingDirection::NearestEven);
     if state.mxcsr & DAZ != 0 {
         env.subnormals = Subnormals::Zero;
     }

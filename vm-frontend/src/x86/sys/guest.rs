@@ -5,7 +5,7 @@ use std::mem::size_of;
 use vm_core::GuestVirtAddr;
 use vm_ir::{Block, BlockKey, HelperId, Mode, StateLayout};
 use vm_mem::PhysMemory;
-use vm_softfloat::{Env, Rounding};
+use vm_softfloat::{Env, RoundingDirection};
 
 use super::{deliver, interrupts, paging, reset};
 use crate::guest::{
@@ -44,7 +44,7 @@ impl Guest for X86 {
     }
 
     fn fp_rules() -> Env {
-        Env::sse(Rounding::default())
+        Env::sse(RoundingDirection::default())
     }
 
     fn fp_env(state: &CpuState) -> Env {

@@ -12,7 +12,7 @@ use smoltcp::wire::{
 use vm_osal::net::{Wakeups, wake_pair};
 
 use super::guest::{Card, GATEWAY, GUEST, ethernet, ipv4, packet_of};
-use crate::net::nat::allow::Access;
+use crate::net::nat::allow::AllowList;
 use crate::net::nat::config::NatConfig;
 use crate::net::nat::dns::Resolvers;
 use crate::net::nat::forward::Listeners;
@@ -43,7 +43,7 @@ impl Bare {
         let (waker, wakeups) = wake_pair().unwrap();
         let now = Instant::now();
         let parts = Parts {
-            access: Access::new(config.restrict, config.allow),
+            access: AllowList::new(config.restrict, config.allow),
             resolvers: Resolvers::new(Some(config.resolvers.unwrap_or_default())),
             listeners: Listeners::open(&config.forwards, &plan).unwrap(),
             capture: None,

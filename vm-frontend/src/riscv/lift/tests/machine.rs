@@ -7,7 +7,7 @@ use vm_ir::eval::FpControl;
 use vm_ir::eval::block::{End, Fault, Machine as Blocks};
 use vm_ir::passes::optimize;
 use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Op as Ir, Slot, verify};
-use vm_softfloat::{Env, Rounding};
+use vm_softfloat::{Env, RoundingDirection};
 
 use super::{MACHINE, lift};
 use crate::guest::{CodePage, Exception, Guest, LiftLimits};
@@ -57,7 +57,7 @@ impl Machine {
         }
         blocks.memory.set(base, image);
         blocks.fp = FpControl {
-            rules: Env::riscv(Rounding::NearestEven),
+            rules: Env::riscv(RoundingDirection::NearestEven),
             ..FpControl::default()
         };
         let config = "max".parse().expect("a model");
@@ -142,7 +142,7 @@ impl Machine {
             self.frm = fcsr >> 5;
             self.blocks.fp.flags = u32::from(fcsr & 0x1f);
             self.blocks.fp.rounding =
-                Rounding::from_riscv(self.frm).expect("programs set no reserved rounding");
+                RoundingDirection::from_riscv(self.frm).expect("programs set no reserved rounding");
         }
         end
     }

@@ -94,7 +94,7 @@ fn reciprocal(a: u32) -> u32 {
         INFINITY => sign,
         magnitude if magnitude > INFINITY => a | 0x0040_0000,
         _ => {
-            let env = Env::sse(vm_softfloat::Rounding::NearestEven);
+            let env = Env::sse(vm_softfloat::RoundingDirection::NearestEven);
             let value = div::<F32>(0x3f80_0000, a, &env, &mut Flags::default());
             match value & INFINITY {
                 0 => sign,
@@ -113,7 +113,7 @@ fn reciprocal_root(a: u32) -> u32 {
         _ if sign != 0 => DEFAULT_NAN,
         INFINITY => 0,
         _ => {
-            let env = Env::sse(vm_softfloat::Rounding::NearestEven);
+            let env = Env::sse(vm_softfloat::RoundingDirection::NearestEven);
             let flags = &mut Flags::default();
             let wide = vm_softfloat::convert::<F32, F64>(a, &env, flags);
             let root = sqrt::<F64>(wide, &env, flags);

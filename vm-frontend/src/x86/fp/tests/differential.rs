@@ -169,7 +169,7 @@ fn run(block: &Block, wire: &Wire, config: &CpuConfig) -> Outcome {
     let group = flags::set(FlagKind::Bits, Type::I64, [wire.flags(), 0, 0], 0);
     machine.set(layout, FL, [group, 0]);
     machine.fp = FpControl {
-        rounding: vm_softfloat::Rounding::from_riscv(state.common.fp_rounding as u8)
+        rounding: vm_softfloat::RoundingDirection::from_riscv(state.common.fp_rounding as u8)
             .expect("a rounding"),
         flags: state.common.fp_flags,
         rules: mxcsr::env(&state),

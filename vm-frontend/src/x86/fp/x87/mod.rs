@@ -17,7 +17,7 @@ pub(super) mod special;
 pub(super) mod transcendental;
 mod wide;
 
-use vm_softfloat::{Env, Flags, Rounding, X87Precision};
+use vm_softfloat::{Env, Flags, RoundingDirection, X87Precision};
 
 use crate::x86::helpers::Cpu;
 use crate::x86::state::{CpuState, seg};
@@ -159,7 +159,10 @@ impl<'a> Unit<'a> {
         };
         Env {
             underflow_when_exact: control & status::UNDERFLOW == 0,
-            ..Env::x87(Rounding::from_x86((control >> 10) as u8), precision)
+            ..Env::x87(
+                RoundingDirection::from_x86((control >> 10) as u8),
+                precision,
+            )
         }
     }
 

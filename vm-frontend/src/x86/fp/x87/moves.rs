@@ -1,7 +1,7 @@
 //! Loads, stores and moves on the stack (Intel SDM 1, 8.3.3 and 8.3.4).
 
 use vm_core::{AccessWidth, GuestVirtAddr};
-use vm_softfloat::{Env, F32, F64, F80, Flags, Rounding, convert, to_int};
+use vm_softfloat::{Env, F32, F64, F80, Flags, RoundingDirection, convert, to_int};
 
 use super::arith::{memory, widen};
 use super::{Answer, INDEFINITE, ONE, Unit, bcd};
@@ -87,8 +87,8 @@ pub(in crate::x86::fp) fn load_constant(
     let mut unit = Unit::of(cpu);
     let (value, above_half, exact) = CONSTANTS[(word as usize).min(6)];
     let up = match unit.env().rounding {
-        Rounding::Up => !exact,
-        Rounding::NearestEven => above_half,
+        RoundingDirection::Up => !exact,
+        RoundingDirection::NearestEven => above_half,
         _ => false,
     };
     unit.set_c1(false);
@@ -99,7 +99,7 @@ pub(in crate::x86::fp) fn load_constant(
 /// What ST(0) is in a format of memory; `None` for an empty register's.
 fn narrow(kind: u64, value: Option<u128>, truncates: bool, env: &Env, flags: &mut Flags) -> u128 {
     let env = match truncates {
-        true => &env.with_rounding(Rounding::TowardZero),
+        true => &env.with_rounding(RoundingDirection::TowardZero),
         false => env,
     };
     match (kind as i64, value) {

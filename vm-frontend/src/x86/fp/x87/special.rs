@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use vm_softfloat::{
-    F80, Flags, QuotientRounding, Rounding, compare_signaling, from_int, is_nan, mul, remainder,
-    round_to_integral, scale, sqrt, to_int,
+    F80, Flags, QuotientRounding, RoundingDirection, compare_signaling, from_int, is_nan, mul,
+    remainder, round_to_integral, scale, sqrt, to_int,
 };
 
 use super::{Answer, INDEFINITE, ONE, SIGN, Unit, status};
@@ -157,7 +157,11 @@ pub(in crate::x86::fp) fn scale_by(cpu: &mut Cpu<'_>, _: [u64; 3]) -> Result<u64
             return result;
         }
         let mut ignored = Flags::NONE;
-        let power = to_int::<F80, i32>(by, &env.with_rounding(Rounding::TowardZero), &mut ignored);
+        let power = to_int::<F80, i32>(
+            by,
+            &env.with_rounding(RoundingDirection::TowardZero),
+            &mut ignored,
+        );
         let power = match ignored.contains(Flags::INVALID) {
             true if by & SIGN == 0 => i32::MAX,
             _ => power,
