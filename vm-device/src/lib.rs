@@ -15,6 +15,7 @@ pub mod chardev;
 pub mod debug;
 pub mod display;
 pub mod firmware;
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod host_room;
 pub mod input;
