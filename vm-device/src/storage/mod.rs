@@ -2,3 +2,4 @@
 
 pub mod ahci;
 pub mod nvme;
+mod thread;

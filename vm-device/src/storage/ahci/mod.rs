@@ -20,13 +20,14 @@ pub mod spec;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use vm_core::{AccessWidth, IrqLine};
 use vm_mem::GuestMemory;
+use vm_osal::NoThread;
 
+use super::thread::{Commands, Running};
 use crate::block::BlockBackend;
 use crate::host_room::HostRoom;
 use crate::pci::spec::{command as pci_command, reg as pci_reg, status as pci_status};
@@ -159,7 +160,17 @@ impl Core {
         }
     }
 
-    /// The thread: takes commands as they come.
+    /// Waits until no command is under way.
+    fn quiesce(&self, state: &mut parking_lot::MutexGuard<'_, State>) {
+        self.hurry.store(true, Ordering::Relaxed);
+        while state.ports.iter().any(|port| port.working.is_some()) {
+            self.work.wait(state);
+        }
+        self.hurry.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Commands for Core {
     fn run(&self) {
         let mut state = self.state.lock();
         while !state.stopping {
@@ -192,34 +203,30 @@ impl Core {
         }
     }
 
-    /// Waits until no command is under way.
-    fn quiesce(&self, state: &mut parking_lot::MutexGuard<'_, State>) {
+    fn stop(&self) {
+        self.state.lock().stopping = true;
         self.hurry.store(true, Ordering::Relaxed);
-        while state.ports.iter().any(|port| port.working.is_some()) {
-            self.work.wait(state);
-        }
-        self.hurry.store(false, Ordering::Relaxed);
+        self.work.notify_all();
     }
 }
 
 /// The controller, function 2 of slot 31.
 pub struct Ahci {
-    core: Arc<Core>,
+    core: Running<Core>,
     config: Mutex<ConfigSpace>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Ahci {
     /// A controller with `drives` at its ports from the first on (at most [`PORTS`]; those after are dropped), whose
     /// DMA goes to `memory`. `intx` is its pin INTA, [`crate::pci::q35::Lpc::pirq`] 0.
     ///
-    /// # Panics
-    /// When the host gives no thread.
+    /// # Errors
+    /// When the host refuses it a thread.
     pub fn new(
         drives: Vec<Option<SataDrive>>,
         memory: GuestMemory,
         intx: Arc<dyn IrqLine>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, NoThread> {
         let kind = BarKind::Memory32 {
             prefetchable: false,
         };
@@ -243,7 +250,7 @@ impl Ahci {
         let ports = signatures
             .iter()
             .map(|&signature| Registers::power_on(signature, 0));
-        let core = Arc::new(Core {
+        let core = Core {
             state: Mutex::new(State {
                 control: 0,
                 ports: ports.collect(),
@@ -256,17 +263,11 @@ impl Ahci {
             memory,
             pin: IntxPin::new(intx),
             hurry: AtomicBool::new(false),
-        });
-        let own = core.clone();
-        let thread = thread::Builder::new()
-            .name("ahci".into())
-            .spawn(move || own.run())
-            .expect("invariant: the host gives a thread for each device");
-        Arc::new(Self {
-            core,
+        };
+        Ok(Arc::new(Self {
+            core: Running::start("ahci", core)?,
             config: Mutex::new(config),
-            thread: Some(thread),
-        })
+        }))
     }
 
     /// Puts a disc into the optical drive at `port`, or takes it out. False when there is no such drive, or its guest
@@ -372,18 +373,6 @@ fn made(drive: SataDrive) -> Drive {
             room,
         } => Drive::Disk(Disk::new(backend, &serial, room)),
         SataDrive::Optical { medium, serial } => Drive::Optical(Optical::new(medium, &serial)),
-    }
-}
-
-impl Drop for Ahci {
-    fn drop(&mut self) {
-        self.core.state.lock().stopping = true;
-        self.core.hurry.store(true, Ordering::Relaxed);
-        self.core.work.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // It has panicked then, and has said so.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -67,7 +67,7 @@ fn board() -> Board {
             serial: "two".into(),
         }),
     ];
-    let ahci = Ahci::new(drives, memory.clone(), irq.clone());
+    let ahci = Ahci::new(drives, memory.clone(), irq.clone()).unwrap();
     ahci.write_config(4, Half, 6);
     Board {
         ahci,
@@ -337,7 +337,7 @@ fn restore_of_a_save_continues_alike() {
     other.ahci.restore(saved.clone()).unwrap();
     assert!(other.irq.high());
     assert_eq!(other.ahci.save(), saved);
-    let none = Ahci::new(Vec::new(), other.memory.clone(), Arc::new(Level::default()));
+    let none = Ahci::new(Vec::new(), other.memory.clone(), Arc::new(Level::default())).unwrap();
     assert!(none.restore(saved).is_err());
     other.ahci.reset();
     assert!(!other.irq.high());

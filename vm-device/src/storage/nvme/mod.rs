@@ -16,12 +16,13 @@ pub mod spec;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use vm_core::{AccessWidth, IrqLine, PAGE_BYTES};
 use vm_mem::GuestMemory;
+use vm_osal::NoThread;
 
+use super::thread::{Commands, Running};
 use crate::block::BlockBackend;
 use crate::host_room::HostRoom;
 use crate::intc::MsiTarget;
@@ -193,44 +194,6 @@ impl Core {
         }
     }
 
-    /// The thread: takes commands as they come.
-    fn run(&self) {
-        let mut state = self.state.lock();
-        while !state.stopping {
-            let Some(number) = state.next() else {
-                self.work.wait(&mut state);
-                continue;
-            };
-            let Some(mut queue) = state.submissions[number] else {
-                continue;
-            };
-            let command = queue.take(&self.memory);
-            state.submissions[number] = Some(queue);
-            let Some(command) = command else {
-                state.status |= FATAL;
-                continue;
-            };
-            let ended = if number == 0 {
-                let vectors = self.vectors();
-                state.admin(&command, &self.namespace, &self.memory, vectors)
-            } else {
-                let generation = state.generation;
-                let cached = state.write_cache;
-                state.working = true;
-                drop(state);
-                let ended = self.carry_out(&command, cached);
-                state = self.state.lock();
-                state.working = false;
-                self.work.notify_all();
-                if state.generation != generation {
-                    continue;
-                }
-                ended.map(|()| Some(0))
-            };
-            self.post(&mut state, number, &queue, &command, ended);
-        }
-    }
-
     fn carry_out(&self, command: &Command, cached: bool) -> Result<(), u16> {
         let goes_on = || !self.hurry.load(Ordering::Relaxed);
         self.namespace.run(command, &self.memory, &goes_on)?;
@@ -322,13 +285,57 @@ impl Core {
     }
 }
 
+impl Commands for Core {
+    fn run(&self) {
+        let mut state = self.state.lock();
+        while !state.stopping {
+            let Some(number) = state.next() else {
+                self.work.wait(&mut state);
+                continue;
+            };
+            let Some(mut queue) = state.submissions[number] else {
+                continue;
+            };
+            let command = queue.take(&self.memory);
+            state.submissions[number] = Some(queue);
+            let Some(command) = command else {
+                state.status |= FATAL;
+                continue;
+            };
+            let ended = if number == 0 {
+                let vectors = self.vectors();
+                state.admin(&command, &self.namespace, &self.memory, vectors)
+            } else {
+                let generation = state.generation;
+                let cached = state.write_cache;
+                state.working = true;
+                drop(state);
+                let ended = self.carry_out(&command, cached);
+                state = self.state.lock();
+                state.working = false;
+                self.work.notify_all();
+                if state.generation != generation {
+                    continue;
+                }
+                ended.map(|()| Some(0))
+            };
+            self.post(&mut state, number, &queue, &command, ended);
+        }
+    }
+
+    fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.hurry.store(true, Ordering::Relaxed);
+        self.work.notify_all();
+    }
+}
+
 /// The controller.
 pub struct Nvme {
-    core: Arc<Core>,
+    core: Running<Core>,
     config: Mutex<ConfigSpace>,
     /// Where the control register of the messages is.
     control: Option<u16>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Nvme {
@@ -336,8 +343,8 @@ impl Nvme {
     /// serial number; `room` decides what becomes of writes when the host has no room for them. `intx` is
     /// [`crate::pci::PciRoot::intx`] of its slot; with `messages` it has MSI-X, too.
     ///
-    /// # Panics
-    /// When the host gives no thread.
+    /// # Errors
+    /// When the host refuses it a thread.
     pub fn new(
         backend: Arc<dyn BlockBackend>,
         serial: &str,
@@ -345,7 +352,7 @@ impl Nvme {
         memory: GuestMemory,
         intx: Arc<dyn IrqLine>,
         messages: Option<Arc<dyn MsiTarget>>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, NoThread> {
         let mut config = ConfigSpace::new(Identity {
             vendor: ID.0,
             device: ID.1,
@@ -374,7 +381,7 @@ impl Nvme {
             control = Some(table.add_capability(&mut config, MESSAGES_BAR, 0, pending));
             table
         });
-        let core = Arc::new(Core {
+        let core = Core {
             state: Mutex::new(State::power_on()),
             work: Condvar::new(),
             namespace: Namespace {
@@ -386,18 +393,12 @@ impl Nvme {
             pin: IntxPin::new(intx),
             messages: table,
             hurry: AtomicBool::new(false),
-        });
-        let own = core.clone();
-        let thread = thread::Builder::new()
-            .name("nvme".into())
-            .spawn(move || own.run())
-            .expect("invariant: the host gives a thread for each device");
-        Arc::new(Self {
-            core,
+        };
+        Ok(Arc::new(Self {
+            core: Running::start("nvme", core)?,
             config: Mutex::new(config),
             control,
-            thread: Some(thread),
-        })
+        }))
     }
 
     fn apply(&self, config: &ConfigSpace) {
@@ -411,18 +412,6 @@ impl Nvme {
         state.bus_master = bits & pci_command::BUS_MASTER != 0;
         self.core.work.notify_all();
         self.core.drive(&state);
-    }
-}
-
-impl Drop for Nvme {
-    fn drop(&mut self) {
-        self.core.state.lock().stopping = true;
-        self.core.hurry.store(true, Ordering::Relaxed);
-        self.core.work.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // It has panicked then, and has said so.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -63,7 +63,8 @@ fn board() -> Board {
         memory.clone(),
         irq.clone(),
         Some(messages),
-    );
+    )
+    .unwrap();
     nvme.write_config(4, Half, 6);
     Board {
         nvme,
