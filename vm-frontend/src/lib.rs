@@ -26,6 +26,10 @@ macro_rules! add_rules {
     };
 }
 
+#[cfg(test)]
+#[macro_use]
+mod testing;
+
 mod guest;
 pub mod riscv;
 pub mod x86;

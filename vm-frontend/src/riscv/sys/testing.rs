@@ -31,9 +31,8 @@ pub(super) struct Env {
 }
 
 impl SysEnv<HartState> for Env {
-    fn vcpu(&self) -> VcpuId {
-        VcpuId(0)
-    }
+    sys_env_without!(HartState: vcpu random pieces local_irq);
+
     fn time(&self) -> u64 {
         self.time
     }
@@ -72,9 +71,6 @@ impl SysEnv<HartState> for Env {
     fn retired(&self) -> u64 {
         self.retired
     }
-    fn random(&mut self) -> u64 {
-        0
-    }
     fn load(
         &mut self,
         _: &HartState,
@@ -94,30 +90,11 @@ impl SysEnv<HartState> for Env {
     ) -> Result<(), Exception> {
         unreachable!("no helper of a hart stores: {addr:x}")
     }
-    fn copy_bytes(&mut self, _: &HartState, _: u64, _: u64, _: u64) -> u64 {
-        0
-    }
-    fn fill_bytes(&mut self, _: &HartState, _: u64, _: u64, _: u64) -> u64 {
-        0
-    }
     fn port_read(&mut self, port: u16, _: AccessWidth) -> u64 {
         unreachable!("RISC-V has no ports: {port:x}")
     }
     fn port_write(&mut self, port: u16, _: AccessWidth, _: u64) {
         unreachable!("RISC-V has no ports: {port:x}")
-    }
-    fn acknowledge_interrupt(&mut self) -> Option<u32> {
-        None
-    }
-    fn take_startup(&mut self) -> Option<u32> {
-        None
-    }
-    fn init_local_irq(&mut self) {}
-    fn local_irq_read(&mut self, _: u32) -> Option<u64> {
-        None
-    }
-    fn local_irq_write(&mut self, _: u32, _: u64) -> bool {
-        false
     }
 }
 

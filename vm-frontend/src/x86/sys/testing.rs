@@ -4,7 +4,7 @@ use vm_core::{AccessWidth, GuestVirtAddr, VcpuId};
 
 use super::exception::{exception, page_fault};
 use super::fields::vector;
-use crate::guest::{Access, Exception, FlushScope, InstanceSpec, Raised, Request, SysEnv, View};
+use crate::guest::{Access, Exception, FlushScope, InstanceSpec, Raised, SysEnv, View};
 use crate::x86::cpu::{CpuConfig, CpuModel};
 use crate::x86::helpers::{Cpu, DECLARATIONS};
 use crate::x86::state::CpuState;
@@ -39,9 +39,8 @@ impl Env {
 }
 
 impl SysEnv<CpuState> for Env {
-    fn vcpu(&self) -> VcpuId {
-        VcpuId(0)
-    }
+    sys_env_without!(CpuState: vcpu timer engine zero pieces);
+
     fn time(&self) -> u64 {
         self.time
     }
@@ -51,14 +50,8 @@ impl SysEnv<CpuState> for Env {
     fn set_lines(&mut self, set: u64, clear: u64) {
         self.lines = self.lines & !clear | set;
     }
-    fn set_timer(&mut self, _: u32, _: Option<u64>) {}
     fn flush(&mut self, scope: FlushScope) {
         self.flushes.push(scope);
-    }
-    fn state_changed(&mut self) {}
-    fn request(&mut self, _: Request) {}
-    fn zero(&mut self, _: &CpuState, _: GuestVirtAddr, _: u64) -> Result<(), Exception> {
-        Ok(())
     }
     fn probe(
         &mut self,
@@ -68,9 +61,6 @@ impl SysEnv<CpuState> for Env {
         access: Access,
     ) -> Result<(), Exception> {
         self.check(addr.raw(), access == Access::Write)
-    }
-    fn retired(&self) -> u64 {
-        0
     }
     fn random(&mut self) -> u64 {
         4
@@ -99,12 +89,6 @@ impl SysEnv<CpuState> for Env {
             self.memory[Self::at(addr, n)] = (value >> (8 * n)) as u8;
         }
         Ok(())
-    }
-    fn copy_bytes(&mut self, _: &CpuState, _: u64, _: u64, _: u64) -> u64 {
-        0
-    }
-    fn fill_bytes(&mut self, _: &CpuState, _: u64, _: u64, _: u64) -> u64 {
-        0
     }
     fn port_read(&mut self, _: u16, width: AccessWidth) -> u64 {
         width.mask()

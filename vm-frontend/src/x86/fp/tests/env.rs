@@ -1,10 +1,10 @@
 //! What helpers get: memory, nothing else.
 
-use vm_core::{AccessWidth, GuestVirtAddr, VcpuId};
+use vm_core::{AccessWidth, GuestVirtAddr};
 use vm_ir::ExceptionCode;
 use vm_ir::eval::block::TestMemory;
 
-use crate::guest::{Access, Exception, FlushScope, Request, SysEnv, View};
+use crate::guest::{Access, Exception, SysEnv, View};
 use crate::x86::state::CpuState;
 
 /// The exception of an address where nothing is.
@@ -23,6 +23,8 @@ fn fault(addr: u64) -> Exception {
 }
 
 impl SysEnv<CpuState> for Env<'_> {
+    sys_env_without!(CpuState: vcpu time lines timer flush engine zero random pieces ports local_irq);
+
     fn load(
         &mut self,
         _: &CpuState,
@@ -63,71 +65,5 @@ impl SysEnv<CpuState> for Env<'_> {
             _ => read,
         };
         done.map_err(|_| fault(addr.raw()))
-    }
-
-    fn vcpu(&self) -> VcpuId {
-        VcpuId(0)
-    }
-
-    fn time(&self) -> u64 {
-        0
-    }
-
-    fn random(&mut self) -> u64 {
-        0
-    }
-
-    fn lines(&self) -> u64 {
-        0
-    }
-
-    fn set_lines(&mut self, _: u64, _: u64) {}
-
-    fn set_timer(&mut self, _: u32, _: Option<u64>) {}
-
-    fn flush(&mut self, _: FlushScope) {}
-
-    fn state_changed(&mut self) {}
-
-    fn request(&mut self, _: Request) {}
-
-    fn zero(&mut self, _: &CpuState, _: GuestVirtAddr, _: u64) -> Result<(), Exception> {
-        Ok(())
-    }
-
-    fn retired(&self) -> u64 {
-        0
-    }
-
-    fn copy_bytes(&mut self, _: &CpuState, _: u64, _: u64, _: u64) -> u64 {
-        0
-    }
-
-    fn fill_bytes(&mut self, _: &CpuState, _: u64, _: u64, _: u64) -> u64 {
-        0
-    }
-
-    fn port_read(&mut self, _: u16, _: AccessWidth) -> u64 {
-        0
-    }
-
-    fn port_write(&mut self, _: u16, _: AccessWidth, _: u64) {}
-
-    fn acknowledge_interrupt(&mut self) -> Option<u32> {
-        None
-    }
-
-    fn take_startup(&mut self) -> Option<u32> {
-        None
-    }
-
-    fn init_local_irq(&mut self) {}
-
-    fn local_irq_read(&mut self, _: u32) -> Option<u64> {
-        None
-    }
-
-    fn local_irq_write(&mut self, _: u32, _: u64) -> bool {
-        false
     }
 }

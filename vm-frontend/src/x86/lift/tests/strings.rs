@@ -7,7 +7,7 @@ use vm_ir::eval::flags;
 use super::differential::Outcome;
 use super::host::{self, End, GS_BASE, PAGE, Wire};
 use super::*;
-use crate::guest::{Access, FlushScope, InstanceSpec, Request, SysEnv, View};
+use crate::guest::{InstanceSpec, SysEnv, View};
 use crate::x86::helpers::Cpu;
 use crate::x86::state::{CpuState, gpr_slot, seg};
 
@@ -87,6 +87,8 @@ impl Env {
 }
 
 impl SysEnv<CpuState> for Env {
+    sys_env_without!(CpuState: vcpu time lines timer flush engine zero probe random ports local_irq);
+
     fn load(
         &mut self,
         _: &CpuState,
@@ -139,55 +141,5 @@ impl SysEnv<CpuState> for Env {
             Ok(()) => bytes,
             Err(_) => 0,
         }
-    }
-
-    fn vcpu(&self) -> VcpuId {
-        VcpuId(0)
-    }
-    fn time(&self) -> u64 {
-        0
-    }
-    fn lines(&self) -> u64 {
-        0
-    }
-    fn set_lines(&mut self, _: u64, _: u64) {}
-    fn set_timer(&mut self, _: u32, _: Option<u64>) {}
-    fn flush(&mut self, _: FlushScope) {}
-    fn state_changed(&mut self) {}
-    fn request(&mut self, _: Request) {}
-    fn zero(&mut self, _: &CpuState, _: GuestVirtAddr, _: u64) -> Result<(), Exception> {
-        Ok(())
-    }
-    fn probe(
-        &mut self,
-        _: &CpuState,
-        _: GuestVirtAddr,
-        _: u64,
-        _: Access,
-    ) -> Result<(), Exception> {
-        Ok(())
-    }
-    fn random(&mut self) -> u64 {
-        0
-    }
-    fn retired(&self) -> u64 {
-        0
-    }
-    fn port_read(&mut self, _: u16, _: AccessWidth) -> u64 {
-        0
-    }
-    fn port_write(&mut self, _: u16, _: AccessWidth, _: u64) {}
-    fn acknowledge_interrupt(&mut self) -> Option<u32> {
-        None
-    }
-    fn take_startup(&mut self) -> Option<u32> {
-        None
-    }
-    fn init_local_irq(&mut self) {}
-    fn local_irq_read(&mut self, _: u32) -> Option<u64> {
-        None
-    }
-    fn local_irq_write(&mut self, _: u32, _: u64) -> bool {
-        false
     }
 }
