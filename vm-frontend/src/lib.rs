@@ -31,6 +31,7 @@ macro_rules! add_rules {
 mod testing;
 
 mod guest;
+mod hint;
 pub mod riscv;
 pub mod x86;
 

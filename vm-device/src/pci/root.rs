@@ -19,12 +19,16 @@ pub trait PciFunction: Send + Sync {
     fn read_config(&self, offset: u16, width: AccessWidth) -> u32;
     /// Writes `width` bytes (at most 4, aligned) of configuration space.
     fn write_config(&self, offset: u16, width: AccessWidth, value: u32);
-    /// What the base address registers map now.
-    fn mappings(&self) -> Vec<Mapping>;
-    /// Reads from the range of a base address register.
-    fn read_bar(&self, bar: u8, offset: u64, width: AccessWidth) -> u64;
+    /// What the base address registers map now: nothing, where there are none.
+    fn mappings(&self) -> Vec<Mapping> {
+        Vec::new()
+    }
+    /// Reads from the range of a base address register; all ones, where there is none.
+    fn read_bar(&self, _bar: u8, _offset: u64, width: AccessWidth) -> u64 {
+        width.mask()
+    }
     /// Writes to the range of a base address register.
-    fn write_bar(&self, bar: u8, offset: u64, width: AccessWidth, value: u64);
+    fn write_bar(&self, _bar: u8, _offset: u64, _width: AccessWidth, _value: u64) {}
     /// Puts the function into its state after power-on.
     fn reset(&self);
 }
@@ -39,13 +43,6 @@ impl PciFunction for HostBridge {
     fn write_config(&self, offset: u16, width: AccessWidth, value: u32) {
         self.0.lock().write(offset, width, value);
     }
-    fn mappings(&self) -> Vec<Mapping> {
-        Vec::new()
-    }
-    fn read_bar(&self, _bar: u8, _offset: u64, width: AccessWidth) -> u64 {
-        width.mask()
-    }
-    fn write_bar(&self, _bar: u8, _offset: u64, _width: AccessWidth, _value: u64) {}
     fn reset(&self) {
         self.0.lock().reset();
     }

@@ -2,4 +2,5 @@
 
 pub mod ahci;
 pub mod nvme;
+mod registers;
 mod thread;

@@ -13,7 +13,7 @@ use crate::intc::OrGate;
 use crate::intc::ioapic::IoApic;
 use crate::intc::isa::{ISA_IRQS, IsaIrqs};
 use crate::movable::Movable;
-use crate::pci::{ConfigSpace, Identity, Mapping, PciFunction};
+use crate::pci::{ConfigSpace, Identity, PciFunction};
 use crate::power::acpi_pm::{self, AcpiPm};
 
 /// One PIRQ: devices share it, it drives an input of the I/O APIC, and the interrupt that its route names.
@@ -167,13 +167,6 @@ impl PciFunction for Lpc {
     fn write_config(&self, offset: u16, width: AccessWidth, value: u32) {
         self.change(|config| config.write(offset, width, value));
     }
-    fn mappings(&self) -> Vec<Mapping> {
-        Vec::new()
-    }
-    fn read_bar(&self, _bar: u8, _offset: u64, width: AccessWidth) -> u64 {
-        width.mask()
-    }
-    fn write_bar(&self, _bar: u8, _offset: u64, _width: AccessWidth, _value: u64) {}
     fn reset(&self) {
         // Wherever it is now, or nowhere.
         self.pm.reset();

@@ -8,7 +8,7 @@ use vm_core::AccessWidth;
 use super::spec::mch::*;
 use crate::movable::Movable;
 use crate::pci::spec::CLASS_HOST_BRIDGE;
-use crate::pci::{ConfigSpace, Identity, Mapping, PciFunction};
+use crate::pci::{ConfigSpace, Identity, PciFunction};
 
 /// One range of the first MiB that is RAM or what lies there otherwise: firmware, option ROMs (3 Series, 5.1.18).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,13 +137,6 @@ impl PciFunction for Mch {
     fn write_config(&self, offset: u16, width: AccessWidth, value: u32) {
         self.change(|config| config.write(offset, width, value));
     }
-    fn mappings(&self) -> Vec<Mapping> {
-        Vec::new()
-    }
-    fn read_bar(&self, _bar: u8, _offset: u64, width: AccessWidth) -> u64 {
-        width.mask()
-    }
-    fn write_bar(&self, _bar: u8, _offset: u64, _width: AccessWidth, _value: u64) {}
     fn reset(&self) {
         self.change(ConfigSpace::reset);
     }

@@ -27,6 +27,7 @@ use vm_core::{AccessWidth, IrqLine};
 use vm_mem::GuestMemory;
 use vm_osal::NoThread;
 
+use super::registers::WordRegisters;
 use super::thread::{Commands, Running};
 use crate::block::BlockBackend;
 use crate::host_room::HostRoom;
@@ -106,6 +107,27 @@ impl Core {
         })
     }
 
+    fn reset_controller(&self, state: &mut State) {
+        state.control = 0;
+        for (port, &signature) in state.ports.iter_mut().zip(&self.signatures) {
+            let working = port.working;
+            *port = Registers::power_on(signature, port.generation + 1);
+            // The thread ends it, in nothing.
+            port.working = working;
+        }
+    }
+
+    /// Waits until no command is under way.
+    fn quiesce(&self, state: &mut parking_lot::MutexGuard<'_, State>) {
+        self.hurry.store(true, Ordering::Relaxed);
+        while state.ports.iter().any(|port| port.working.is_some()) {
+            self.work.wait(state);
+        }
+        self.hurry.store(false, Ordering::Relaxed);
+    }
+}
+
+impl WordRegisters for Core {
     fn read(&self, offset: u64) -> u32 {
         let state = self.state.lock();
         match offset {
@@ -148,25 +170,6 @@ impl Core {
             _ => {}
         }
         self.drive_line(&state);
-    }
-
-    fn reset_controller(&self, state: &mut State) {
-        state.control = 0;
-        for (port, &signature) in state.ports.iter_mut().zip(&self.signatures) {
-            let working = port.working;
-            *port = Registers::power_on(signature, port.generation + 1);
-            // The thread ends it, in nothing.
-            port.working = working;
-        }
-    }
-
-    /// Waits until no command is under way.
-    fn quiesce(&self, state: &mut parking_lot::MutexGuard<'_, State>) {
-        self.hurry.store(true, Ordering::Relaxed);
-        while state.ports.iter().any(|port| port.working.is_some()) {
-            self.work.wait(state);
-        }
-        self.hurry.store(false, Ordering::Relaxed);
     }
 }
 
@@ -401,23 +404,12 @@ impl PciFunction for Ahci {
     }
 
     fn read_bar(&self, _bar: u8, offset: u64, width: AccessWidth) -> u64 {
-        let low = u64::from(self.core.read(offset & !3));
-        let value = match width {
-            AccessWidth::Double => low | u64::from(self.core.read((offset & !3) + 4)) << 32,
-            _ => low >> (8 * (offset & 3)),
-        };
-        value & width.mask()
+        self.core.read_any(offset, width)
     }
 
     /// Registers are written by aligned accesses of four bytes, and pairs of them by eight (3).
     fn write_bar(&self, _bar: u8, offset: u64, width: AccessWidth, value: u64) {
-        if !offset.is_multiple_of(4) || width < AccessWidth::Word {
-            return;
-        }
-        self.core.write(offset, value as u32);
-        if width == AccessWidth::Double {
-            self.core.write(offset + 4, (value >> 32) as u32);
-        }
+        self.core.write_any(offset, width, value);
     }
 
     fn reset(&self) {

@@ -22,6 +22,7 @@ use vm_core::{AccessWidth, IrqLine, PAGE_BYTES};
 use vm_mem::GuestMemory;
 use vm_osal::NoThread;
 
+use super::registers::WordRegisters;
 use super::thread::{Commands, Running};
 use crate::block::BlockBackend;
 use crate::host_room::HostRoom;
@@ -243,7 +244,9 @@ impl Core {
         }
         self.hurry.store(false, Ordering::Relaxed);
     }
+}
 
+impl WordRegisters for Core {
     fn read(&self, offset: u64) -> u32 {
         let state = self.state.lock();
         let half = |value: u64| (value >> (8 * (offset & 4))) as u32;
@@ -443,12 +446,7 @@ impl PciFunction for Nvme {
                 Some(offset) => table.read_pending(offset, width),
             };
         }
-        let low = u64::from(self.core.read(offset & !3));
-        let value = match width {
-            AccessWidth::Double => low | u64::from(self.core.read((offset & !3) + 4)) << 32,
-            _ => low >> (8 * (offset & 3)),
-        };
-        value & width.mask()
+        self.core.read_any(offset, width)
     }
 
     fn write_bar(&self, bar: u8, offset: u64, width: AccessWidth, value: u64) {
@@ -463,13 +461,7 @@ impl PciFunction for Nvme {
             }
             return;
         }
-        if !offset.is_multiple_of(4) || width < AccessWidth::Word {
-            return;
-        }
-        self.core.write(offset, value as u32);
-        if width == AccessWidth::Double {
-            self.core.write(offset + 4, (value >> 32) as u32);
-        }
+        self.core.write_any(offset, width, value);
     }
 
     fn reset(&self) {

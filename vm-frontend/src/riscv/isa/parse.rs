@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::{AdUpdate, CpuModel, Extension, IsaConfig, SatpMode};
+use crate::hint::did_you_mean;
 
 /// Why a CPU description was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,20 +70,10 @@ fn extension_names() -> String {
         .join(" ")
 }
 
-fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    known
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(score, _)| *score > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, known)| {
-            format!(" (did you mean '{known}'?)")
-        })
-}
-
 fn extension(name: &str) -> Result<Extension, CpuError> {
     Extension::from_name(name).ok_or_else(|| CpuError::UnknownExtension {
         name: name.to_owned(),
-        hint: hint(name, Extension::ALL.iter().map(|ext| ext.name())),
+        hint: did_you_mean(name, Extension::ALL.iter().map(|ext| ext.name())),
     })
 }
 
@@ -108,7 +99,7 @@ impl FromStr for IsaConfig {
             Some(name) => CpuModel::from_name(name)
                 .ok_or_else(|| CpuError::UnknownModel {
                     name: name.to_owned(),
-                    hint: hint(name, CpuModel::ALL.iter().map(|model| model.name)),
+                    hint: did_you_mean(name, CpuModel::ALL.iter().map(|model| model.name)),
                 })?
                 .config(),
         };
@@ -186,7 +177,7 @@ impl IsaConfig {
             _ => {
                 let ext = Extension::from_name(key).ok_or_else(|| CpuError::UnknownKey {
                     name: key.to_owned(),
-                    hint: hint(
+                    hint: did_you_mean(
                         key,
                         ["satp", "pmp"]
                             .into_iter()

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::{CpuConfig, CpuModel, Feature, Level};
+use crate::hint::did_you_mean;
 
 /// Why a CPU description was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,20 +44,10 @@ fn feature_names() -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-fn hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    known
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(score, _)| *score > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, known)| {
-            format!(" (did you mean '{known}'?)")
-        })
-}
-
 fn feature(name: &str) -> Result<Feature, CpuError> {
     Feature::from_name(name).ok_or_else(|| CpuError::UnknownFeature {
         name: name.to_owned(),
-        hint: hint(name, Feature::TABLE.iter().map(|row| row.name)),
+        hint: did_you_mean(name, Feature::TABLE.iter().map(|row| row.name)),
     })
 }
 
@@ -78,7 +69,7 @@ impl FromStr for CpuConfig {
             } else if n == 0 && !item.is_empty() {
                 let model = CpuModel::from_name(item).ok_or_else(|| CpuError::UnknownModel {
                     name: item.to_owned(),
-                    hint: hint(item, CpuModel::ALL.iter().map(|model| model.name)),
+                    hint: did_you_mean(item, CpuModel::ALL.iter().map(|model| model.name)),
                 })?;
                 config = model.config();
             } else if !item.is_empty() {
