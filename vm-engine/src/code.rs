@@ -181,6 +181,7 @@ pub(crate) fn translate(
         temp_offsets,
         steps,
         host_float: rules.host_float,
+        host_is_guest: rules.host_is_guest && (rules.masks_float)(block.key.mode),
         terminator: step(end),
     })?;
     Some(Code {

@@ -22,6 +22,9 @@ pub const MXCSR_ROUNDINGS: u32 = 0b10_01_11_00;
 /// `CommonState::fp_flags`.
 pub const MXCSR_FLAGS: [u8; 5] = [5, 4, 3, 2, 0];
 
+/// MXCSR's bit of the flag of subnormal operands, which is bit 5 there.
+pub const MXCSR_DENORMAL: u8 = 1;
+
 /// MXCSR for a rounding numbered as [`vm_ir::Rounding`], flags clear; `None` for ties away, which it lacks.
 #[inline(always)]
 pub(crate) const fn control(rounding: u32) -> Option<u32> {

@@ -9,7 +9,7 @@ mod memory;
 
 use vm_ir::family::{Choose, Control, Field, FpOther, Move, Ternary, Wide};
 use vm_ir::{
-    Attr, Block, Ext, Family, Inst, Op, Operand, Slot, StateLayout, Terminator, Type,
+    Attr, Block, Ext, Family, Inst, Mode, Op, Operand, Slot, StateLayout, Terminator, Type,
     VectorFunction, leaves_page,
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Rules {
     pub(crate) host_float: bool,
     /// Whether the host's floating-point unit is the guest's own.
     pub(crate) host_is_guest: bool,
+    /// Whether code of a mode runs with all floating-point exceptions masked.
+    pub(crate) masks_float: fn(Mode) -> bool,
 }
 
 /// A block on its way to micro-operations.

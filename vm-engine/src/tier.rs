@@ -25,10 +25,15 @@ use crate::microop::{Leave, MicroOp};
 
 pub use access::{
     AccessSite, GroupMember, GroupSite, MAX_GROUP, load_address, load_group_address, store_address,
-    store_group_address,
+    store_group_address, store_vector_address,
 };
 
-pub use crate::hostfp::{MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR};
+/// What [`vm_ir::VectorDecl::encoding`] is of guests whose floating point is that of x86-64 hosts.
+pub use vm_frontend::x86::fp::rows::encoding;
+
+pub use crate::hostfp::{
+    MXCSR_DENORMAL, MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR,
+};
 
 /// Makes host code.
 pub trait Translator: Send + Sync {
@@ -64,6 +69,9 @@ pub struct Translation<'a> {
     pub steps: &'a [Step],
     /// Whether the host's floating-point unit follows the guest's rules, results that are NaNs aside.
     pub host_float: bool,
+    /// Whether the host's floating-point unit is the guest's own ([`vm_frontend::Guest::FLOAT_IS_X86`]), and the block
+    /// runs with all its exceptions masked.
+    pub host_is_guest: bool,
     /// The terminator's.
     pub terminator: Step,
 }

@@ -273,7 +273,7 @@ pub trait Guest: Sized + Send + Sync + 'static {
     const NO_CODE: u64 = 0;
 
     /// Whether floating point follows the rules of x86-64 hosts in all, and [`vm_ir::VectorDecl::encoding`] is their VEX
-    /// encoding.
+    /// encoding. The layout's slot `mxcsr` then holds MXCSR, its flags clear.
     const FLOAT_IS_X86: bool = false;
 
     /// Slots, offsets and helpers.
@@ -283,6 +283,10 @@ pub trait Guest: Sized + Send + Sync + 'static {
     /// The rules that a state's control registers say, where not all of them hold for the whole ISA.
     fn fp_env(_state: &Self::State) -> Env {
         Self::fp_rules()
+    }
+    /// Whether code of a mode runs with all floating-point exceptions masked.
+    fn masks_float(_mode: Mode) -> bool {
+        true
     }
     /// The state after power-on.
     fn new_state(config: &Self::Config, spec: InstanceSpec) -> Self::State;

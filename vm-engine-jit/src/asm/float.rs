@@ -1,6 +1,6 @@
 //! Scalar floating point (SSE2) and its control register.
 
-use super::{Assembler, Encoding, Mem, Reg, Rm, Width, Xmm};
+use super::{Assembler, Encoding, Mem, Reg, Rm, Vex, Width, Xmm};
 
 /// Two-operand scalar operations by opcode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,7 +145,9 @@ impl Assembler {
 
     /// `dst = ±(a * b) ± dst` on the low lane (FMA).
     pub fn fused(&mut self, op: Fused, double: bool, dst: Xmm, a: Xmm, b: impl Into<Rm>) {
-        self.encode_vex(1, double, op as u8, dst.0, a.0, b.into());
+        let vex = Vex::new(1, 2, op as u8);
+        let vex = if double { vex.wide() } else { vex };
+        self.vex(vex, dst.0, a.0, b);
     }
 
     /// `dst &= src`, all bits.

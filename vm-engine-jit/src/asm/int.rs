@@ -1,6 +1,8 @@
 //! Integer instructions.
 
-use super::{Alu, Assembler, BitTest, Bits, Cc, Encoding, Mem, Reg, Rm, Scatter, Shift, Width};
+use super::{
+    Alu, Assembler, BitTest, Bits, Cc, Encoding, Mem, Reg, Rm, Scatter, Shift, Vex, Width,
+};
 
 impl Width {
     const fn prefix(self) -> u8 {
@@ -15,6 +17,12 @@ impl Width {
     const fn not_byte(self) -> u8 {
         !matches!(self, Self::B) as u8
     }
+}
+
+/// An instruction on general registers with a VEX prefix.
+const fn general(pp: u8, width: Width, opcode: u8) -> Vex {
+    let vex = Vex::new(pp, 2, opcode);
+    if width.wide() { vex.wide() } else { vex }
 }
 
 fn rm_needs_rex(rm: Rm) -> bool {
@@ -198,12 +206,12 @@ impl Assembler {
             Shift::Shr => 3,
             Shift::Rol | Shift::Ror => unreachable!("rotations by register go through CL"),
         };
-        self.encode_vex(pp, width.wide(), 0xf7, dst as u8, count as u8, src.into());
+        self.vex(general(pp, width, 0xf7), dst as u8, count as u8, src);
     }
 
     /// `dst = !a & b` (BMI1).
     pub fn andn(&mut self, width: Width, dst: Reg, a: Reg, b: impl Into<Rm>) {
-        self.encode_vex(0, width.wide(), 0xf2, dst as u8, a as u8, b.into());
+        self.vex(general(0, width, 0xf2), dst as u8, a as u8, b);
     }
 
     /// Bits of `src` to or from where `places` has ones (BMI2).
@@ -215,14 +223,8 @@ impl Assembler {
         src: Reg,
         places: impl Into<Rm>,
     ) {
-        self.encode_vex(
-            op as u8,
-            width.wide(),
-            0xf5,
-            dst as u8,
-            src as u8,
-            places.into(),
-        );
+        let vex = general(op as u8, width, 0xf5);
+        self.vex(vex, dst as u8, src as u8, places);
     }
 
     /// `dst = dst * src`, low part.

@@ -8,9 +8,11 @@ mod int;
 mod operand;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 pub use float::{Fused, Scalar};
 pub use operand::{Alu, BitTest, Bits, Cc, Mem, Reg, Rm, Scatter, Shift, Width, Xmm};
+pub use vector::Vex;
 
 /// A place in the code, perhaps still to come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,18 +207,6 @@ impl Assembler {
         head.push(e.opcode);
         let disp = head.modrm(e.reg, e.rm);
         self.put(head, disp, (imm, imm_bytes));
-    }
-
-    /// Writes an instruction with a three-byte VEX prefix, map `0f 38` (Intel SDM 2A, 2.3.5).
-    fn encode_vex(&mut self, pp: u8, wide: bool, opcode: u8, reg: u8, vvvv: u8, rm: Rm) {
-        let mut head = Head::default();
-        let (x, b) = rm.high_bits();
-        head.push(0xc4);
-        head.push((reg >> 3 ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | 2);
-        head.push(u8::from(wide) << 7 | (vvvv ^ 15) << 3 | pp);
-        head.push(opcode);
-        let disp = head.modrm(reg, rm);
-        self.put(head, disp, (0, 0));
     }
 
     fn displacement_to(&mut self, label: Label) {

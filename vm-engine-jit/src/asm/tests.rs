@@ -618,3 +618,56 @@ fn code_in_two_parts_jumps_between_them() {
     assert_eq!(target(0x9000, cold), 0x1007);
     assert_eq!(hot[5..], [0x74, 0, 0xc3]);
 }
+
+#[test]
+fn vector_instructions_decode_as_written() {
+    let mut cases = Cases::new();
+    let [add, sub_wide, shuffle] = [
+        Vex::new(1, 1, 0xfe),
+        Vex::new(1, 2, 0xb9).wide(),
+        Vex::new(1, 3, 0x0f),
+    ];
+    for n in 0..16_u8 {
+        let (a, b, c) = (Xmm(n), Xmm((n * 3 + 1) % 16), Xmm((n * 7 + 5) % 16));
+        let mem = Mem::indexed(Reg::ALL[usize::from(15 - n)], Reg::R9, 3, 0x10);
+        let at = memory(mem);
+        let [x, y, z] = [a, b, c].map(|reg| format!("xmm{}", reg.0));
+        let [wide_x, wide_y, wide_z] = [a, b, c].map(|reg| format!("ymm{}", reg.0));
+        case(&mut cases, format!("vpaddd {x}, {y}, {z}"), move |asm| {
+            asm.vex(add, a.0, b.0, c)
+        });
+        case(
+            &mut cases,
+            format!("vpaddd {wide_x}, {wide_y}, {wide_z}"),
+            move |asm| asm.vex(add.long(), a.0, b.0, c),
+        );
+        case(
+            &mut cases,
+            format!("vfmadd231sd {x}, {y}, {at}"),
+            move |asm| asm.vex(sub_wide, a.0, b.0, mem),
+        );
+        case(
+            &mut cases,
+            format!("vpalignr {x}, {y}, {at}, 0x7"),
+            move |asm| asm.vex_imm(shuffle, a.0, b.0, mem, 7),
+        );
+        case(&mut cases, format!("vmovups {x}, {at}"), move |asm| {
+            asm.vmov(a, mem)
+        });
+        case(&mut cases, format!("vmovups {at}, {x}"), move |asm| {
+            asm.vstore(mem, a)
+        });
+        if a != b {
+            case(&mut cases, format!("vmovaps {x}, {y}"), move |asm| {
+                asm.vmov(a, b)
+            });
+        }
+        case(&mut cases, format!("vxorps {x}, {x}, {x}"), move |asm| {
+            asm.vzero(a)
+        });
+        case(&mut cases, format!("vpcmpeqd {x}, {x}, {x}"), move |asm| {
+            asm.vones(a)
+        });
+    }
+    check(cases);
+}

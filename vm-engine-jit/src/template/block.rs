@@ -7,6 +7,7 @@ use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 use super::cold::Cold;
 use super::float::{self, Unpacked};
 use super::stubs::Stubs;
+use super::vector::{self, Held};
 use super::{Pins, RETIRED, Scratch, Template};
 use super::{atomic, flags, integer, memory};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Shift, Width};
@@ -30,13 +31,19 @@ pub(crate) struct Emitter<'a> {
     pub(crate) in_memory: bool,
     /// Temporaries that vector registers hold too.
     pub(crate) unpacked: Unpacked,
+    /// Whether there are vectors that the host's instructions work on.
+    pub(crate) has_vectors: bool,
+    /// Whether the host's floating point is the guest's own, with MXCSR as the guest has it.
+    pub(crate) host_is_guest: bool,
+    /// Temporaries that are vectors in registers.
+    pub(crate) held: Held,
     /// The flag group that the host's flags are just now.
     pub(crate) host_flags: Option<Slot>,
     /// A slot that has the carry of a group.
     pub(crate) carry: Option<(Slot, Slot)>,
     /// What the branch at the block's end goes by, where an operation before it has told.
     pub(crate) branch_by: Option<Cc>,
-    /// How often each temporary is read, where the block sets flags.
+    /// How often each temporary is read, where the block sets flags or has vectors among them.
     pub(crate) reads: &'a mut Vec<u8>,
     /// Whether the host's logic clears A, which its manuals leave undefined.
     pub(crate) logic_clears_a: bool,
@@ -176,6 +183,9 @@ pub(crate) fn translate(
         live: false,
         in_memory: false,
         unpacked: Unpacked::default(),
+        has_vectors: template.has_vectors,
+        host_is_guest: of.host_is_guest && template.pins.mxcsr.is_some(),
+        held: Held::default(),
         host_flags: None,
         carry: None,
         branch_by: None,
@@ -187,6 +197,10 @@ pub(crate) fn translate(
     let insts = of.block.insts.as_slice();
     let mut at = 0;
     while at < insts.len() {
+        if let Some(together) = emitter.vectors_together(at) {
+            at += together;
+            continue;
+        }
         at += match &insts[at..] {
             [first, second, ..] if emitter.two_as_one(first, second, &of.steps[at + 1]) => 2,
             [last] if emitter.flag_of_branch(last) => 1,
@@ -213,10 +227,11 @@ pub(crate) fn translate(
     Some(cold)
 }
 
-/// Counts reads of temporaries, of blocks that set flags.
+/// Counts reads of temporaries, of blocks that set flags or have vectors among them.
 fn count_reads(reads: &mut Vec<u8>, of: &Translation<'_>) {
     reads.clear();
-    if !of.block.insts.iter().any(|inst| inst.op == Op::SetFlags) {
+    let sets_flags = || of.block.insts.iter().any(|inst| inst.op == Op::SetFlags);
+    if !of.block.temps.contains(&Type::V128) && !sets_flags() {
         return;
     }
     reads.resize(of.block.temps.len(), 0);
@@ -285,7 +300,7 @@ impl Emitter<'_> {
     }
 
     /// Type of a slot.
-    fn type_of(&self, slot: Slot) -> Type {
+    pub(crate) fn type_of(&self, slot: Slot) -> Type {
         if slot.is_temp() {
             self.of.block.temps[slot.index()]
         } else {
@@ -368,7 +383,15 @@ impl Emitter<'_> {
         if inst.dst.is_some() && inst.dst == self.carry.map(|(slot, _)| slot) {
             self.carry = None;
         }
-        let done = self.operation(inst, step);
+        let on_vectors = self.is_on_vectors(inst);
+        if !on_vectors && !self.held.is_empty() && !vector::leaves_alone(inst) {
+            self.release_held();
+        }
+        let done = match on_vectors {
+            true => self.on_vectors(inst, step),
+            false => self.operation(inst, step),
+        };
+        self.has_read(inst);
         if inst.op != Op::FpUnbox
             && let Some(dst) = inst.dst
         {
@@ -518,6 +541,7 @@ impl Emitter<'_> {
         if step.first == 0 {
             return None;
         }
+        self.release_held();
         self.asm.mov_imm(Reg::Rax, step.first);
         self.asm.call_to(self.stubs.step);
         self.live = false;

@@ -6,6 +6,7 @@ use vm_ir::{Operand, Slot};
 use super::block::Emitter;
 use super::float::Unpacked;
 use super::stubs::if_misaligned;
+use super::vector::{Away, Held};
 use crate::asm::{Cc, DISPLACEMENT_BYTES, Label, Reg, Xmm};
 
 /// Code out of the way, emitted behind the block.
@@ -41,7 +42,11 @@ pub(crate) enum Cold {
         hit: Label,
         /// What unpacked values must be in their registers there.
         unpacked: Unpacked,
+        /// The same of vectors.
+        held: Held,
     },
+    /// The same of 16 bytes.
+    Vector(Away),
     /// Looks in the TLB and goes back to `hit`; without translation there, runs a step and goes on.
     Refill {
         from: Label,
@@ -136,8 +141,11 @@ impl Emitter<'_> {
                     value,
                     hit,
                     unpacked,
+                    held,
                 } => {
+                    self.held = held;
                     self.asm.bind(from);
+                    self.store_all_held();
                     if let Some(value) = value {
                         let value = self.in_reg(value, Reg::Rcx);
                         self.asm.push(value);
@@ -145,8 +153,10 @@ impl Emitter<'_> {
                     self.asm.mov_imm(Reg::Rcx, site.into());
                     self.asm.call_to(access);
                     self.unpack_again(unpacked);
+                    self.load_held(held);
                     self.asm.jmp(hit);
                 }
+                Cold::Vector(away) => self.cold_vector(away),
                 Cold::Refill {
                     from,
                     refill,

@@ -111,7 +111,7 @@ impl Emitter<'_> {
     }
 
     /// Stores the host's flags, A cleared if asked. Uses RAX.
-    fn store_flags(&mut self, dst: Slot, clears_a: bool) {
+    pub(super) fn store_flags(&mut self, dst: Slot, clears_a: bool) {
         self.asm.lahf();
         self.asm.setcc(Cc::O, Reg::Rax);
         if clears_a {

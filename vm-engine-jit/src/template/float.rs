@@ -312,8 +312,10 @@ impl Emitter<'_> {
 
     /// The vector register of a slot, if it has one and the operation is to know of it.
     pub(crate) fn vector(&self, slot: Slot) -> Option<Xmm> {
-        if slot.is_temp() || self.in_memory {
+        if self.in_memory {
             None
+        } else if slot.is_temp() {
+            self.held.find(slot)
         } else {
             self.pins.vector_of_state(slot.index())
         }
@@ -329,8 +331,15 @@ impl Emitter<'_> {
     pub(crate) fn spill(&mut self, operands: &[Operand]) {
         for slot in operands.iter().filter_map(|operand| operand.slot()) {
             if let Some(vector) = self.vector(slot) {
-                self.enter_float();
                 let home = self.home(slot);
+                if self.type_of(slot) == Type::V128 {
+                    if !slot.is_temp() {
+                        self.enter_float();
+                    }
+                    self.asm.vstore(home, vector);
+                    continue;
+                }
+                self.enter_float();
                 self.asm.store_scalar(true, home, vector);
             }
         }
@@ -342,7 +351,10 @@ impl Emitter<'_> {
             && let Some(vector) = self.vector(slot)
         {
             let home = self.home(slot);
-            self.asm.load_scalar(true, vector, home);
+            match self.type_of(slot) {
+                Type::V128 => self.asm.vmov(vector, home),
+                _ => self.asm.load_scalar(true, vector, home),
+            }
         }
     }
 

@@ -257,6 +257,7 @@ fn line(template: &Template, layout: &'static StateLayout, name: &str, block: &B
         temp_offsets: &temp_offsets,
         steps: &vec![step; block.insts.len()],
         host_float: true,
+        host_is_guest: true,
         terminator: step,
     };
     let split = block::translate(&mut scratch, &translation, template).expect("host code");

@@ -16,7 +16,7 @@ use crate::asm::{Alu, Cc, Mem, Reg, Width};
 /// Bytes that all accesses of a group lie in at most.
 const SPAN: i64 = 256;
 /// The bit of addresses that differs on both sides of a page's end, in the second byte.
-const NEXT_PAGE: u8 = (-PAGE_MASK >> 8) as u8;
+pub(super) const NEXT_PAGE: u8 = (-PAGE_MASK >> 8) as u8;
 
 /// One access, as a group has it.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ impl Emitter<'_> {
     /// Translates a group that begins at operation `first`; tells how many operations it had, or `None` when none begins
     /// there.
     pub(super) fn group(&mut self, first: usize) -> Option<usize> {
-        if self.has_unpacked() {
+        if self.has_unpacked() || !self.held.is_empty() {
             return None;
         }
         let mut group = [self.grouped(first)?; MAX_GROUP];

@@ -49,7 +49,7 @@ impl Emitter<'_> {
     }
 
     /// The guest-virtual address to RAX.
-    fn address(&mut self, inst: &Inst, mem: MemAttr) -> Option<()> {
+    pub(super) fn address(&mut self, inst: &Inst, mem: MemAttr) -> Option<()> {
         let [base, index, displacement, _] = inst.args;
         let disp = displacement.imm().unwrap_or(0);
         let disp = i32::try_from(disp).ok()?;
@@ -99,7 +99,7 @@ impl Emitter<'_> {
         Some((Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0), back))
     }
 
-    fn count_access(&mut self) {
+    pub(super) fn count_access(&mut self) {
         if self.counts_accesses {
             let count = self.frame(FrameOffsets::ACCESSES);
             self.asm.alu_imm(Alu::Add, Width::Q, count, 1);
@@ -128,7 +128,7 @@ impl Emitter<'_> {
     }
 
     /// The host address of a load or store at the guest's in RAX, as a sum of two registers; RDX is used.
-    fn reach(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
+    pub(super) fn reach(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
         let write = inst.op == Op::Store;
         let line = self.line_of(inst.args[0]);
         self.count_access();
@@ -138,6 +138,7 @@ impl Emitter<'_> {
             size_log2: mem.size_log2,
             pc_offset: step.pc_offset,
             left: step.left,
+            must_align: false,
         };
         self.cold.push(Cold::Access {
             from,
@@ -146,6 +147,7 @@ impl Emitter<'_> {
             value: write.then_some(inst.args[3]),
             hit,
             unpacked: self.unpacked,
+            held: self.held,
         });
         Some(Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0))
     }

@@ -16,13 +16,14 @@ mod integer;
 mod memory;
 mod narrow;
 mod stubs;
+mod vector;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_core::{GuestPhysAddr, Notices, PAGE_BYTES};
 use vm_engine::tier::{FrameOffsets, HostCode, RECENT_LINES, Translation, Translator};
-use vm_ir::{Inst, StateLayout, Terminator, Type};
+use vm_ir::{Inst, StateLayout, Terminator, Type, VectorDecl};
 use vm_osal::{ExecutableMemory, ExecutableMemoryError};
 
 use crate::arena::{Arena, CHUNK_BYTES, Piece};
@@ -100,6 +101,8 @@ pub(crate) struct Pins {
     vector_of_slot: Vec<Option<Xmm>>,
     /// Those with their frame offsets.
     pub(crate) vectors: Vec<(Xmm, i32)>,
+    /// Where MXCSR is, flags clear, of a guest that has it. Then vector registers hold 128 bits.
+    pub(crate) mxcsr: Option<i32>,
     /// Bytes from the frame to where [`FRAME`] points, so that the first slots have short displacements.
     pub(crate) bias: i32,
     /// Bytes from the frame to where [`HOT`] points.
@@ -144,11 +147,25 @@ impl Pins {
                 vectors.push((Xmm(number), offset));
             }
         }
+        let offset = |at: usize| FrameOffsets::STATE + layout.slots[at].offset as i32;
+        let mxcsr = layout.slot("mxcsr").filter(|_| vector::has_vectors());
+        if mxcsr.is_some() {
+            for number in vector::FIRST_PINNED..vector::END_PINNED {
+                let rank = number - vector::FIRST_PINNED;
+                let pinned =
+                    |slot: &vm_ir::SlotDecl| slot.pin_rank == rank && slot.ty == Type::V128;
+                if let Some(at) = layout.slots.iter().position(pinned) {
+                    vector_of_slot[at] = Some(Xmm(number));
+                    vectors.push((Xmm(number), offset(at)));
+                }
+            }
+        }
         Self {
             of_slot,
             all,
             vector_of_slot,
             vectors,
+            mxcsr: mxcsr.map(|slot| offset(slot.index())),
             bias,
             hot_bias: FrameOffsets::HOT_END - 128,
             lines,
@@ -213,6 +230,10 @@ pub struct Template {
     listing: Option<(Listing, Notices)>,
     counts_accesses: bool,
     logic_clears_a: bool,
+    /// The guest's own operations on vectors.
+    vectors: &'static [VectorDecl],
+    /// Whether the guest has vectors and the host what they need.
+    has_vectors: bool,
 }
 
 impl Template {
@@ -256,6 +277,9 @@ impl Template {
             listing: None,
             counts_accesses: false,
             logic_clears_a: flags::logic_clears_a(),
+            vectors: layout.vectors,
+            has_vectors: vector::has_vectors()
+                && layout.slots.iter().any(|slot| slot.ty == Type::V128),
         })
     }
 
@@ -285,6 +309,9 @@ impl Template {
 
 impl Translator for Template {
     fn falls_back(&self, inst: &Inst) -> bool {
+        if self.has_vectors && vector::is_native(inst, self.vectors) {
+            return false;
+        }
         block::has_slow_path(inst) || !block::is_native(inst)
     }
 

@@ -1,15 +1,17 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP, MXCSR_FLAGS,
-    MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE, TlbOffsets, load_address,
-    load_group_address, run_step_address, store_address, store_group_address,
+    AccessSite, FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
+    MXCSR_DENORMAL, MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE,
+    TlbOffsets, load_address, load_group_address, run_step_address, store_address,
+    store_group_address, store_vector_address,
 };
 
 use vm_core::PAGE_SHIFT;
 
+use super::group::NEXT_PAGE;
 use super::{FRAME, HOT, PAGE_MASK, Pins, RETIRED};
-use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Shift, Width};
+use crate::asm::{Alu, Assembler, BitTest, Cc, Label, Mem, Reg, Shift, Width};
 
 /// Addresses of the shared code.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,9 @@ pub(crate) struct Stubs {
     /// told by a word behind two jumps of [`JUMP_BYTES`]. Comes back, as `access`, at the first jump when the host's
     /// accesses remain to be done, and at the second when they are done.
     pub(crate) group: [u64; 2],
+    /// Called, as `access`, for 16 bytes: what is stored stands at [`FrameOffsets::VALUE`]. Vector registers that are not
+    /// pinned change.
+    pub(crate) vector_access: [u64; 2],
     /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
     pub(crate) fp_enter: u64,
 }
@@ -54,7 +59,7 @@ pub(crate) struct Ways {
 }
 
 pub(crate) struct Labels {
-    all: [Label; 15],
+    all: [Label; 17],
 }
 
 impl Labels {
@@ -75,6 +80,8 @@ impl Labels {
             store,
             load_group,
             store_group,
+            load_vector,
+            store_vector,
             fp_enter,
         ] = self.all.map(address);
         Stubs {
@@ -91,6 +98,7 @@ impl Labels {
             refill: [refill_read, refill_write],
             access: [load, store],
             group: [load_group, store_group],
+            vector_access: [load_vector, store_vector],
             fp_enter,
         }
     }
@@ -206,6 +214,8 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     let store = slow(refill_write, Kind::Store, store_address());
     let load_group = slow(refill_read, Kind::Group, load_group_address());
     let store_group = slow(refill_write, Kind::Group, store_group_address());
+    let load_vector = slow(refill_read, Kind::Vector, load_address());
+    let store_vector = slow(refill_write, Kind::Vector, store_vector_address());
     Labels {
         all: [
             enter,
@@ -222,6 +232,8 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             store,
             load_group,
             store_group,
+            load_vector,
+            store_vector,
             fp_enter,
         ],
     }
@@ -239,6 +251,9 @@ fn target_of_site(asm: &mut Assembler, pins: &Pins) {
 /// Bytes of a word on the stack.
 const WORD: i32 = 8;
 
+/// Bytes of a vector.
+const VECTOR_BYTES: i32 = 16;
+
 /// Bytes of a jump that is not short.
 const JUMP_BYTES: i32 = 5;
 
@@ -249,6 +264,8 @@ enum Kind {
     /// The value stands above the return address.
     Store,
     Group,
+    /// What is stored stands in the frame.
+    Vector,
 }
 
 /// [`Stubs::access`] and [`Stubs::group`] of one kind.
@@ -277,6 +294,26 @@ impl Slow {
             asm.test(Width::D, Reg::Rcx, Reg::Rcx);
             asm.jcc_short(Cc::S, slow);
         }
+        if self.kind == Kind::Vector {
+            let lies = asm.label();
+            asm.lea(Width::D, Reg::Rdx, Mem::new(Reg::Rax, VECTOR_BYTES - 1));
+            asm.alu(Alu::Xor, Width::D, Reg::Rdx, Reg::Rax);
+            asm.test_dh(NEXT_PAGE);
+            asm.jcc_short(Cc::Ne, slow);
+            asm.bit_test_imm(
+                BitTest::Test,
+                Width::D,
+                Reg::Rcx,
+                AccessSite::MUST_ALIGN as u8,
+            );
+            asm.jcc_short(Cc::Ae, lies);
+            asm.mov(Width::D, Reg::Rdx, Reg::Rax);
+            asm.alu_imm(Alu::And, Width::D, Reg::Rdx, VECTOR_BYTES - 1);
+            asm.jcc_short(Cc::Ne, slow);
+            asm.bind(lies);
+            asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
+            asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, PAGE_MASK);
+        }
         asm.call(self.refill);
         asm.jcc_short(Cc::Ne, slow);
         asm.lea(Width::Q, Reg::Rsp, stack(1));
@@ -296,7 +333,7 @@ impl Slow {
         asm.mov(Width::Q, Reg::Rsi, stack(1));
         asm.mov(Width::D, Reg::Rdx, stack(2));
         match self.kind {
-            Kind::Load => {}
+            Kind::Load | Kind::Vector => {}
             Kind::Store => asm.mov(Width::Q, Reg::Rcx, stack(4)),
             Kind::Group => {
                 asm.mov(Width::Q, Reg::Rcx, stack(3));
@@ -477,6 +514,23 @@ fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
     let frame = |offset: i32| pins.word(offset);
     let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
     let start = asm.here();
+    if let Some(control) = pins.mxcsr {
+        let ready = asm.label();
+        asm.store_imm(Width::D, live, 1);
+        asm.mov(Width::D, Reg::Rax, frame(control));
+        // Where some exceptions are not masked, nothing that may raise them runs here.
+        asm.alu_imm(Alu::Or, Width::D, Reg::Rax, RUST_MXCSR as i32);
+        asm.alu_imm(Alu::Cmp, Width::D, Reg::Rax, RUST_MXCSR as i32);
+        asm.jcc_short(Cc::E, ready);
+        asm.store(Width::D, mxcsr, Reg::Rax);
+        asm.ldmxcsr(mxcsr);
+        asm.bind(ready);
+        for &(reg, offset) in &pins.vectors {
+            asm.vmov(reg, frame(offset));
+        }
+        asm.ret();
+        return start;
+    }
     asm.mov(Width::D, Reg::Rcx, frame(FrameOffsets::FP_ROUNDING));
     asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, 1));
     asm.store(Width::D, live, Reg::Rdx);
@@ -501,17 +555,26 @@ fn fp_leave_body(asm: &mut Assembler, pins: &Pins) {
     let (live, mxcsr) = (frame(FrameOffsets::FP_LIVE), frame(FrameOffsets::MXCSR));
     let clear = asm.label();
     for &(reg, offset) in &pins.vectors {
-        asm.store_scalar(true, frame(offset), reg);
+        match pins.mxcsr {
+            Some(_) => asm.vstore(frame(offset), reg),
+            None => asm.store_scalar(true, frame(offset), reg),
+        }
     }
     asm.stmxcsr(mxcsr);
     asm.store_imm(Width::D, live, 0);
     asm.mov(Width::D, Reg::Rcx, mxcsr);
+    if pins.mxcsr.is_some() {
+        asm.alu_imm(Alu::Cmp, Width::D, Reg::Rcx, RUST_MXCSR as i32);
+        asm.jcc(Cc::E, clear);
+    }
     asm.store_imm(Width::D, mxcsr, RUST_MXCSR as i32);
     asm.ldmxcsr(mxcsr);
-    let known = MXCSR_FLAGS.iter().fold(0, |known, bit| known | 1 << bit);
+    let denormal = pins.mxcsr.map(|_| MXCSR_DENORMAL);
+    let flags = (0..).zip(MXCSR_FLAGS.into_iter().chain(denormal));
+    let known = flags.clone().fold(0, |known, (_, bit)| known | 1 << bit);
     asm.alu_imm(Alu::And, Width::D, Reg::Rcx, known);
     asm.jcc(Cc::E, clear);
-    for (to, from) in (0..).zip(MXCSR_FLAGS) {
+    for (to, from) in flags {
         asm.mov(Width::D, Reg::Rdx, Reg::Rcx);
         asm.alu_imm(Alu::And, Width::D, Reg::Rdx, 1 << from);
         if from > to {

@@ -13,23 +13,30 @@ use crate::interp::memory::{self, leave_faulted_at};
 pub struct AccessSite {
     /// The line of recent translations that it tries. The low byte of the word.
     pub line: u8,
-    /// Logarithm of its bytes, at most 3.
+    /// Logarithm of its bytes, at most 4.
     pub size_log2: u8,
     /// See [`Step::pc_offset`](super::Step::pc_offset); below 4096.
     pub pc_offset: u16,
     /// See [`Step::left`](super::Step::left); below 128.
     pub left: u16,
+    /// Whether it faults where it is not aligned. Bit [`AccessSite::MUST_ALIGN`] of the word.
+    pub must_align: bool,
 }
 
 impl AccessSite {
+    /// The bit of the word that says [`AccessSite::must_align`].
+    pub const MUST_ALIGN: u32 = 30;
+
     /// The word; `None` when a part is too large.
     pub fn pack(self) -> Option<u32> {
-        let fits = self.size_log2 <= 3 && self.pc_offset < 1 << 12 && self.left < 1 << 7;
+        let fits = self.size_log2 <= 4 && self.pc_offset < 1 << 12 && self.left < 1 << 7;
         fits.then_some(
             u32::from(self.line)
-                | u32::from(self.size_log2) << 8
+                | u32::from(self.size_log2 & 3) << 8
                 | u32::from(self.pc_offset) << 10
-                | u32::from(self.left) << 22,
+                | u32::from(self.left) << 22
+                | u32::from(self.size_log2 >> 2) << 29
+                | u32::from(self.must_align) << Self::MUST_ALIGN,
         )
     }
 
@@ -37,9 +44,10 @@ impl AccessSite {
     pub fn unpack(word: u32) -> Self {
         Self {
             line: word as u8,
-            size_log2: (word >> 8 & 3) as u8,
+            size_log2: (word >> 8 & 3 | word >> 27 & 4) as u8,
             pc_offset: (word >> 10 & 0xfff) as u16,
             left: (word >> 22 & 0x7f) as u16,
+            must_align: word >> Self::MUST_ALIGN & 1 != 0,
         }
     }
 }
@@ -130,7 +138,8 @@ impl GroupMember {
 }
 
 /// Address of `extern "sysv64" fn(frame, addr: u64, site: u32) -> u64`, which loads what an [`AccessSite`] says to
-/// [`FrameOffsets::VALUE`](super::FrameOffsets::VALUE), however it lies. Gives [`super::STEP_DONE`], or why to leave.
+/// [`FrameOffsets::VALUE`](super::FrameOffsets::VALUE), however it lies unless it must be aligned. Gives
+/// [`super::STEP_DONE`], or why to leave.
 pub fn load_address() -> u64 {
     load as *const () as u64
 }
@@ -140,11 +149,36 @@ pub fn store_address() -> u64 {
     store as *const () as u64
 }
 
+/// Address of the same for a store of 16 bytes, which stand at [`FrameOffsets::VALUE`](super::FrameOffsets::VALUE).
+pub fn store_vector_address() -> u64 {
+    store_vector as *const () as u64
+}
+
 unsafe extern "sysv64" fn load(f: *mut FrameHead, addr: u64, site: u32) -> u64 {
     let site = AccessSite::unpack(site);
     // SAFETY: host code passes the frame that it was entered with.
     unsafe {
-        let done = ((*f).slow.load)(f, addr, site.size_log2);
+        let done = is_aligned(f, addr, site, false) && ((*f).slow.load)(f, addr, site.size_log2);
+        accessed(f, site, done)
+    }
+}
+
+/// Whether an access lies as it must; if not, its exception is in the frame.
+unsafe fn is_aligned(f: *mut FrameHead, addr: u64, site: AccessSite, write: bool) -> bool {
+    let size = site.size_log2;
+    let lies = !site.must_align || addr.is_multiple_of(1 << size);
+    // SAFETY: the frame is host code's; the slow path checks everything.
+    lies || unsafe { ((*f).slow.resolve)(f, addr, size, write) }
+}
+
+unsafe extern "sysv64" fn store_vector(f: *mut FrameHead, addr: u64, site: u32) -> u64 {
+    let site = AccessSite::unpack(site);
+    // SAFETY: as above.
+    unsafe {
+        let value = (*f).value;
+        let lies = is_aligned(f, addr, site, true);
+        (*f).value = value;
+        let done = lies && ((*f).slow.store)(f, addr, site.size_log2);
         accessed(f, site, done)
     }
 }
@@ -279,9 +313,15 @@ mod tests {
             size_log2: 3,
             pc_offset: 4095,
             left: 127,
+            must_align: true,
         };
         for site in [
             most,
+            AccessSite {
+                size_log2: 4,
+                must_align: false,
+                ..most
+            },
             AccessSite { line: 0, ..most },
             AccessSite {
                 size_log2: 1,

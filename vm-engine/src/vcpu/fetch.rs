@@ -241,6 +241,7 @@ impl<G: Guest> Vcpu<G> {
             temps_offset: Frame::<G::State>::TEMPS_OFFSET,
             host_float: host_follows(G::fp_rules()),
             host_is_guest: cfg!(target_arch = "x86_64") && G::FLOAT_IS_X86,
+            masks_float: G::masks_float,
         }
     }
 

@@ -184,8 +184,10 @@ pub const X87_TAGS: u16 = X87_STATUS + 1;
 pub const X87_CONTROL: u16 = X87_TAGS + 1;
 /// The slot of the limit of ES; the other segments follow.
 pub const SEGMENT_LIMIT: u16 = X87_CONTROL + 1;
+/// The slot of MXCSR without its flags.
+pub const MXCSR: u16 = SEGMENT_LIMIT + 6;
 /// Slots in the layout.
-pub const SLOTS: usize = SEGMENT_LIMIT as usize + 6;
+pub const SLOTS: usize = MXCSR as usize + 1;
 
 /// Numbers of the general registers, as instructions encode them.
 pub mod gpr {
@@ -309,6 +311,7 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
     table[X87_TAGS as usize] = row("ftags", Type::I64, tags);
     let control = offset_of!(CpuState, x87_control);
     table[X87_CONTROL as usize] = row("fcw", Type::I64, control);
+    table[MXCSR as usize] = row("mxcsr", Type::I64, offset_of!(CpuState, mxcsr));
     let mut rank = 0;
     while rank < PIN_ORDER.len() {
         table[GPR as usize + PIN_ORDER[rank]].pin_rank = rank as u8;

@@ -67,6 +67,10 @@ impl Guest for X86 {
         paging::address_space(state)
     }
 
+    fn masks_float(mode: Mode) -> bool {
+        mode.0 & mode::FP_TRAPS == 0
+    }
+
     fn data_mode(state: &CpuState, view: View) -> u8 {
         paging::data_mode(state, view)
     }

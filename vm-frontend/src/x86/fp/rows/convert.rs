@@ -4,7 +4,7 @@ use vm_ir::eval::FpControl;
 use vm_ir::{Rounding, Vector};
 use vm_softfloat::{F16, F32, F64, Format, convert, from_int, round_to_integral, to_int};
 
-use super::encoding::{F16C, UNARY, UNARY_IMM, needs, word};
+use super::encoding::{F16C, NARROW, UNARY, UNARY_IMM, WIDEN, needs, number, word};
 use super::{Lane, rows};
 
 /// Lane `n` of a vector as bits of a format.
@@ -89,27 +89,27 @@ rows! {
     Cvttps2dq Vcvttps2dq Unary, word(0xf3, 0x0f, 0x5b, UNARY), fp |fp, a, _, _, _| {
         singles_to_int(fp, a, Rounding::Zero)
     };
-    Cvtdq2pd Vcvtdq2pd Widen, 0, fp |fp, a, _, _, part| {
+    Cvtdq2pd Vcvtdq2pd Widen, number(word(0xf3, 0x0f, 0xe6, WIDEN), 8), fp |fp, a, _, _, part| {
         fp.run(Rounding::Dynamic, |env, flags| {
             let first = 2 * usize::from(part & 1);
             u64::build(|n| from_int::<F64, i32>(single(a, first + n) as i32, env, flags))
         })
     };
-    Cvtps2pd Vcvtps2pd Widen, 0, fp |fp, a, _, _, part| {
+    Cvtps2pd Vcvtps2pd Widen, number(word(0, 0x0f, 0x5a, WIDEN), 8), fp |fp, a, _, _, part| {
         fp.run(Rounding::Dynamic, |env, flags| {
             let first = 2 * usize::from(part & 1);
             u64::build(|n| convert::<F32, F64>(single(a, first + n), env, flags))
         })
     };
-    Cvtpd2ps Vcvtpd2ps Narrow, 0, fp |fp, a, b, _, _| {
+    Cvtpd2ps Vcvtpd2ps Narrow, word(0x66, 0x0f, 0x5a, NARROW), fp |fp, a, b, _, _| {
         let from = [a[0], a[1], b[0], b[1]];
         fp.run(Rounding::Dynamic, |env, flags| {
             u32::build(|n| convert::<F64, F32>(from[n], env, flags))
         })
     };
-    Cvtpd2dq Vcvtpd2dq Narrow, 0, fp |fp, a, b, _, _| doubles_to_int(fp, a, b, Rounding::Dynamic);
-    Cvttpd2dq Vcvttpd2dq Narrow, 0, fp |fp, a, b, _, _| doubles_to_int(fp, a, b, Rounding::Zero);
-    INVALID Vcvtph2ps Widen, needs(word(0x66, 0x38, 0x13, UNARY), F16C), fp |fp, a, _, _, part| {
+    Cvtpd2dq Vcvtpd2dq Narrow, word(0xf2, 0x0f, 0xe6, NARROW), fp |fp, a, b, _, _| doubles_to_int(fp, a, b, Rounding::Dynamic);
+    Cvttpd2dq Vcvttpd2dq Narrow, word(0x66, 0x0f, 0xe6, NARROW), fp |fp, a, b, _, _| doubles_to_int(fp, a, b, Rounding::Zero);
+    INVALID Vcvtph2ps Widen, number(needs(word(0x66, 0x38, 0x13, WIDEN), F16C), 8), fp |fp, a, _, _, part| {
         half_to_singles(fp, a, part)
     };
     INVALID Vcvtps2ph Special, 0, fp |fp, a, b, _, imm| singles_to_half(fp, a, b, imm);

@@ -2,7 +2,7 @@
 
 use vm_ir::Vector;
 
-use super::encoding::{BINARY, UNARY, word};
+use super::encoding::{BINARY, MASK, UNARY, word};
 use super::{Lane, rows};
 
 /// The encoding of an instruction of two operands at `66 0F`.
@@ -190,13 +190,13 @@ rows! {
     Orpd Vorpd Binary, two(0x56), plain |a, b, _, _| u64::zip(a, b, |a, b| a | b);
     Xorpd Vxorpd Binary, two(0x57), plain |a, b, _, _| u64::zip(a, b, |a, b| a ^ b);
 
-    Pmovmskb Vpmovmskb Mask, 0, plain |a, _, _, _| {
+    Pmovmskb Vpmovmskb Mask, word(0x66, 0x0f, 0xd7, MASK), plain |a, _, _, _| {
         let bytes = u8::split(a);
         [(0..16).fold(0, |mask, n| mask | u64::from(bytes[n] >> 7) << n), 0]
     };
-    Movmskps Vmovmskps Mask, 0, plain |a, _, _, _| {
+    Movmskps Vmovmskps Mask, word(0, 0x0f, 0x50, MASK), plain |a, _, _, _| {
         let lanes = u32::split(a);
         [(0..4).fold(0, |mask, n| mask | u64::from(lanes[n] >> 31) << n), 0]
     };
-    Movmskpd Vmovmskpd Mask, 0, plain |a, _, _, _| [a[0] >> 63 | a[1] >> 63 << 1, 0];
+    Movmskpd Vmovmskpd Mask, word(0x66, 0x0f, 0x50, MASK), plain |a, _, _, _| [a[0] >> 63 | a[1] >> 63 << 1, 0];
 }

@@ -83,7 +83,7 @@ pub(super) struct Row {
 
 /// Encodings as [`VectorDecl::encoding`] holds them, for x86 hosts with AVX: the opcode in bits 0 to 7, VEX.pp in bits 8 and
 /// 9, VEX.mmmmm in bits 10 to 12, VEX.W in bit 13; the feature in bits 16 to 19 ([`encoding::AVX`] and so on); the form in
-/// bits 20 to 23.
+/// bits 20 to 23; in bits 24 to 27 a number that some forms have.
 pub mod encoding {
     /// Needs AVX only.
     pub const AVX: u32 = 0;
@@ -111,8 +111,18 @@ pub mod encoding {
     /// As [`BINARY`], with `c` in the constant's register.
     pub const SELECT: u32 = 6;
 
-    /// Flags Z, P and C of a comparison of the lowest lanes to the low word.
+    /// Flags Z, P and C of a comparison or test of `a` (ModRM.reg) and `b` (r/m) to the low word.
     pub const FLAGS: u32 = 7;
+    /// General register, r/m `a`, which is a register: the register's value to the low word.
+    pub const MASK: u32 = 8;
+    /// Destination VEX.vvvv, r/m `a`, which is a register, with the constant; the number is ModRM.reg.
+    pub const SHIFT: u32 = 9;
+    /// As [`UNARY`], of as many low bytes of `a` as the number says; with the constant 1, of the bytes that follow those.
+    pub const WIDEN: u32 = 10;
+    /// As [`UNARY`] of each of `a` and `b`, which give the low and the high half.
+    pub const NARROW: u32 = 11;
+    /// As [`BINARY_IMM`], where `b` must be in a register for all of the constant to count.
+    pub const REGISTERS_IMM: u32 = 12;
 
     /// The word for prefix (0, 0x66, 0xf3, 0xf2), map (0x0f, 0x38, 0x3a) and opcode.
     pub const fn word(prefix: u8, map: u8, opcode: u8, form: u32) -> u32 {
@@ -133,6 +143,11 @@ pub mod encoding {
     /// The same with VEX.W set.
     pub const fn wide(word: u32) -> u32 {
         word | 1 << 13
+    }
+
+    /// The same with a number.
+    pub const fn number(word: u32, number: u8) -> u32 {
+        word | (number as u32) << 24
     }
 
     /// The same with a feature.

@@ -159,7 +159,7 @@ rows! {
     Blendvpd Vblendvpd Select, word(0x66, 0x3a, 0x4b, SELECT), plain |a, b, mask, _| {
         by_mask!(i64)(a, b, mask)
     };
-    Ptest Vptest Flags, 0, plain |a, b, _, _| test(a, b, u64::MAX);
-    INVALID Vtestps Flags, 0, plain |a, b, _, _| test(a, b, 0x8000_0000_8000_0000);
-    INVALID Vtestpd Flags, 0, plain |a, b, _, _| test(a, b, 1 << 63);
+    Ptest Vptest Flags, word(0x66, 0x38, 0x17, FLAGS), plain |a, b, _, _| test(a, b, u64::MAX);
+    INVALID Vtestps Flags, word(0x66, 0x38, 0x0e, FLAGS), plain |a, b, _, _| test(a, b, 0x8000_0000_8000_0000);
+    INVALID Vtestpd Flags, word(0x66, 0x38, 0x0f, FLAGS), plain |a, b, _, _| test(a, b, 1 << 63);
 }

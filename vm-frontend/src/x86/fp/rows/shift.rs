@@ -2,12 +2,17 @@
 
 use vm_ir::Vector;
 
-use super::encoding::{AVX2, BINARY, needs, wide, word};
+use super::encoding::{AVX2, BINARY, SHIFT, needs, number, wide, word};
 use super::{Lane, rows};
 
 /// The encoding of a shift by a vector's low half.
 const fn count(opcode: u8) -> u32 {
     word(0x66, 0x0f, opcode, BINARY)
+}
+
+/// The encoding of a shift by the constant.
+const fn constant(opcode: u8, extension: u8) -> u32 {
+    number(word(0x66, 0x0f, opcode, SHIFT), extension)
 }
 
 /// The encoding of a shift of each lane by its own count.
@@ -41,23 +46,23 @@ fn bytes_right(a: &Vector, imm: u8) -> Vector {
 // Each shift by a vector is followed by the one by a constant.
 rows! {
     Psllw Vpsllw Shift, count(0xf1), plain |a, b, _, _| shift!(u16, unbounded_shl)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(u16, unbounded_shl)(a, imm.into());
+    INVALID INVALID Shift, constant(0x71, 6), plain |a, _, _, imm| shift!(u16, unbounded_shl)(a, imm.into());
     Pslld Vpslld Shift, count(0xf2), plain |a, b, _, _| shift!(u32, unbounded_shl)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(u32, unbounded_shl)(a, imm.into());
+    INVALID INVALID Shift, constant(0x72, 6), plain |a, _, _, imm| shift!(u32, unbounded_shl)(a, imm.into());
     Psllq Vpsllq Shift, count(0xf3), plain |a, b, _, _| shift!(u64, unbounded_shl)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(u64, unbounded_shl)(a, imm.into());
+    INVALID INVALID Shift, constant(0x73, 6), plain |a, _, _, imm| shift!(u64, unbounded_shl)(a, imm.into());
     Psrlw Vpsrlw Shift, count(0xd1), plain |a, b, _, _| shift!(u16, unbounded_shr)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(u16, unbounded_shr)(a, imm.into());
+    INVALID INVALID Shift, constant(0x71, 2), plain |a, _, _, imm| shift!(u16, unbounded_shr)(a, imm.into());
     Psrld Vpsrld Shift, count(0xd2), plain |a, b, _, _| shift!(u32, unbounded_shr)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(u32, unbounded_shr)(a, imm.into());
+    INVALID INVALID Shift, constant(0x72, 2), plain |a, _, _, imm| shift!(u32, unbounded_shr)(a, imm.into());
     Psrlq Vpsrlq Shift, count(0xd3), plain |a, b, _, _| shift!(u64, unbounded_shr)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(u64, unbounded_shr)(a, imm.into());
+    INVALID INVALID Shift, constant(0x73, 2), plain |a, _, _, imm| shift!(u64, unbounded_shr)(a, imm.into());
     Psraw Vpsraw Shift, count(0xe1), plain |a, b, _, _| shift!(i16, unbounded_shr)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(i16, unbounded_shr)(a, imm.into());
+    INVALID INVALID Shift, constant(0x71, 4), plain |a, _, _, imm| shift!(i16, unbounded_shr)(a, imm.into());
     Psrad Vpsrad Shift, count(0xe2), plain |a, b, _, _| shift!(i32, unbounded_shr)(a, b[0]);
-    INVALID INVALID Shift, 0, plain |a, _, _, imm| shift!(i32, unbounded_shr)(a, imm.into());
-    Pslldq Vpslldq ShiftImm, 0, plain |a, _, _, imm| bytes_left(a, imm);
-    Psrldq Vpsrldq ShiftImm, 0, plain |a, _, _, imm| bytes_right(a, imm);
+    INVALID INVALID Shift, constant(0x72, 4), plain |a, _, _, imm| shift!(i32, unbounded_shr)(a, imm.into());
+    Pslldq Vpslldq ShiftImm, constant(0x73, 7), plain |a, _, _, imm| bytes_left(a, imm);
+    Psrldq Vpsrldq ShiftImm, constant(0x73, 3), plain |a, _, _, imm| bytes_right(a, imm);
 
     INVALID Vpsllvd Binary, each(0x47), plain |a, b, _, _| u32::zip(a, b, |a, n| a.unbounded_shl(clamp(n.into())));
     INVALID Vpsllvq Binary, wide(each(0x47)), plain |a, b, _, _| u64::zip(a, b, |a, n| a.unbounded_shl(clamp(n)));

@@ -2,7 +2,9 @@
 
 use vm_ir::Vector;
 
-use super::encoding::{AVX2, BINARY, BINARY_IMM, UNARY, UNARY_IMM, needs, word};
+use super::encoding::{
+    AVX2, BINARY, BINARY_IMM, REGISTERS_IMM, UNARY, UNARY_IMM, WIDEN, needs, number, word,
+};
 use super::{Lane, rows};
 
 /// Packs lanes of both into half their size.
@@ -106,6 +108,11 @@ macro_rules! widen {
     };
 }
 
+/// The encoding of lanes extended, from so many bytes.
+const fn widen(opcode: u8, bytes: u8) -> u32 {
+    number(word(0x66, 0x38, opcode, WIDEN), bytes)
+}
+
 rows! {
     Packsswb Vpacksswb Binary, word(0x66, 0x0f, 0x63, BINARY), plain |a, b, _, _| pack!(i16 => i8)(a, b);
     Packssdw Vpackssdw Binary, word(0x66, 0x0f, 0x6b, BINARY), plain |a, b, _, _| pack!(i32 => i16)(a, b);
@@ -136,7 +143,7 @@ rows! {
     Shufpd Vshufpd BinaryHalves(2), word(0x66, 0x0f, 0xc6, BINARY_IMM), plain |a, b, _, imm| {
         [a[usize::from(imm & 1)], b[usize::from(imm >> 1 & 1)]]
     };
-    Insertps Vinsertps Special, word(0x66, 0x3a, 0x21, BINARY_IMM), plain |a, b, _, imm| insert_single(a, b, imm);
+    Insertps Vinsertps Special, word(0x66, 0x3a, 0x21, REGISTERS_IMM), plain |a, b, _, imm| insert_single(a, b, imm);
     Movddup Vmovddup Unary, word(0xf2, 0x0f, 0x12, UNARY), plain |a, _, _, _| [a[0]; 2];
     Movshdup Vmovshdup Unary, word(0xf3, 0x0f, 0x16, UNARY), plain |a, _, _, _| {
         let lanes = u32::split(a);
@@ -183,18 +190,18 @@ rows! {
         u32::build(|_| lane)
     };
 
-    Pmovsxbw Vpmovsxbw Widen, word(0x66, 0x38, 0x20, UNARY), plain |a, _, _, part| widen!(i8 => i16)(a, part);
-    Pmovsxbd Vpmovsxbd Widen, word(0x66, 0x38, 0x21, UNARY), plain |a, _, _, part| widen!(i8 => i32)(a, part);
-    Pmovsxbq Vpmovsxbq Widen, word(0x66, 0x38, 0x22, UNARY), plain |a, _, _, part| widen!(i8 => i64)(a, part);
-    Pmovsxwd Vpmovsxwd Widen, word(0x66, 0x38, 0x23, UNARY), plain |a, _, _, part| widen!(i16 => i32)(a, part);
-    Pmovsxwq Vpmovsxwq Widen, word(0x66, 0x38, 0x24, UNARY), plain |a, _, _, part| widen!(i16 => i64)(a, part);
-    Pmovsxdq Vpmovsxdq Widen, word(0x66, 0x38, 0x25, UNARY), plain |a, _, _, part| widen!(i32 => i64)(a, part);
-    Pmovzxbw Vpmovzxbw Widen, word(0x66, 0x38, 0x30, UNARY), plain |a, _, _, part| widen!(u8 => u16)(a, part);
-    Pmovzxbd Vpmovzxbd Widen, word(0x66, 0x38, 0x31, UNARY), plain |a, _, _, part| widen!(u8 => u32)(a, part);
-    Pmovzxbq Vpmovzxbq Widen, word(0x66, 0x38, 0x32, UNARY), plain |a, _, _, part| widen!(u8 => u64)(a, part);
-    Pmovzxwd Vpmovzxwd Widen, word(0x66, 0x38, 0x33, UNARY), plain |a, _, _, part| widen!(u16 => u32)(a, part);
-    Pmovzxwq Vpmovzxwq Widen, word(0x66, 0x38, 0x34, UNARY), plain |a, _, _, part| widen!(u16 => u64)(a, part);
-    Pmovzxdq Vpmovzxdq Widen, word(0x66, 0x38, 0x35, UNARY), plain |a, _, _, part| widen!(u32 => u64)(a, part);
+    Pmovsxbw Vpmovsxbw Widen, widen(0x20, 8), plain |a, _, _, part| widen!(i8 => i16)(a, part);
+    Pmovsxbd Vpmovsxbd Widen, widen(0x21, 4), plain |a, _, _, part| widen!(i8 => i32)(a, part);
+    Pmovsxbq Vpmovsxbq Widen, widen(0x22, 2), plain |a, _, _, part| widen!(i8 => i64)(a, part);
+    Pmovsxwd Vpmovsxwd Widen, widen(0x23, 8), plain |a, _, _, part| widen!(i16 => i32)(a, part);
+    Pmovsxwq Vpmovsxwq Widen, widen(0x24, 4), plain |a, _, _, part| widen!(i16 => i64)(a, part);
+    Pmovsxdq Vpmovsxdq Widen, widen(0x25, 8), plain |a, _, _, part| widen!(i32 => i64)(a, part);
+    Pmovzxbw Vpmovzxbw Widen, widen(0x30, 8), plain |a, _, _, part| widen!(u8 => u16)(a, part);
+    Pmovzxbd Vpmovzxbd Widen, widen(0x31, 4), plain |a, _, _, part| widen!(u8 => u32)(a, part);
+    Pmovzxbq Vpmovzxbq Widen, widen(0x32, 2), plain |a, _, _, part| widen!(u8 => u64)(a, part);
+    Pmovzxwd Vpmovzxwd Widen, widen(0x33, 8), plain |a, _, _, part| widen!(u16 => u32)(a, part);
+    Pmovzxwq Vpmovzxwq Widen, widen(0x34, 4), plain |a, _, _, part| widen!(u16 => u64)(a, part);
+    Pmovzxdq Vpmovzxdq Widen, widen(0x35, 8), plain |a, _, _, part| widen!(u32 => u64)(a, part);
 }
 
 /// Lanes of `b` where the constant has a bit, else of `a`.
