@@ -1,6 +1,7 @@
 //! Random blocks and states for tests.
 
 use vm_core::GuestPhysAddr;
+pub(crate) use vm_testing::Random;
 
 use crate::attr::{
     Attr, Cond, Endian, FenceSet, FlagCond, FlagKind, FpToIntRule, HelperId, MemAttr, MemOrder,
@@ -12,49 +13,6 @@ use crate::inst::{Ext, Inst, Operand};
 use crate::op::{AttrClass, Class, Effects, Op};
 use crate::slot::{HelperDecl, Slot, SlotDecl, StateLayout, Type, VectorDecl, VectorFunction};
 use crate::verify::{accepts, effects};
-
-/// A small generator of random numbers (splitmix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    /// A number with many zeros, ones and edges.
-    pub(crate) fn value(&mut self) -> u64 {
-        match self.below(6) {
-            0 => self.next() & 0xff,
-            1 => (self.next() & 0xff).wrapping_neg(),
-            2 => 1 << self.below(64),
-            3 => (1_u64 << self.below(64)).wrapping_sub(1),
-            4 => self.pick(&[
-                0,
-                0x3ff0 << 48,
-                0x7ff8 << 48,
-                0xffff_ffff_3f80_0000,
-                0x7f80_0000,
-            ]),
-            _ => self.next(),
-        }
-    }
-}
 
 const fn slot(name: &'static str, ty: Type, offset: u32) -> SlotDecl {
     SlotDecl {

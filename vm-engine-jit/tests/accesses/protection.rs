@@ -3,6 +3,7 @@
 
 use vm_engine::Vcpu;
 use vm_frontend::riscv::Riscv;
+use vm_testing::Random;
 
 use super::machine::*;
 
@@ -65,26 +66,6 @@ const ACCESSES: [(u32, u64, What); 22] = [
     (0x0010_200f | (ADDRESS as u32) << 15, 64, What::Manage),
     (0x0020_200f | (ADDRESS as u32) << 15, 64, What::Manage),
 ];
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 16) % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
 
 /// One entry: `pmpaddr` and its byte of `pmpcfg`.
 type Entry = (u64, u8);

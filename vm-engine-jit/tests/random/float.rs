@@ -66,7 +66,7 @@ pub(crate) fn value(random: &mut Random) -> u64 {
         7 => (f64::from(random.below(2048)) / 4.0 - 256.0).to_bits(),
         8 => BOX | random.next() >> 32,
         // Anything near one, to be rounded.
-        9 | 10 => BOX | u64::from(random.below(1 << 25) + 0x3f00_0000),
+        9 | 10 => BOX | (random.below(1 << 25) + 0x3f00_0000),
         11 | 12 => (random.next() >> 9) + 0x3fc0_0000_0000_0000,
         _ => random.next(),
     }
@@ -84,7 +84,7 @@ pub(crate) fn instruction(random: &mut Random) -> u32 {
     let (rd, a, b) = (few(random), few(random), few(random));
     let gpr = 5 + random.below(8);
     let rm = rounding(random);
-    let imm = (random.below(512) as i32 - 256) * 8;
+    let imm = (random.below(512) - 256) * 8;
     let fp = |funct7: u32, rm, rd, a, b| r_type(0x53, rm, funct7 | format, rd, a, b);
     match random.below(28) {
         0..=4 => {

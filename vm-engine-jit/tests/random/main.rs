@@ -17,6 +17,7 @@ use vm_frontend::riscv::state::HartState;
 use vm_frontend::{Guest, InstanceSpec};
 use vm_mem::GuestMemory;
 use vm_osal::{HostClock, TimerThread};
+use vm_testing::Random;
 
 const RAM: u64 = 0x8000_0000;
 const RAM_BYTES: u64 = 1 << 20;
@@ -26,36 +27,13 @@ const TRAP: u64 = RAM + 0x8_0000;
 const DATA_BYTES: usize = 8192;
 const ECALL: u32 = 0x73;
 
-/// Numbers that are random enough, and the same in every run (Marsaglia's xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        (((self.next() >> 32) * u64::from(n)) >> 32) as u32
-    }
-
-    /// Values with interesting bits.
-    fn value(&mut self) -> u64 {
-        match self.below(8) {
-            0 => 0,
-            1 => u64::MAX,
-            2 => 1 << 63,
-            3 => 0xffff_ffff_8000_0000,
-            4 => 0x7fff_ffff,
-            5 => self.next() & 0xff,
-            6 => self.next() << 32,
-            _ => self.next(),
-        }
-    }
-
+/// What instructions are made from.
+trait Registers {
     /// Any register but those that hold addresses (x4: data, x3: return of calls).
+    fn reg(&mut self) -> u32;
+}
+
+impl Registers for Random {
     fn reg(&mut self) -> u32 {
         [0, 1, 2][..]
             .get(self.below(12) as usize)
@@ -193,7 +171,7 @@ const UNARY: [(u32, u32, u32); 22] = [
 /// One instruction that stands `left` instructions before the end.
 fn instruction(random: &mut Random, left: i32) -> u32 {
     let (rd, a, b) = (random.reg(), random.reg(), random.reg());
-    let imm = random.below(4096) as i32 - 2048;
+    let imm = random.below(4096) - 2048;
     match random.below(20) {
         0..=5 => {
             let (funct7, funct3) = OP[random.below(OP.len() as u32) as usize];
@@ -215,7 +193,7 @@ fn instruction(random: &mut Random, left: i32) -> u32 {
             let (high, funct3, opcode) = UNARY[random.below(UNARY.len() as u32) as usize];
             high << 20 | a << 15 | funct3 << 12 | rd << 7 | opcode
         }
-        13 => i_type(0x13, 1, rd, a, random.below(64) as i32),
+        13 => i_type(0x13, 1, rd, a, random.below(64)),
         14 => (random.next() as u32) << 12 | rd << 7 | if imm & 1 == 0 { 0x17 } else { 0x37 },
         // Loads, some of them misaligned, rarely across a page or from nowhere.
         15 => i_type(0x03, random.below(7), rd, base(random, a), imm),
@@ -405,7 +383,7 @@ fn compare(seed: u64, insns: i32, kind: Kind) -> bool {
     let mut random = Random(seed | 1);
     let words = program(&mut random, insns, kind);
     // Some programs lie across the end of a page.
-    let start = RAM + 0x1000 + 4 * u64::from(random.below(1024));
+    let start = RAM + 0x1000 + 4 * random.below(1024);
     let interpreted = run(&words, start, seed, kind, false);
     let translated = run(&words, start, seed, kind, true);
     assert!(

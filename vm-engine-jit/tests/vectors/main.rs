@@ -22,7 +22,7 @@ use vm_frontend::x86::fp::mxcsr;
 use vm_frontend::x86::state::CpuState;
 
 use machine::{DATA, Machine};
-use random::Random;
+use random::{Random, Values as _};
 
 /// Where the shared parts think that code and data are.
 mod host {

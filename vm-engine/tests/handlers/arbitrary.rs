@@ -1,49 +1,8 @@
 //! Random operations.
 
+pub(crate) use vm_testing::Random;
+
 use super::*;
-
-/// splitmix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    /// A number with many edges, of integers and of each floating-point format.
-    pub(crate) fn value(&mut self) -> u64 {
-        match self.below(8) {
-            0 => self.next() & 0xff,
-            1 => (self.next() & 0xff).wrapping_neg(),
-            2 => 1 << self.below(64),
-            3 => (1_u64 << self.below(64)).wrapping_sub(1),
-            4 => (self.next() & 0x8001 | self.pick(&[0, 0x7ff0, 0x7ff8, 0x3ff0, 0x3fe0])) << 48,
-            5 => {
-                let high = self.pick(&[0, 0xffff_ffff]) << 32;
-                high | self.next() & 0x8000_0001
-                    | self.pick(&[0, 0x7f80_0000, 0x7fc0_0000, 0x3f80_0000])
-            }
-            6 => self.pick(&[0, u64::MAX << 16]) | self.next() & 0xffff,
-            _ => self.next(),
-        }
-    }
-}
 
 /// An operation with random type, operands and attributes, which the verifier may not like.
 pub(crate) fn inst(random: &mut Random, op: Op, temps: &[Type]) -> Inst {

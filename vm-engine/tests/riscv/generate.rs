@@ -2,6 +2,7 @@
 
 use vm_frontend::riscv::decode::{Decoder, ENCODINGS, Insn, Op, encoding};
 use vm_frontend::riscv::isa::Extensions;
+pub(crate) use vm_testing::Random;
 
 use super::asm::{BNE, addi, branch, i_type, jal, jalr, r_type, span};
 
@@ -19,27 +20,16 @@ pub(crate) const RECORD_WORDS: usize = 68;
 /// Which of them is fcsr.
 pub(crate) const FCSR: usize = 66;
 
-/// The same sequence of numbers on every run (splitmix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len() as u64) as usize]
-    }
-
+/// What programs are made from.
+pub(crate) trait Values {
     /// An integer with many edges.
-    pub(crate) fn integer(&mut self) -> u64 {
+    fn integer(&mut self) -> u64;
+    /// The contents of a floating-point register: doubles, boxed singles and halves, wrongly boxed ones.
+    fn float(&mut self) -> u64;
+}
+
+impl Values for Random {
+    fn integer(&mut self) -> u64 {
         let value = self.next();
         match self.below(6) {
             0 => 1 << (value & 63),
@@ -51,7 +41,6 @@ impl Random {
         }
     }
 
-    /// The contents of a floating-point register: doubles, boxed singles and halves, wrongly boxed ones.
     fn float(&mut self) -> u64 {
         // sign, exponent and fraction bits of each format; what a boxed value has above it
         const FORMATS: [(u32, u32, u64); 4] = [

@@ -2,7 +2,7 @@
 //! again, and writes the table and the scratch area to its standard output.
 
 use super::asm::{ECALL, addi, bytes, i_type, jal, ld, load_address, s_type, sd, span};
-use super::generate::{Case, FCSR, RECORD_BASE, RECORD_WORDS, Random, SCRATCH_BASE};
+use super::generate::{Case, FCSR, RECORD_BASE, RECORD_WORDS, Random, SCRATCH_BASE, Values as _};
 
 /// Where the file is loaded.
 pub(crate) const BASE: u64 = 0x10000;

@@ -15,54 +15,18 @@ use vm_core::PAGE_BYTES;
 use vm_ir::eval::block::{End, Fault, Machine, TestMemory};
 use vm_ir::eval::{FpControl, flags};
 use vm_ir::{JumpKind, Op, Slot, Type};
+use vm_testing::Random;
 
 const STATES: usize = 10_000;
 /// Where the memory of the cases is: a read-only page, a writable one, nothing.
 const MEMORY: u64 = 0x1000_0000;
 
-/// splitmix64.
-struct Random(u64);
+/// What states are made from.
+trait Addresses {
+    fn address(&mut self, align: u64) -> u64;
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// A number with many edges, of integers and of floating point.
-    fn value(&mut self) -> u64 {
-        const EDGES: [u64; 12] = [
-            0,
-            u64::MAX,
-            1 << 63,
-            0x7ff0_0000_0000_0000,
-            0xfff8_0000_0000_0001,
-            0x7ff0_0000_0000_0001,
-            0x43e0_0000_0000_0000,
-            0xc3e0_0000_0000_0000,
-            0x41df_ffff_ffff_ffff,
-            0x8000_0000_7f80_0000,
-            0x7fc0_0001_ff80_0001,
-            0x0000_0000_8000_0000,
-        ];
-        match self.below(7) {
-            0 => self.below(256),
-            1 => self.below(256).wrapping_neg(),
-            2 => 1 << self.below(64),
-            3 => EDGES[self.below(12) as usize],
-            4 => (self.next() as i32 as f64 / 8.0).to_bits(),
-            5 => self.next() & 0xffff_ffff,
-            _ => self.next(),
-        }
-    }
-
+impl Addresses for Random {
     fn address(&mut self, align: u64) -> u64 {
         let addr = match self.below(10) {
             0 => MEMORY + PAGE_BYTES - 40 + self.below(60),

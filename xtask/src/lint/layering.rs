@@ -4,7 +4,7 @@ use super::{Finding, Member, Repository};
 
 /// Lowest layer first (docs/architecture.md, the table of crates).
 const LAYERS: &[&[&str]] = &[
-    &["vm-core", "vm-osal", "vm-softfloat"],
+    &["vm-core", "vm-osal", "vm-softfloat", "vm-testing"],
     &["vm-gc"],
     &["vm-ir", "vm-mem"],
     &["vm-frontend", "vm-device", "vm-accel"],
@@ -24,6 +24,9 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
     "vm-core",
     "the host's timers implement vm-core's clock and alarm traits",
 )];
+
+/// Crates for tests, which nothing else may have.
+const FOR_TESTS: &[&str] = &["vm-testing"];
 
 fn layer_of(name: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&name))
@@ -55,6 +58,10 @@ fn check_member(member: &Member) -> Vec<Finding> {
             let excepted = EXCEPTIONS
                 .iter()
                 .any(|(from, to, _)| *from == member.name && *to == dependency.name);
+            if !dependency.dev && FOR_TESTS.contains(&&*dependency.name) {
+                let name = &dependency.name;
+                return Some(finding(format!("{name} is for tests: a dev-dependency")));
+            }
             let allowed = below < layer || (dependency.dev && below == layer) || excepted;
             let relation = if below == layer {
                 "of the same layer"
@@ -103,6 +110,12 @@ mod tests {
             1,
             "unknown member"
         );
+    }
+
+    #[test]
+    fn check_member_program_with_what_is_for_tests_is_found() {
+        assert_eq!(findings("vm-engine", "vm-testing", false), 1);
+        assert_eq!(findings("vm-engine", "vm-testing", true), 0);
     }
 
     #[test]

@@ -1,24 +1,22 @@
 //! Helpers on random states, and the registers that have rules of their own.
 
+use vm_testing::Random;
+
 use super::HELPERS;
 use super::exception::vector_of;
 use super::fields::{cr4, efer, flag};
 use super::testing::{DENIED, Machine};
 use crate::x86::state::{Segment, Table};
 
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
+/// What states are made from.
+trait Values {
     /// A number of any size, often one that means something.
+    fn word(&mut self) -> u64;
+    fn segment(&mut self) -> Segment;
+    fn table(&mut self) -> Table;
+}
+
+impl Values for Random {
     fn word(&mut self) -> u64 {
         let n = self.next();
         match n % 8 {

@@ -1,6 +1,8 @@
 //! Random user-mode programs: an ELF file that loads registers from a table, runs a few random instructions, stores
 //! the registers back, again and again, and writes the table to its standard output.
 
+use vm_testing::Random;
+
 use crate::riscv::decode::{Decoder, Insn, Op, random_encodings};
 use crate::riscv::isa::Extensions;
 
@@ -26,25 +28,13 @@ pub(super) struct Program {
     data: u64,
 }
 
-/// The same sequence on every run.
-pub(super) struct Random(pub(super) u64);
+/// What programs are made from.
+trait Values {
+    fn integer(&mut self) -> u64;
+    fn float(&mut self) -> u64;
+}
 
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn pick(&mut self, list: &[u64]) -> u64 {
-        list[self.below(list.len())]
-    }
-
+impl Values for Random {
     fn integer(&mut self) -> u64 {
         const EDGES: [u64; 9] = [
             0,

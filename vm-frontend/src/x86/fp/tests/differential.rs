@@ -12,7 +12,7 @@ use vm_ir::{Block, ExceptionCode, FlagKind, HelperId, Type};
 use super::env::Env;
 use super::forms::{Form, form};
 use super::host::{self, AREA_BYTES, CODE, MEMORY, PAGE, Wire, pattern};
-use super::random::Random;
+use super::random::{Random, Values as _};
 use super::{USER_64, config, lifted};
 use crate::guest::Guest;
 use crate::x86::X86;
@@ -239,7 +239,7 @@ fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
     for n in 0..16 {
         let value = match random.below(3) {
             0 => random.next(),
-            1 => random.below(40).wrapping_sub(20),
+            1 => random.below(40_u64).wrapping_sub(20),
             _ => random.next() & 0xffff_ffff,
         };
         wire.set_gpr(n, value);
@@ -291,7 +291,7 @@ fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
         for n in 0..16 {
             for first in [area::XMM0, area::YMM0] {
                 for half in 0..2 {
-                    let index = |random: &mut Random| random.below(40).wrapping_sub(8);
+                    let index = |random: &mut Random| random.below(40_u64).wrapping_sub(8);
                     let value = if random.one_in(2) {
                         index(random) & 0xffff_ffff | index(random) << 32
                     } else {
@@ -313,7 +313,7 @@ fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
     }
     if insn.memory_size() == iced_x86::MemorySize::Bcd {
         let digits = (0..18).fold(0_u128, |digits, _| {
-            digits << 4 | u128::from(random.below(10))
+            digits << 4 | u128::from(random.below(10_u64))
         });
         let sign = (random.next() & 0x80) << 8;
         put(wire, at, digits as u64);

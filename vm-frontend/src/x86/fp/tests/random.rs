@@ -1,32 +1,23 @@
 //! Random values that repeat.
 
+pub(super) use vm_testing::Random;
+
 use super::host::{MEMORY, PAGE};
 
-/// splitmix64.
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub(super) fn one_in(&mut self, many: u64) -> bool {
-        self.below(many) == 0
-    }
-
-    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-
+/// What cases are made from.
+pub(super) trait Values {
     /// A single: zeros, subnormals, edges, NaNs, or near one.
+    fn single(&mut self) -> u32;
+    fn double(&mut self) -> u64;
+    /// 64 bits of a vector: numbers of some kind.
+    fn lanes(&mut self, kind: u64) -> u64;
+    /// An extended number: low and high word.
+    fn extended(&mut self) -> [u64; 2];
+    /// An address of an operand: near the edges of memory, now and then.
+    fn address(&mut self) -> u64;
+}
+
+impl Values for Random {
     fn single(&mut self) -> u32 {
         let sign = (self.next() as u32 & 1) << 31;
         let noise = self.next() as u32 & self.pick(&[0, 1, 7, 0x0040_0001, 0x007f_ffff]);
@@ -51,8 +42,7 @@ impl Random {
         }
     }
 
-    /// 64 bits of a vector: numbers of some kind.
-    pub(super) fn lanes(&mut self, kind: u64) -> u64 {
+    fn lanes(&mut self, kind: u64) -> u64 {
         match kind {
             0 => u64::from(self.single()) | u64::from(self.single()) << 32,
             1 => self.double(),
@@ -70,8 +60,7 @@ impl Random {
         }
     }
 
-    /// An extended number: low and high word.
-    pub(super) fn extended(&mut self) -> [u64; 2] {
+    fn extended(&mut self) -> [u64; 2] {
         let sign = (self.next() & 1) << 15;
         let exponent = self.pick(&[
             0, 1, 2, 0x3fbe, 0x3ffd, 0x3ffe, 0x3fff, 0x3fff, 0x4000, 0x401e, 0x403d, 0x403e,
@@ -95,8 +84,7 @@ impl Random {
         }
     }
 
-    /// An address of an operand: near the edges of memory, now and then.
-    pub(super) fn address(&mut self) -> u64 {
+    fn address(&mut self) -> u64 {
         match self.below(16) {
             0 => MEMORY + PAGE - 40 + self.below(64),
             1 => MEMORY + 2 * PAGE - 40 + self.below(64),

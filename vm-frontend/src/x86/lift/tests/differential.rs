@@ -9,7 +9,7 @@ use vm_ir::{FlagKind, Op, Slot, Type};
 
 use super::forms::{Form, form};
 use super::host::{self, AT, CODE, End, GS_BASE, MEMORY, TARGET, Wire};
-use super::random::Random;
+use super::random::{Addresses as _, Random};
 use super::{strings, *};
 use crate::x86::host::{Host, Wire as _};
 use crate::x86::lift::context::{FL, register_number};
@@ -40,7 +40,7 @@ fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
         Mnemonic::Leave => wire.set_gpr(gpr::RBP, at),
         Mnemonic::Xlatb => wire.set_gpr(gpr::RBX, at - 128),
         Mnemonic::Div | Mnemonic::Idiv if random.one_in(2) => {
-            wire.set_gpr(gpr::RDX, random.below(3).wrapping_sub(1));
+            wire.set_gpr(gpr::RDX, random.below(3_u64).wrapping_sub(1));
         }
         Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jrcxz | Mnemonic::Jecxz => {
             wire.set_gpr(gpr::RCX, random.below(3) | random.below(2) << 32);
@@ -64,7 +64,7 @@ fn prepare(random: &mut Random, insn: &Instruction, wire: &mut Wire) {
     ) && insn.op1_kind() == OpKind::Register
     {
         let (n, _) = register_number(insn.op1_register());
-        wire.set_gpr(n, random.below(300).wrapping_sub(100));
+        wire.set_gpr(n, random.below(300_u64).wrapping_sub(100));
     }
     let mut place = None;
     if (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory) {
@@ -101,7 +101,7 @@ fn point(random: &mut Random, insn: &Instruction, wire: &mut Wire, at: u64) -> O
     let wide = base.is_gpr64() || index.is_gpr64();
     let garbage = if wide { 0 } else { random.next() << 32 };
     if index != Register::None {
-        let n = random.below(20).wrapping_sub(4);
+        let n = random.below(20_u64).wrapping_sub(4);
         let garbage = if wide { 0 } else { random.next() << 32 };
         let n = if wide { n } else { n & 0xffff_ffff | garbage };
         wire.set_gpr(register_number(index).0, n);

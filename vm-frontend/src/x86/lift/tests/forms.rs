@@ -5,7 +5,7 @@ use iced_x86::{
 };
 
 use super::host::{AT, CODE, GS_BASE, TARGET};
-use super::random::Random;
+use super::random::{Addresses as _, Random};
 
 /// An instruction, and what registers must hold for it.
 pub(super) struct Form {
