@@ -11,7 +11,7 @@ use vm_core::config::{
     GdbConfig, NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
 };
 
-use crate::values;
+use crate::values::{self, Flag, Switch};
 
 /// Virtual machines for RISC-V 64 and x86_64 guests, on any host.
 #[derive(Parser, Debug)]
@@ -148,6 +148,7 @@ pub(crate) struct DebianArgs {
 
 /// What a machine is made of. Whatever is not given here comes from the configuration file, then from defaults.
 #[derive(Args, Debug, Default)]
+#[command(mut_args = values::as_switch)]
 pub(crate) struct MachineArgs {
     /// Read the machine from a TOML file; options given here win over it
     ///
@@ -218,17 +219,8 @@ pub(crate) struct MachineArgs {
     pub(crate) dump_dtb: Option<PathBuf>,
 
     /// End when the guest asks for a reset, with exit code 3 (4 after a kernel panic)
-    #[arg(
-        long,
-        value_name = "on|off",
-        value_parser = values::switch(),
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "on",
-        hide_possible_values = true,
-        help_heading = "Boot"
-    )]
-    pub(crate) no_reboot: Option<bool>,
+    #[arg(long, help_heading = "Boot")]
+    pub(crate) no_reboot: Option<Flag>,
 
     /// What to do when the guest's kernel has panicked and stands still: wait (default) or stop, with exit code 4
     ///
@@ -394,27 +386,15 @@ pub(crate) struct MachineArgs {
     pub(crate) escape: Option<EscapeKey>,
 
     /// Whether the guest has a source of random numbers, a virtio entropy device [default: on]
-    #[arg(
-        long,
-        value_name = "on|off",
-        value_parser = values::switch(),
-        hide_possible_values = true,
-        help_heading = "Devices"
-    )]
-    pub(crate) rng: Option<bool>,
+    #[arg(long, help_heading = "Devices")]
+    pub(crate) rng: Option<Switch>,
 
     /// Whether memory that the guest does not use goes back to this host [default: on]
     ///
     /// The guest has a virtio memory balloon then, over which Linux reports what it has free. With --virtio mmio it is
     /// left out when all slots are taken.
-    #[arg(
-        long,
-        value_name = "on|off",
-        value_parser = values::switch(),
-        hide_possible_values = true,
-        help_heading = "Devices"
-    )]
-    pub(crate) balloon: Option<bool>,
+    #[arg(long, help_heading = "Devices")]
+    pub(crate) balloon: Option<Switch>,
 
     /// What the guest's real-time clock shows: utc (default), local, or a time as 2027-01-31T12:00:00
     ///
@@ -451,34 +431,15 @@ pub(crate) struct MachineArgs {
     pub(crate) gdb: Option<GdbConfig>,
 
     /// When the machine ends, print what the engine did: instructions per tier, TLB, translation, helper calls
-    #[arg(
-        long,
-        value_name = "on|off",
-        value_parser = values::switch(),
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "on",
-        hide_possible_values = true,
-        help_heading = "Debugging"
-    )]
-    pub(crate) stats: Option<bool>,
+    #[arg(long, help_heading = "Debugging")]
+    pub(crate) stats: Option<Flag>,
 
     /// Interpret every translated block too, and end at the first difference with a report
     ///
     /// Compares registers, floating-point flags, stored bytes and device accesses. The guest is slower by orders of
     /// magnitude.
-    #[arg(
-        long,
-        env = "VM_CLI_VERIFY",
-        value_name = "on|off",
-        value_parser = values::switch(),
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "on",
-        hide_possible_values = true,
-        help_heading = "Debugging"
-    )]
-    pub(crate) verify: Option<bool>,
+    #[arg(long, env = "VM_CLI_VERIFY", help_heading = "Debugging")]
+    pub(crate) verify: Option<Flag>,
 
     /// Show code as it is translated, on standard error: ir is what guest code was lifted to, asm the host code
     #[arg(
@@ -495,17 +456,8 @@ pub(crate) struct MachineArgs {
     pub(crate) filter: Option<PcRange>,
 
     /// Write /tmp/perf-PID.map, by which Linux's perf names translated guest code
-    #[arg(
-        long,
-        value_name = "on|off",
-        value_parser = values::switch(),
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "on",
-        hide_possible_values = true,
-        help_heading = "Debugging"
-    )]
-    pub(crate) perf_map: Option<bool>,
+    #[arg(long, help_heading = "Debugging")]
+    pub(crate) perf_map: Option<Flag>,
 
     /// When a bare program ends, write its test signature, a 32-bit hexadecimal word a line
     ///

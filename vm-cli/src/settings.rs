@@ -66,22 +66,22 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set_some(&mut config.console, &args.console);
     set(&mut config.escape, &args.escape);
     set(&mut config.on_panic, &args.on_panic);
-    set(&mut config.rng, &args.rng);
-    set_some(&mut config.balloon, &args.balloon);
+    set(&mut config.rng, &args.rng.map(bool::from));
+    set_some(&mut config.balloon, &args.balloon.map(bool::from));
     set_some(&mut config.dtb, &args.dtb);
     set(&mut config.rtc, &args.rtc);
     set(&mut config.virtio, &args.virtio);
     set(&mut config.accel, &args.accel);
     set(&mut config.code_cache, &args.code_cache);
-    set(&mut config.stats, &args.stats);
-    set(&mut config.perf_map, &args.perf_map);
-    set(&mut config.verify, &args.verify);
+    set(&mut config.stats, &args.stats.map(bool::from));
+    set(&mut config.perf_map, &args.perf_map.map(bool::from));
+    set(&mut config.verify, &args.verify.map(bool::from));
     set_some(&mut config.dump, &args.dump);
     set_some(&mut config.filter, &args.filter);
     set_some(&mut config.gdb, &args.gdb);
     set_some(&mut config.dump_signature, &args.dump_signature);
     set_some(&mut config.trace, &args.trace);
-    set(&mut config.no_reboot, &args.no_reboot);
+    set(&mut config.no_reboot, &args.no_reboot.map(bool::from));
     if !args.append.is_empty() {
         config.append = args.append.join(" ");
     }

@@ -1,11 +1,16 @@
 //! How the values of options are read, and which words completion offers for them.
 
+use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::{OsStringValueParser, PossibleValue, StringValueParser, TypedValueParser};
+use clap::Arg;
+use clap::builder::{
+    OsStringValueParser, PossibleValue, StringValueParser, TypedValueParser, ValueParser,
+    ValueParserFactory,
+};
 use clap_lex::OsStrExt as _;
 use vm_core::config::{ByteSize, ConfigError, FromOsStr};
 
@@ -74,16 +79,68 @@ pub(crate) fn ram(text: &str) -> Result<ByteSize, ConfigError> {
     ByteSize::of_ram(text)
 }
 
-/// A switch; a variable of the environment that is empty is off.
-pub(crate) fn switch() -> impl TypedValueParser<Value = bool> {
-    let read = |text: String| match text.to_ascii_lowercase().as_str() {
-        "on" | "true" | "yes" | "1" => Ok(true),
-        "off" | "false" | "no" | "0" | "" => Ok(false),
+/// What is `on` or `off` as its value says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Switch(bool);
+
+/// A switch that is on when its option has no value; what stands behind it needs a `=`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl From<Switch> for bool {
+    fn from(switch: Switch) -> Self {
+        switch.0
+    }
+}
+
+impl From<Flag> for bool {
+    fn from(flag: Flag) -> Self {
+        flag.0
+    }
+}
+
+impl ValueParserFactory for Switch {
+    type Parser = ValueParser;
+
+    fn value_parser() -> ValueParser {
+        switch(Self)
+    }
+}
+
+impl ValueParserFactory for Flag {
+    type Parser = ValueParser;
+
+    fn value_parser() -> ValueParser {
+        switch(Self)
+    }
+}
+
+/// A variable of the environment that is empty is off.
+fn switch<T: Clone + Send + Sync + 'static>(of: fn(bool) -> T) -> ValueParser {
+    let read = move |text: String| match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(of(true)),
+        "off" | "false" | "no" | "0" | "" => Ok(of(false)),
         _ => Err(format!("'{text}' is neither on nor off: write one of them")),
     };
-    Offering {
+    ValueParser::new(Offering {
         parser: StringValueParser::new().try_map(read),
         words: vec!["on", "off"],
+    })
+}
+
+/// An option as it is; what all switches have in common, where it is one.
+pub(crate) fn as_switch(option: Arg) -> Arg {
+    let kind = option.get_value_parser().type_id();
+    let of_switches = |option: Arg| option.value_name("on|off").hide_possible_values(true);
+    if kind == TypeId::of::<Flag>() {
+        of_switches(option)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("on")
+    } else if kind == TypeId::of::<Switch>() {
+        of_switches(option)
+    } else {
+        option
     }
 }
 

@@ -94,7 +94,7 @@ mod tests {
             ..VmConfig::default()
         };
         let loops = MachineArgs {
-            no_reboot: Some(false),
+            no_reboot: Some(crate::values::Flag(false)),
             ..MachineArgs::default()
         };
         assert!(complete(&mut config, &loops).is_empty());
