@@ -56,6 +56,48 @@ fn virtio_console_is_a_terminal_of_the_guest() {
     assert!(text.contains("through virtio"), "{text:?}");
 }
 
+#[test]
+fn named_port_is_a_stream_between_programs_of_guest_and_host() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (socket, file) = (dir.path().join("agent"), dir.path().join("log"));
+    let launch = Launch::riscv64_linux(&cache)
+        .with_option(
+            "--port",
+            format!("name=org.example.agent.0,to=unix:{}", socket.display()),
+        )
+        .with_option("--port", format!("name=log,to=file:{}", file.display()));
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+    guest.wait_for_shell();
+    let ports = guest.run_ok(
+        "cd /sys/class/virtio-ports; for p in *; do echo $p=$(cat $p/name); done",
+        limit(60),
+    );
+    let device = |name: &str| {
+        let port = ports.lines().find(|line| line.ends_with(name));
+        let port = port.unwrap_or_else(|| panic!("no {name} in {ports:?}"));
+        format!("/dev/{}", port.split('=').next().unwrap_or_default())
+    };
+    let agent = device("=org.example.agent.0");
+    guest.run_ok(&format!("echo kept > {}", device("=log")), limit(60));
+    let mut client = UnixStream::connect(&socket).expect("the socket is there");
+    // Before anybody in the guest has opened the port.
+    client.write_all(b"request\n").expect("the line is open");
+    let answered = format!("exec 3<> {agent}; read line <&3; echo answer to $line >&3; exec 3>&-");
+    guest.run_ok(&answered, limit(60));
+    let mut answer = [0; 18];
+    client
+        .read_exact(&mut answer)
+        .expect("the guest has answered");
+    assert_eq!(&answer, b"answer to request\n");
+    guest.type_line("exit");
+    assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+    let log = std::fs::read_to_string(file).expect("what the guest has written");
+    assert_eq!(log, "kept\n");
+}
+
 /// Uses the guest's shell through a serial line.
 fn talk(from: impl Read + Send + 'static, mut to: impl Write, wanted: &[&str], line: &str) {
     let mut console = Console::of(from);

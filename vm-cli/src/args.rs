@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use vm_core::config::{
     Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig,
-    GdbConfig, NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
+    GdbConfig, NetConfig, OnPanic, PcRange, PortConfig, Rtc, SerialConfig, VirtioTransport,
 };
 
 use crate::values::{self, Flag, Switch};
@@ -371,6 +371,19 @@ pub(crate) struct MachineArgs {
         help_heading = "Devices"
     )]
     pub(crate) console: Option<SerialConfig>,
+
+    /// Add a named port for a program in the guest (may be repeated)
+    ///
+    /// Linux shows it as /dev/virtio-ports/NAME: a stream of bytes, to what --serial names but the terminal. Example, for an
+    /// agent: --port name=org.qemu.guest_agent.0,to=unix:agent.sock. A comma within a path is written twice.
+    #[arg(
+        long,
+        value_name = "name=NAME,to=unix:PATH|file:PATH|pty|null",
+        value_parser = values::file_or::<PortConfig>(["name="]),
+        hide_possible_values = true,
+        help_heading = "Devices"
+    )]
+    pub(crate) port: Vec<PortConfig>,
 
     /// The key behind which keys are for vm-cli while the guest has the terminal [default: ctrl-a]
     ///

@@ -302,6 +302,37 @@ const COVERED: &[(&str, &str, &str)] = &[
         "every_option_wins_over_the_file",
     ),
     (
+        "run --port",
+        SERIAL,
+        "named_port_is_a_stream_between_programs_of_guest_and_host",
+    ),
+    (
+        "run --port name",
+        SERIAL,
+        "named_port_is_a_stream_between_programs_of_guest_and_host",
+    ),
+    (
+        "run --port to",
+        SERIAL,
+        "named_port_is_a_stream_between_programs_of_guest_and_host",
+    ),
+    (
+        "run --port unix",
+        SERIAL,
+        "named_port_is_a_stream_between_programs_of_guest_and_host",
+    ),
+    (
+        "run --port file",
+        SERIAL,
+        "named_port_is_a_stream_between_programs_of_guest_and_host",
+    ),
+    ("run --port pty", LINES, "pty_line_carries_both_directions"),
+    (
+        "run --port null",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
         "run --balloon",
         BALLOON,
         "balloon_off_leaves_the_device_out",

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
+use vm_core::config::SerialConfig;
+
 use crate::args::Cli;
 
 const PROGRAM: &str = "vm-cli";
@@ -23,9 +25,34 @@ fn script(shell: Shell) -> Vec<u8> {
         Shell::Bash => {
             let (wrong, right) = ("vm__subcmd__cli", "vm__cli");
             let text = String::from_utf8_lossy(&script);
-            text.replace(wrong, right).into_bytes()
+            let text = text.replace(wrong, right);
+            with_prefixes(&text).into_bytes()
         }
         _ => script,
+    }
+}
+
+/// Bash's completions with the words that a path or a name follows: without a space behind them, so that bash completes
+/// the path itself, for which a colon begins a new word.
+fn with_prefixes(script: &str) -> String {
+    let words = SerialConfig::WORDS.join(" ");
+    let offered = format!("compgen -W \"{words}\"");
+    let more = format!("compgen -W \"{words} file: unix:\"");
+    let function = format!("_{}", PROGRAM.replace('-', "__"));
+    let inner = format!("{function}_words");
+    let script = script.replace(&offered, &more).replacen(
+        &format!("{function}() {{"),
+        &format!("{inner}() {{"),
+        1,
+    );
+    let outer = format!(
+        "{function}() {{\n    {inner} \"$@\"\n    \
+         [[ ${{#COMPREPLY[@]}} == 1 && ${{COMPREPLY[0]}} == *[:=] ]] && compopt -o nospace\n    return 0\n}}\n\n"
+    );
+    // Before the line that names the function to bash.
+    match script.rfind("\nif [[") {
+        Some(at) => format!("{}\n{outer}{}", &script[..at], &script[at + 1..]),
+        None => script + &outer,
     }
 }
 
@@ -40,9 +67,10 @@ mod tests {
         std::fs::write(file.path(), script(Shell::Bash)).unwrap();
         let program = r#"
             source "$0"
+            compopt() { space="$*"; }
             COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
             _vm__cli "$1" "${@: -1}" "${@: -2:1}"
-            printf '%s\n' "${COMPREPLY[@]}"
+            printf '%s\n' "${COMPREPLY[@]}" $space
         "#;
         let output = Command::new("bash")
             .args(["--norc", "-c", program])
@@ -72,7 +100,23 @@ mod tests {
             (&["vm-cli", "run", "--virtio", ""], &["pci", "mmio"]),
             (&["vm-cli", "run", "--rng", "of"], &["off"]),
             (&["vm-cli", "run", "--serial", "st"], &["stdio"]),
+            (
+                &["vm-cli", "run", "--serial", ""],
+                &["stdio", "pty", "null", "file:", "unix:"],
+            ),
+            (
+                &["vm-cli", "run", "--serial", "fi"],
+                &["file:", "-o", "nospace"],
+            ),
             (&["vm-cli", "run", "--console", "p"], &["pty"]),
+            (
+                &["vm-cli", "run", "debian", "--console", "u"],
+                &["unix:", "-o", "nospace"],
+            ),
+            (
+                &["vm-cli", "run", "--port", ""],
+                &["name=", "-o", "nospace"],
+            ),
             (&["vm-cli", "run", "--net", ""], &["user", "none"]),
             (&["vm-cli", "run", "--dump", "i"], &["ir", "ir,asm"]),
             (&["vm-cli", "run", "--trace", ""], &["exec"]),

@@ -58,13 +58,15 @@ const HABITS: &[(&str, Meaning)] = &[
     ("snapshot", Hint("write --disk file=FILE,snapshot=on")),
     (
         "device",
-        Hint("disks are --disk file=FILE, network cards --net user"),
+        Hint(
+            "disks are --disk file=FILE, network cards --net user, named ports --port name=NAME,to=unix:PATH",
+        ),
     ),
     ("netdev", Hint("write --net user,hostfwd=tcp::2222-:22")),
     ("nic", Hint("write --net user,hostfwd=tcp::2222-:22")),
     ("net", Hint("write --net user with two dashes")),
     ("redir", Hint("write --net user,hostfwd=tcp::2222-:22")),
-    ("chardev", Hint("write --serial or --console")),
+    ("chardev", Hint("write --serial, --console or --port")),
     ("monitor", Hint("Ctrl-A c opens the monitor")),
     ("qmp", Hint("Ctrl-A c opens the monitor")),
     ("display", Hint("the guest has no screen: leave it out")),

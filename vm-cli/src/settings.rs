@@ -40,7 +40,7 @@ pub(crate) fn of(args: &MachineArgs) -> anyhow::Result<VmConfig> {
     Ok(config)
 }
 
-/// Replaces what options say. Disks, networks and the words of the kernel's command line replace those of the file.
+/// Replaces what options say. Disks, networks, ports and the words of the kernel's command line replace those of the file.
 fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     fn set<T: Clone>(field: &mut T, option: &Option<T>) {
         if let Some(value) = option {
@@ -90,6 +90,9 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     }
     if !args.net.is_empty() {
         config.nets.clone_from(&args.net);
+    }
+    if !args.port.is_empty() {
+        config.ports.clone_from(&args.port);
     }
     config
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use vm_core::config::{DiskConfig, DiskFormat, NetConfig, NetKind, OnPanic, VmConfig};
+use vm_core::config::{DiskConfig, DiskFormat, NetConfig, NetKind, OnPanic, PortConfig, VmConfig};
 use vm_core::{GuestArch, Notices};
 use vm_device::block::{BlockBackend, Content, DiskAccess, Overlay, RawDisk};
 use vm_device::host_room::HostRoom;
 use vm_device::net::nat::{self, Forward, Nat, NatConfig, NatError};
+use vm_device::virtio::console::NamedPort;
 use vm_platform::machine::{Disk, MOST_CPUS, MachineConfig, MachineError, Nic};
 
 use crate::boards::{self, Board};
@@ -58,6 +59,7 @@ impl Assembly {
         inputs: Inputs,
         serial: &SerialLine,
         console: Option<&SerialLine>,
+        ports: &[SerialLine],
     ) -> Result<Self, VmError> {
         let config = &builder.config;
         let Inputs {
@@ -86,6 +88,7 @@ impl Assembly {
             disks,
             nics,
             console: console.map(SerialLine::sink),
+            ports: named_ports(config, ports),
             rng: config.rng,
             balloon: config.balloon,
             no_reboot: config.no_reboot,
@@ -102,6 +105,15 @@ impl Assembly {
             signature,
         })
     }
+}
+
+/// The named ports, with what they are connected to.
+fn named_ports(config: &VmConfig, lines: &[SerialLine]) -> Vec<NamedPort> {
+    let named = |(port, line): (&PortConfig, &SerialLine)| NamedPort {
+        name: port.name.clone(),
+        sink: line.sink(),
+    };
+    config.ports.iter().zip(lines).map(named).collect()
 }
 
 /// Checks everything that can be checked without opening anything.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vm_core::config::{
-    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, Rtc,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, PortConfig, Rtc,
     SerialConfig, VirtioTransport, VmConfig,
 };
 use vm_core::{ExecTrace, Notices};
@@ -107,6 +107,13 @@ impl VmBuilder {
     #[must_use]
     pub fn console(mut self, port: SerialConfig) -> Self {
         self.config.console = Some(port);
+        self
+    }
+
+    /// Adds a port that programs in the guest find by its name, beside the virtio console or without one.
+    #[must_use]
+    pub fn port(mut self, port: PortConfig) -> Self {
+        self.config.ports.push(port);
         self
     }
 

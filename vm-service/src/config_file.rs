@@ -160,6 +160,9 @@ hostfwd = ["tcp::2222-:22"]
 pcap = "/p"
 mac = "52:54:00:00:00:09"
 hostname = "g"
+[[port]]
+name = "agent"
+to = "unix:/a"
 "#,
         )
         .unwrap();
@@ -180,6 +183,7 @@ hostname = "g"
         assert!(config.disks[0].readonly && config.disks[0].snapshot);
         assert_eq!(config.nets[0].hostfwd, ["tcp::2222-:22"]);
         assert_eq!(config.nets[0].hostname, "g");
+        assert_eq!(config.ports, ["name=agent,to=unix:/a".parse().unwrap()]);
     }
 
     #[test]
@@ -236,6 +240,8 @@ hostname = "g"
             ),
             ("no-reboot = true", "1:1: ", "did you mean `no_reboot`?"),
             ("zzz = true", "1:1: ", "there are arch, cpus"),
+            ("port = [1]", "1:9: ", "expected a table, begun by [[port]]"),
+            ("[[port]]\nname = \"a\"", "1:1: ", "missing key `to`"),
             ("[[net]]\nmac = \"1\"", "2:7: ", "six bytes"),
             ("[[disk]]\nreadonly = true", "1:1: ", "missing key `file`"),
         ] {

@@ -101,6 +101,7 @@ impl VmError {
                 | Self::NoMachine(_)
                 | Self::Machine(
                     MachineError::Cpus(_)
+                        | MachineError::TooManyPorts(_)
                         | MachineError::TooManyDevices { .. }
                         | MachineError::PinnedMmio
                         | MachineError::Pci(_)

@@ -79,7 +79,7 @@ pub use transcript::NoText;
 pub use vm::{Vm, VmHandle};
 pub use vm_core::config::{
     Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, DiskFormat, MacAddress,
-    NetConfig, NetKind, OnPanic, Rtc, SerialConfig, VirtioTransport, VmConfig,
+    NetConfig, NetKind, OnPanic, PortConfig, Rtc, SerialConfig, VirtioTransport, VmConfig,
 };
 pub use vm_core::{GuestArch, GuestPhysAddr, Notices};
 pub use vm_device::chardev::CharSink;

@@ -41,6 +41,7 @@ pub struct VmHandle {
     resize: Arc<dyn Fn(u16, u16) + Send + Sync>,
     serial: SerialInput,
     console: Option<SerialInput>,
+    ports: Vec<(String, SerialInput)>,
     debugger: Arc<dyn DebugTarget>,
     balloon: Option<Arc<VirtioBalloon>>,
     sinks: Vec<Arc<dyn CharSink>>,
@@ -85,6 +86,12 @@ impl VmHandle {
     /// The virtio console's input, if there is one.
     pub fn console(&self) -> Option<&SerialInput> {
         self.console.as_ref()
+    }
+
+    /// The input of the port with this name, if there is one.
+    pub fn port(&self, name: &str) -> Option<&SerialInput> {
+        let named = self.ports.iter().find(|(port, _)| port == name);
+        named.map(|(_, input)| input)
     }
 
     /// The memory balloon, through which a program asks the guest for memory; `None` when the machine has none.
@@ -186,7 +193,11 @@ impl Vm {
             Some(serial.keep_text()),
             console.as_mut().map(SerialLine::keep_text),
         ];
-        let assembly = Assembly::of(&builder, inputs, &serial, console.as_ref())?;
+        let ports = config.ports.iter();
+        let mut ports: Vec<_> = ports
+            .map(|port| SerialLine::open(&port.to, &builder.notices))
+            .collect::<Result<_, _>>()?;
+        let assembly = Assembly::of(&builder, inputs, &serial, console.as_ref(), &ports)?;
         let machine = assembly.board.build(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, arch, || {
             let dump = config.dump.unwrap_or_default();
@@ -209,7 +220,15 @@ impl Vm {
         if let (Some(console), Some(input)) = (&mut console, &console_input) {
             console.start_input(input.clone())?;
         }
-        let lines: Vec<_> = [Some(serial), console].into_iter().flatten().collect();
+        let port_inputs = machine.port_inputs().into_iter().map(SerialInput::new);
+        let port_inputs: Vec<_> = port_inputs.collect();
+        for (port, input) in ports.iter_mut().zip(&port_inputs) {
+            port.start_input(input.clone())?;
+        }
+        let named = config.ports.iter().map(|port| port.name.clone());
+        let named = named.zip(port_inputs).collect();
+        let lines = [Some(serial), console].into_iter().flatten();
+        let lines: Vec<_> = lines.chain(ports).collect();
         let handle = VmHandle {
             lifecycle: Arc::new(Lifecycle::new()),
             stop: Arc::new(machine.stopper()),
@@ -217,6 +236,7 @@ impl Vm {
             resize: Arc::new(machine.resizer()),
             serial: serial_input,
             console: console_input,
+            ports: named,
             debugger: machine.debugger(),
             balloon: machine.balloon().cloned(),
             sinks: lines.iter().map(SerialLine::sink).collect(),
@@ -254,7 +274,7 @@ impl Vm {
         &self.accel
     }
 
-    /// Where the other ends of pseudo-terminals are: the serial port's, then the console's.
+    /// Where the other ends of pseudo-terminals are: the serial port's, then the console's and the named ports'.
     pub fn places(&self) -> impl Iterator<Item = &Path> {
         self.lines.iter().filter_map(SerialLine::place)
     }
@@ -288,9 +308,10 @@ impl Vm {
     /// Ends threads, then writes what is left to write.
     fn close(&mut self) {
         self.handle.serial.close();
-        if let Some(console) = &self.handle.console {
-            console.close();
-        }
+        let ports = self.handle.ports.iter().map(|(_, input)| input);
+        ports
+            .chain(&self.handle.console)
+            .for_each(SerialInput::close);
         self.machine = None;
         let printed = self.handle.printed.iter().flatten();
         printed.for_each(|printed| printed.end());

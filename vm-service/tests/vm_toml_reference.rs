@@ -44,6 +44,7 @@ fn page_has_every_key_and_no_other() {
         ("The machine", ""),
         ("Disks", "[[disk]]\n"),
         ("Networks", "[[net]]\n"),
+        ("Ports", "[[port]]\n"),
     ] {
         let rows = documented(heading);
         let keys: BTreeSet<_> = rows.iter().map(|(key, _)| key.clone()).collect();

@@ -40,6 +40,7 @@ fn file() -> VmConfig {
         }],
         serial: Some(SerialConfig::Pty),
         console: Some(SerialConfig::Pty),
+        ports: vec!["name=file,to=null".parse().unwrap()],
         rng: true,
         dump_signature: Some("file-signature".into()),
         ..VmConfig::default()
@@ -67,6 +68,9 @@ fn every_option_wins_over_the_file() {
         }),
         (&["--console", "null"], |c| {
             c.console = Some(SerialConfig::Null)
+        }),
+        (&["--port", "name=agent,to=unix:A"], |c| {
+            c.ports = vec!["name=agent,to=unix:A".parse().unwrap()]
         }),
         (&["--escape", "none"], |c| c.escape = EscapeKey::NONE),
         (&["--on-panic", "stop"], |c| c.on_panic = OnPanic::Stop),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::size::deserialize_ram;
 use super::{
     Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, EscapeKey,
-    FlashConfig, GdbConfig, NetConfig, NetKind, OnPanic, PcRange, Rtc, SerialConfig,
+    FlashConfig, GdbConfig, NetConfig, NetKind, OnPanic, PcRange, PortConfig, Rtc, SerialConfig,
     VirtioTransport,
 };
 
@@ -47,6 +47,9 @@ pub struct VmConfig {
     pub serial: Option<SerialConfig>,
     /// What a virtio console is connected to, if there is to be one.
     pub console: Option<SerialConfig>,
+    /// Named ports, which programs in the guest find beside the virtio console.
+    #[serde(rename = "port")]
+    pub ports: Vec<PortConfig>,
     /// The key behind which keys are for this program instead of the guest.
     pub escape: EscapeKey,
     /// Whether there is an entropy device.
@@ -101,6 +104,7 @@ impl Default for VmConfig {
             nets: Vec::new(),
             serial: None,
             console: None,
+            ports: Vec::new(),
             escape: EscapeKey::default(),
             rng: true,
             balloon: None,
@@ -176,6 +180,19 @@ impl VmConfig {
                 "`none` says that there is no network card, but there is another one: leave one of them out",
             ));
         }
+        for (number, port) in self.ports.iter().enumerate() {
+            port.check()?;
+            if self.ports[..number]
+                .iter()
+                .any(|other| other.name == port.name)
+            {
+                return Err(ConfigError::malformed(
+                    "port name",
+                    &port.name,
+                    "is there twice: give each port its own",
+                ));
+            }
+        }
         self.disks.iter().try_for_each(DiskConfig::check)
     }
 
@@ -201,10 +218,9 @@ impl VmConfig {
         if let Bios::File(file) = &mut self.bios {
             *file = base.join(&*file);
         }
-        for port in [self.serial.as_mut(), self.console.as_mut()]
-            .into_iter()
-            .flatten()
-        {
+        let named = self.ports.iter_mut().map(|port| &mut port.to);
+        let ports = [self.serial.as_mut(), self.console.as_mut()];
+        for port in ports.into_iter().flatten().chain(named) {
             if let SerialConfig::File(path) | SerialConfig::Unix(path) = port {
                 *path = base.join(&*path);
             }

@@ -306,6 +306,42 @@ fn flash_forms_and_mistakes() {
 }
 
 #[test]
+fn port_forms_and_mistakes() {
+    let port: PortConfig = "name=org.qemu.guest_agent.0,to=unix:/run/agent"
+        .parse()
+        .unwrap();
+    assert_eq!(port.name, "org.qemu.guest_agent.0");
+    assert_eq!(port.to, SerialConfig::Unix("/run/agent".into()));
+    let comma: PortConfig = "to=file:a,,b,name=n".parse().unwrap();
+    assert_eq!(comma.to, SerialConfig::File("a,b".into()));
+    for (text, expected) in [
+        ("name=a", "needs a name and what it is connected to"),
+        ("to=pty", "needs a name and what it is connected to"),
+        ("name=,to=pty", "needs a value"),
+        ("name=a/b,to=pty", "is no file's name"),
+        ("name=..,to=pty", "is no file's name"),
+        ("name=a b,to=pty", "is no file's name"),
+        ("name=a,to=stdio", "cannot have the terminal"),
+        ("name=a,to=socket:/x", "serial port"),
+        ("nmae=a,to=pty", "did you mean 'name'?"),
+    ] {
+        let said = message::<PortConfig>(text);
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    assert!(message::<PortConfig>(&format!("name={},to=pty", "a".repeat(65))).contains("too long"));
+    let mut config = VmConfig {
+        ports: vec![port.clone(), comma, port],
+        ..VmConfig::default()
+    };
+    assert!(config.check().unwrap_err().to_string().contains("twice"));
+    config.ports.truncate(2);
+    config.check().unwrap();
+    config.resolve_paths("/base".as_ref());
+    assert_eq!(config.ports[1].to, SerialConfig::File("/base/a,b".into()));
+    assert_eq!(config.ports[0].to, SerialConfig::Unix("/run/agent".into()));
+}
+
+#[test]
 fn gdb_waits_unless_told_not_to() {
     let of = |text: &str| text.parse::<GdbConfig>().unwrap();
     assert_eq!(of(""), GdbConfig::default());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::console::PortState;
+use super::console::PortsState;
 use super::spec::DeviceType;
 use crate::pci::SavedMessages;
 
@@ -90,7 +90,7 @@ pub enum DeviceState {
         writeback: bool,
     },
     /// A console.
-    Console(PortState),
+    Console(PortsState),
     /// An entropy source.
     Entropy,
     /// A memory balloon.

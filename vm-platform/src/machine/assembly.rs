@@ -75,6 +75,7 @@ impl Machine {
                 disks: config.disks,
                 nics: config.nics,
                 console,
+                ports: config.ports,
                 rng: config.rng,
                 balloon: config.balloon,
             },

@@ -14,9 +14,12 @@ use vm_device::firmware::rom::RomError;
 use vm_device::host_room::HostRoom;
 use vm_device::net::NetBackend;
 use vm_device::pci::SlotTaken;
+use vm_device::virtio::console::NamedPort;
 use vm_engine_jit::Listing;
 use vm_mem::MemoryError;
 use vm_osal::NoThread;
+
+use super::virtio::MOST_NAMED_PORTS;
 
 /// Virtual CPUs that a machine has room for.
 pub const MOST_CPUS: u32 = 8;
@@ -59,6 +62,8 @@ pub struct MachineConfig {
     pub nics: Vec<Nic>,
     /// Output of a virtio console, if there is to be one.
     pub console: Option<Arc<dyn CharSink>>,
+    /// Named ports, beside the console or without one.
+    pub ports: Vec<NamedPort>,
     /// Whether there is an entropy device.
     pub rng: bool,
     /// Whether there is a memory balloon; `None` for one when a slot is free.
@@ -125,6 +130,7 @@ impl MachineConfig {
             disks: Vec::new(),
             nics: Vec::new(),
             console: None,
+            ports: Vec::new(),
             rng: false,
             balloon: Some(false),
             no_reboot: false,
@@ -160,6 +166,9 @@ pub enum MachineError {
     /// The number of virtual CPUs is out of range.
     #[error("{0} CPUs: this machine has 1 to {MOST_CPUS}")]
     Cpus(u32),
+    /// More named ports than a console has room for.
+    #[error("{0} named ports: {MOST_NAMED_PORTS} are the most; leave some out")]
+    TooManyPorts(usize),
     /// More virtio devices than slots.
     #[error("{count} virtio devices: there is room for {room}; leave some out")]
     TooManyDevices {

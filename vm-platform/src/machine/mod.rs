@@ -110,8 +110,15 @@ impl Machine {
 
     /// Where characters typed at the virtio console go, if there is one.
     pub fn console_input(&self) -> Option<Arc<dyn CharInput>> {
-        let port = self.ports.console.clone();
-        port.map(|port| port as Arc<dyn CharInput>)
+        let device = self.ports.console.clone();
+        let device = device.filter(|device| device.has_console());
+        device.map(|device| device as Arc<dyn CharInput>)
+    }
+
+    /// Where input of the named ports goes, in their order.
+    pub fn port_inputs(&self) -> Vec<Arc<dyn CharInput>> {
+        let device = self.ports.console.as_ref();
+        device.map_or_else(Vec::new, |device| device.port_inputs())
     }
 
     /// The memory balloon, if there is one.

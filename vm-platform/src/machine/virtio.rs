@@ -7,7 +7,7 @@ use vm_device::intc::MsiTarget;
 use vm_device::pci::PciRoot;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_device::virtio::block::VirtioBlock;
-use vm_device::virtio::console::VirtioConsole;
+use vm_device::virtio::console::{self, NamedPort, VirtioConsole};
 use vm_device::virtio::entropy::{HostEntropy, VirtioEntropy};
 use vm_device::virtio::net::VirtioNet;
 use vm_device::virtio::{VirtioDevice, VirtioPci};
@@ -19,12 +19,16 @@ use super::slots::{self, Kind};
 /// Slots of a PCI bus that are free for devices: the host bridge has slot 0.
 pub(crate) const PCI_SLOTS: usize = 31;
 
+/// Named ports that a console has room for beside its own.
+pub(crate) const MOST_NAMED_PORTS: usize = console::spec::MOST_PORTS - 1;
+
 /// What virtio devices are made of.
 #[derive(Default)]
 pub(crate) struct VirtioParts {
     pub(super) disks: Vec<Disk>,
     pub(super) nics: Vec<Nic>,
     pub(super) console: Option<Arc<dyn CharSink>>,
+    pub(super) ports: Vec<NamedPort>,
     pub(super) rng: bool,
     pub(super) balloon: Option<bool>,
 }
@@ -70,7 +74,11 @@ impl VirtioDevices {
             let device = VirtioNet::new(nic.backend, nic.mac);
             count = add(Kind::Net, nic.slot, device);
         }
-        let console = parts.console.map(VirtioConsole::new);
+        let consoles = usize::from(parts.console.is_some()) + parts.ports.len();
+        if parts.ports.len() > MOST_NAMED_PORTS {
+            return Err(MachineError::TooManyPorts(parts.ports.len()));
+        }
+        let console = (consoles > 0).then(|| VirtioConsole::with_ports(parts.console, parts.ports));
         if let Some(port) = &console {
             count = add(Kind::Console, None, port.clone());
         }

@@ -5,7 +5,13 @@ use vm_core::config::{ArchChoice, Bios, ByteSize, MacAddress, VirtioTransport};
 fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
     let null = SerialLine::to(Arc::new(vm_device::chardev::NoSink));
     let inputs = Inputs::open(GuestArch::Riscv64, config, &Notices::default())?;
-    Assembly::of(&Vm::builder().config(config.clone()), inputs, &null, None)
+    Assembly::of(
+        &Vm::builder().config(config.clone()),
+        inputs,
+        &null,
+        None,
+        &[],
+    )
 }
 
 /// A program of one instruction that `--bios none` takes.

@@ -1,10 +1,12 @@
-//! The virtio console (VIRTIO 1.3, 5.3) with one port, which is a console.
+//! The virtio console (VIRTIO 1.3, 5.3): port 0, which is a console, and ports with names, which are streams of bytes
+//! between programs in the guest and on the host.
 //!
-//! A driver that knows of ports (`VIRTIO_CONSOLE_F_MULTIPORT`) says when it takes input, and is told the terminal's size
-//! by messages ([`port`]); others take input as soon as they give buffers, and find the size in the configuration. What
-//! is typed before waits with whoever has it: [`CharInput::offer`] takes nothing.
+//! A driver that knows of ports (`VIRTIO_CONSOLE_F_MULTIPORT`) says when it takes input, and is told the ports' names and
+//! the terminal's size by messages ([`ports`]); others find the console alone, take input as soon as they give buffers,
+//! and find the size in the configuration. What is typed before waits with whoever has it: [`CharInput::offer`] takes
+//! nothing. To the guest the host's end of a port is always open.
 
-mod port;
+mod ports;
 pub mod spec;
 
 use std::sync::Arc;
@@ -20,10 +22,13 @@ use super::save::DeviceState;
 use super::signal::GuestSignal;
 use super::spec::DeviceType;
 use super::worker::{Doorbell, device_event};
-use crate::chardev::{CharInput, CharSink};
+use crate::chardev::{CharInput, CharSink, NoSink};
 
-pub use port::{PortState, TerminalSize};
+use ports::Kind;
+pub use ports::{PortsState, TerminalSize};
 
+/// The console's port.
+const CONSOLE: usize = 0;
 const QUEUE_SIZE: u16 = 64;
 /// Bytes that move from the guest at once.
 const PIECE_BYTES: usize = 4096;
@@ -38,15 +43,23 @@ struct Driver {
     doorbell: Arc<Doorbell>,
 }
 
-struct Shared {
+struct Port {
+    kind: Kind,
     sink: Arc<dyn CharSink>,
     input: Inbound,
     ready: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
-    port: Mutex<PortState>,
-    driver: Mutex<Option<Driver>>,
 }
 
-impl Shared {
+impl Port {
+    fn new(kind: Kind, sink: Arc<dyn CharSink>) -> Self {
+        Self {
+            kind,
+            sink,
+            input: Inbound::default(),
+            ready: Mutex::new(None),
+        }
+    }
+
     /// Tells whoever was left with input that the guest takes it.
     fn call_for_input(&self) {
         let ready = self.ready.lock().clone();
@@ -54,55 +67,37 @@ impl Shared {
             ready();
         }
     }
+}
 
-    fn takes_input(&self) -> bool {
+struct Shared {
+    /// By number, the console first.
+    ports: Vec<Port>,
+    control: Mutex<PortsState>,
+    driver: Mutex<Option<Driver>>,
+}
+
+impl Shared {
+    fn takes_input(&self, port: usize) -> bool {
         let driver = self.driver.lock().clone();
-        driver.is_some_and(|driver| self.port.lock().takes_input(driver.features))
-    }
-}
-
-/// A console port. Its input side is a [`CharInput`].
-pub struct VirtioConsole {
-    shared: Arc<Shared>,
-}
-
-impl VirtioConsole {
-    /// A console whose output goes to `sink`, and whose terminal has no known size.
-    pub fn new(sink: Arc<dyn CharSink>) -> Arc<Self> {
-        Arc::new(Self {
-            shared: Arc::new(Shared {
-                sink,
-                input: Inbound::default(),
-                ready: Mutex::new(None),
-                port: Mutex::default(),
-                driver: Mutex::new(None),
-            }),
-        })
+        driver.is_some_and(|driver| self.control.lock().takes_input(port, driver.features))
     }
 
-    /// Tells the guest the size of the terminal.
-    pub fn resize(&self, columns: u16, rows: u16) {
-        let changed = self
-            .shared
-            .port
-            .lock()
-            .resize(TerminalSize { columns, rows });
-        let driver = self.shared.driver.lock().clone();
-        if changed && let Some(driver) = driver {
-            driver.signal.config_changed();
-            driver.doorbell.ring(MESSAGE);
+    /// Takes a message of the driver's.
+    fn hear(&self, message: [u8; spec::CONTROL_BYTES]) {
+        let kinds = self.ports.iter().map(|port| &port.kind);
+        let flows = self.control.lock().hear(message, kinds);
+        if let Some(port) = flows {
+            self.ports[port].call_for_input();
         }
     }
-}
 
-impl CharInput for VirtioConsole {
-    fn offer(&self, bytes: &[u8]) -> usize {
-        if !self.shared.takes_input() {
+    fn offer(&self, number: usize, bytes: &[u8]) -> usize {
+        if !self.takes_input(number) {
             return 0;
         }
         let mut taken = 0;
         while taken < bytes.len() {
-            let here = self.shared.input.deliver(|queue, chain| {
+            let here = self.ports[number].input.deliver(|queue, chain| {
                 if !queue.pop_or_wait(chain)? {
                     return Ok(None);
                 }
@@ -123,9 +118,104 @@ impl CharInput for VirtioConsole {
         }
         taken
     }
+}
+
+/// A port that programs in the guest find by its name: udev of Linux makes `/dev/virtio-ports/NAME` of it.
+pub struct NamedPort {
+    /// Its name.
+    pub name: String,
+    /// Where what is written to it goes.
+    pub sink: Arc<dyn CharSink>,
+}
+
+/// A console and named ports. Its own input side is the console's.
+pub struct VirtioConsole {
+    shared: Arc<Shared>,
+    queue_sizes: Vec<u16>,
+}
+
+/// The input side of a named port.
+struct PortInput {
+    shared: Arc<Shared>,
+    number: usize,
+}
+
+impl VirtioConsole {
+    /// A console whose output goes to `sink`, and whose terminal has no known size.
+    pub fn new(sink: Arc<dyn CharSink>) -> Arc<Self> {
+        Self::with_ports(Some(sink), Vec::new())
+    }
+
+    /// The same with `named` ports, and perhaps without a console. There is room for [`spec::MOST_PORTS`] less one of
+    /// them; those after are left out.
+    pub fn with_ports(console: Option<Arc<dyn CharSink>>, named: Vec<NamedPort>) -> Arc<Self> {
+        let first = match console {
+            Some(sink) => Port::new(Kind::Console, sink),
+            None => Port::new(Kind::Absent, Arc::new(NoSink)),
+        };
+        let named = named
+            .into_iter()
+            .map(|port| Port::new(Kind::Named(port.name), port.sink));
+        let ports: Vec<_> = std::iter::once(first)
+            .chain(named)
+            .take(spec::MOST_PORTS)
+            .collect();
+        Arc::new(Self {
+            queue_sizes: vec![QUEUE_SIZE; spec::queues(ports.len())],
+            shared: Arc::new(Shared {
+                ports,
+                control: Mutex::default(),
+                driver: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Whether there is a console, or named ports alone.
+    pub fn has_console(&self) -> bool {
+        self.shared.ports[CONSOLE].kind == Kind::Console
+    }
+
+    /// The input sides of the named ports, in order.
+    pub fn port_inputs(&self) -> Vec<Arc<dyn CharInput>> {
+        let input = |number| {
+            let shared = self.shared.clone();
+            Arc::new(PortInput { shared, number }) as Arc<dyn CharInput>
+        };
+        (1..self.shared.ports.len()).map(input).collect()
+    }
+
+    /// Tells the guest the size of the terminal.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let changed = self
+            .shared
+            .control
+            .lock()
+            .resize(TerminalSize { columns, rows });
+        let driver = self.shared.driver.lock().clone();
+        if changed && let Some(driver) = driver {
+            driver.signal.config_changed();
+            driver.doorbell.ring(MESSAGE);
+        }
+    }
+}
+
+impl CharInput for VirtioConsole {
+    fn offer(&self, bytes: &[u8]) -> usize {
+        self.shared.offer(CONSOLE, bytes)
+    }
 
     fn on_ready(&self, ready: Arc<dyn Fn() + Send + Sync>) {
-        *self.shared.ready.lock() = Some(ready);
+        *self.shared.ports[CONSOLE].ready.lock() = Some(ready);
+    }
+}
+
+impl CharInput for PortInput {
+    fn offer(&self, bytes: &[u8]) -> usize {
+        self.shared.offer(self.number, bytes)
+    }
+
+    fn on_ready(&self, ready: Arc<dyn Fn() + Send + Sync>) {
+        *self.shared.ports[self.number].ready.lock() = Some(ready);
     }
 }
 
@@ -139,21 +229,21 @@ impl VirtioDevice for VirtioConsole {
     }
 
     fn queue_sizes(&self) -> &[u16] {
-        &[QUEUE_SIZE; spec::QUEUES]
+        &self.queue_sizes
     }
 
     fn read_config(&self, offset: u64, into: &mut [u8]) {
         let mut config = [0; spec::CONFIG_BYTES];
-        let TerminalSize { columns, rows } = self.shared.port.lock().size;
+        let TerminalSize { columns, rows } = self.shared.control.lock().size;
         config[spec::CONFIG_SIZE..][..2].copy_from_slice(&columns.to_le_bytes());
         config[spec::CONFIG_SIZE + 2..][..2].copy_from_slice(&rows.to_le_bytes());
-        config[spec::CONFIG_PORTS] = 1;
+        config[spec::CONFIG_PORTS] = self.shared.ports.len() as u8;
         copy_config(&config, offset, into);
     }
 
     fn write_config(&self, offset: u64, from: &[u8]) {
         if offset == spec::CONFIG_EMERG_WRITE {
-            self.shared.sink.write(&from[..1]);
+            self.shared.ports[CONSOLE].sink.write(&from[..1]);
         }
     }
 
@@ -164,10 +254,14 @@ impl VirtioDevice for VirtioConsole {
             doorbell: activation.doorbell.clone(),
         });
         let mut queue = |at: usize| activation.queues[at].take();
-        self.shared.input.open(queue(spec::RECEIVE));
+        let mut transmit = Vec::new();
+        for (number, port) in self.shared.ports.iter().enumerate() {
+            port.input.open(queue(spec::receive(number)));
+            transmit.push(queue(spec::transmit(number)));
+        }
         Box::new(Worker {
             shared: self.shared.clone(),
-            transmit: queue(spec::TRANSMIT),
+            transmit,
             control_receive: queue(spec::CONTROL_RECEIVE),
             control_transmit: queue(spec::CONTROL_TRANSMIT),
             chain: Chain::new(),
@@ -177,25 +271,28 @@ impl VirtioDevice for VirtioConsole {
     }
 
     fn reset(&self) {
-        self.shared.input.close();
+        for port in &self.shared.ports {
+            port.input.close();
+        }
         *self.shared.driver.lock() = None;
-        self.shared.port.lock().reset();
+        self.shared.control.lock().reset();
     }
 
     fn save(&self) -> DeviceState {
-        DeviceState::Console(self.shared.port.lock().clone())
+        DeviceState::Console(self.shared.control.lock().clone())
     }
 
     fn restore(&self, state: &DeviceState) {
-        if let DeviceState::Console(port) = state {
-            self.shared.port.lock().clone_from(port);
+        if let DeviceState::Console(control) = state {
+            self.shared.control.lock().clone_from(control);
         }
     }
 }
 
 struct Worker {
     shared: Arc<Shared>,
-    transmit: Option<VirtQueue>,
+    /// By port.
+    transmit: Vec<Option<VirtQueue>>,
     control_receive: Option<VirtQueue>,
     control_transmit: Option<VirtQueue>,
     chain: Chain,
@@ -210,8 +307,8 @@ impl Worker {
             return Ok(());
         };
         queue.disable_notification()?;
-        while self.shared.port.lock().has_message() && queue.pop_or_wait(&mut self.chain)? {
-            let message = self.shared.port.lock().next_message();
+        while self.shared.control.lock().has_message() && queue.pop_or_wait(&mut self.chain)? {
+            let message = self.shared.control.lock().next_message();
             let message = message.unwrap_or_default();
             // What does not fit, or is not RAM, is lost to a driver that wants it so.
             let mut writer = self.chain.writer(queue.memory());
@@ -228,14 +325,13 @@ impl Worker {
         let Some(queue) = &mut self.control_transmit else {
             return Ok(());
         };
-        while self.shared.port.lock().has_room() && queue.pop_or_wait(&mut self.chain)? {
+        while self.shared.control.lock().has_room() && queue.pop_or_wait(&mut self.chain)? {
             let mut message = [0; spec::CONTROL_BYTES];
             let read = self.chain.reader(queue.memory()).read(&mut message);
             queue.push_used(self.chain.head, 0)?;
             queue.signal()?;
-            let whole = read.is_ok_and(|bytes| bytes == message.len());
-            if whole && self.shared.port.lock().hear(message) {
-                self.shared.call_for_input();
+            if read.is_ok_and(|bytes| bytes == message.len()) {
+                self.shared.hear(message);
             }
         }
         Ok(())
@@ -244,8 +340,10 @@ impl Worker {
 
 impl QueueWorker for Worker {
     fn work(&mut self, events: u64) -> Result<(), RingError> {
-        if events & (1 << spec::RECEIVE) != 0 && self.shared.input.take_room() {
-            self.shared.call_for_input();
+        for (number, port) in self.shared.ports.iter().enumerate() {
+            if events & (1 << spec::receive(number)) != 0 && port.input.take_room() {
+                port.call_for_input();
+            }
         }
         self.send_messages()?;
         self.hear_messages()?;
@@ -258,7 +356,10 @@ impl QueueWorker for Worker {
             doorbell,
             ..
         } = self;
-        if let Some(transmit) = transmit {
+        for (port, transmit) in shared.ports.iter().zip(transmit) {
+            let Some(transmit) = transmit else {
+                continue;
+            };
             transmit.drain(chain, |chain, memory| {
                 let mut reader = chain.reader(memory);
                 let mut moved = 0;
@@ -266,7 +367,7 @@ impl QueueWorker for Worker {
                 while doorbell.may_go_on(moved)
                     && let Ok(bytes @ 1..) = reader.read(piece)
                 {
-                    shared.sink.write(&piece[..bytes]);
+                    port.sink.write(&piece[..bytes]);
                     moved += bytes as u64;
                 }
                 Ok(0)
@@ -276,12 +377,15 @@ impl QueueWorker for Worker {
     }
 
     fn into_queues(self: Box<Self>) -> Vec<Option<VirtQueue>> {
-        vec![
-            self.shared.input.close(),
-            self.transmit,
-            self.control_receive,
-            self.control_transmit,
-        ]
+        let mut queues = Vec::new();
+        let control = [self.control_receive, self.control_transmit];
+        let mut ports = self.shared.ports.iter().zip(self.transmit);
+        // The control queues stand behind the console's.
+        let pair = |(port, transmit): (&Port, _)| [port.input.close(), transmit];
+        queues.extend(ports.by_ref().take(1).flat_map(pair));
+        queues.extend(control);
+        queues.extend(ports.flat_map(pair));
+        queues
     }
 }
 

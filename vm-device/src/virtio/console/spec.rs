@@ -8,15 +8,30 @@ pub const F_MULTIPORT: u64 = 1 << 1;
 pub const F_EMERG_WRITE: u64 = 1 << 2;
 
 /// Queue of port 0 towards the guest (5.3.2).
-pub const RECEIVE: usize = 0;
+pub const RECEIVE: usize = receive(0);
 /// Queue of port 0 from the guest (5.3.2).
-pub const TRANSMIT: usize = 1;
+pub const TRANSMIT: usize = transmit(0);
 /// Queue of control messages towards the guest (5.3.2).
 pub const CONTROL_RECEIVE: usize = 2;
 /// Queue of control messages from the guest (5.3.2).
 pub const CONTROL_TRANSMIT: usize = 3;
-/// Queues of a device with one port.
-pub const QUEUES: usize = 4;
+/// Most ports: each takes two of the queues that a device can have.
+pub const MOST_PORTS: usize = 16;
+
+/// Queue of a port towards the guest. The control queues stand between port 0's and the others' (5.3.2).
+pub const fn receive(port: usize) -> usize {
+    if port == 0 { 0 } else { 2 + 2 * port }
+}
+
+/// Queue of a port from the guest.
+pub const fn transmit(port: usize) -> usize {
+    receive(port) + 1
+}
+
+/// Queues of a device with so many ports, one at least.
+pub const fn queues(ports: usize) -> usize {
+    2 + 2 * ports
+}
 
 /// Offset of the columns and rows, 16 bits each (5.3.4).
 pub const CONFIG_SIZE: usize = 0;
@@ -44,4 +59,6 @@ pub mod event {
     pub const RESIZE: u16 = 5;
     /// The port is open, or not any more, at the side of whoever says so.
     pub const PORT_OPEN: u16 = 6;
+    /// The port's name, as text behind the message.
+    pub const PORT_NAME: u16 = 7;
 }

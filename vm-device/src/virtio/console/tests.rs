@@ -99,7 +99,7 @@ struct Ports {
 }
 
 impl Ports {
-    const MESSAGE_BYTES: u32 = 16;
+    const MESSAGE_BYTES: u32 = 128;
 
     fn new(console: &Arc<VirtioConsole>) -> Self {
         let mut rig = Rig::mmio(console.clone());
@@ -110,10 +110,14 @@ impl Ports {
         }
     }
 
-    /// Sends a message without waiting for anything.
+    /// Sends a message about the console without waiting for anything.
     fn send(&mut self, event: u16, value: u16) {
+        self.send_of(0, event, value);
+    }
+
+    fn send_of(&mut self, port: u32, event: u16, value: u16) {
         let at = BUFFERS + 0x1000;
-        let mut message = 0_u32.to_le_bytes().to_vec();
+        let mut message = port.to_le_bytes().to_vec();
         message.extend(event.to_le_bytes());
         message.extend(value.to_le_bytes());
         self.rig.put(at, &message);
@@ -121,17 +125,23 @@ impl Ports {
         self.rig.registers.notify(spec::CONTROL_TRANSMIT as u16);
     }
 
-    /// The next message: event, value, and what follows.
+    /// The next message, which is about the console: event, value, and what follows.
     fn hear(&mut self) -> (u16, u16, Vec<u8>) {
+        let (port, event, value, more) = self.hear_of();
+        assert_eq!(port, 0);
+        (event, value, more)
+    }
+
+    fn hear_of(&mut self) -> (u32, u16, u16, Vec<u8>) {
         let at = BUFFERS + 0x2000;
         let ring = &mut self.rig.rings[spec::CONTROL_RECEIVE];
         ring.add(&[writable(at, Self::MESSAGE_BYTES)]);
         self.rig.registers.notify(spec::CONTROL_RECEIVE as u16);
         let (_, bytes) = self.rig.rings[spec::CONTROL_RECEIVE].wait_used();
         let message = self.rig.get(at, bytes as usize);
-        assert_eq!(message[..4], [0; 4], "the port");
         let half = |at: usize| u16::from_le_bytes([message[at], message[at + 1]]);
-        (half(4), half(6), message[8..].to_vec())
+        assert_eq!(half(2), 0);
+        (half(0).into(), half(4), half(6), message[8..].to_vec())
     }
 
     /// The port is there and open.
@@ -250,5 +260,89 @@ fn restore_knows_that_the_port_is_open() {
         columns: 90,
         rows: 30,
     };
-    assert_eq!(console.shared.port.lock().size, size, "and keeps the size");
+    assert_eq!(
+        console.shared.control.lock().size,
+        size,
+        "and keeps the size"
+    );
+}
+
+/// The port of an agent and one more, with a console or without.
+fn named_ports(console: bool) -> (Ports, [Arc<Screen>; 3]) {
+    let screens = [(); 3].map(|()| Arc::new(Screen::default()));
+    let [first, agent, other] = screens.clone();
+    let named = |name: &str, sink: Arc<Screen>| NamedPort {
+        name: name.to_owned(),
+        sink,
+    };
+    let ports = vec![named("org.example.agent.0", agent), named("other", other)];
+    let first = console.then_some(first as Arc<dyn CharSink>);
+    (
+        Ports::new(&VirtioConsole::with_ports(first, ports)),
+        screens,
+    )
+}
+
+#[test]
+fn named_ports_are_told_behind_the_console_and_have_streams_of_their_own() {
+    let (mut ports, screens) = named_ports(true);
+    assert_eq!(ports.rig.registers.config(4, AccessWidth::Word), 3);
+    ports.send(spec::event::DEVICE_READY, 1);
+    for port in 0..3 {
+        assert_eq!(ports.hear_of(), (port, spec::event::DEVICE_ADD, 0, vec![]));
+    }
+    for (port, name) in [(1, "org.example.agent.0"), (2, "other")] {
+        ports.send_of(port, spec::event::PORT_READY, 1);
+        let named = (port, spec::event::PORT_NAME, 0, name.into());
+        assert_eq!(ports.hear_of(), named);
+        assert_eq!(ports.hear_of(), (port, spec::event::PORT_OPEN, 1, vec![]));
+    }
+    let inputs = ports.console.port_inputs();
+    assert_eq!(inputs.len(), 2);
+    ports.rig.rings[spec::receive(2)].add(&[writable(BUFFERS, 16)]);
+    ports.rig.registers.notify(spec::receive(2) as u16);
+    assert_eq!(inputs[1].offer(b"early"), 0, "nobody has opened it");
+    ports.send_of(2, spec::event::PORT_OPEN, 1);
+    eventually("it is open", || inputs[1].offer(b"request") == 7);
+    assert_eq!(ports.rig.get(BUFFERS, 7), b"request");
+    assert_eq!(inputs[0].offer(b"not there"), 0, "the other one is closed");
+    ports.rig.put(BUFFERS, b"answer");
+    let queue = spec::transmit(2);
+    assert_eq!(
+        ports.rig.roundtrip(queue as u16, &[readable(BUFFERS, 6)]),
+        0
+    );
+    let printed = screens.map(|screen| screen.0.lock().clone());
+    assert_eq!(printed, [&b""[..], b"", b"answer"]);
+}
+
+#[test]
+fn named_ports_without_a_console_begin_at_one() {
+    let (mut ports, screens) = named_ports(false);
+    ports.send(spec::event::DEVICE_READY, 1);
+    for port in 1..3 {
+        assert_eq!(ports.hear_of(), (port, spec::event::DEVICE_ADD, 0, vec![]));
+    }
+    // Of ports that are not there nothing is said.
+    for port in [0, 3, u32::MAX] {
+        ports.send_of(port, spec::event::PORT_READY, 1);
+        ports.send_of(port, spec::event::PORT_OPEN, 1);
+    }
+    ports.send_of(1, spec::event::PORT_READY, 1);
+    assert_eq!(ports.hear_of().1, spec::event::PORT_NAME);
+    ports.rig.put(BUFFERS, b"nobody's");
+    assert_eq!(ports.rig.roundtrip(1, &[readable(BUFFERS, 8)]), 0);
+    assert!(screens.iter().all(|screen| screen.0.lock().is_empty()));
+}
+
+#[test]
+fn ports_beyond_the_most_are_left_out() {
+    let named = |number| NamedPort {
+        name: format!("port{number}"),
+        sink: Arc::new(NoSink),
+    };
+    let console = VirtioConsole::with_ports(None, (0..40).map(named).collect());
+    assert_eq!(console.port_inputs().len(), spec::MOST_PORTS - 1);
+    assert_eq!(console.queue_sizes().len(), spec::queues(spec::MOST_PORTS));
+    assert!(console.queue_sizes().len() < crate::virtio::QUEUE_EVENTS as usize);
 }
