@@ -159,6 +159,24 @@ fn disk_without_room_on_the_host_can_report_it() {
     guest.run_ok(&write_beyond("kept", 10), limit(60));
 }
 
+#[test]
+fn snapshot_without_room_on_the_host_waits_and_says_where_it_is() {
+    let Some(cache) = guests_or_skip(LINUX) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let disk = dir.path().join("d.img");
+    let launch = limited_launch(&cache, &disk, ",snapshot=on");
+    let mut guest = Guest::boot_to_shell(&launch, &cache);
+    guest.type_line(&write_beyond("kept", 700));
+    guest.wait_for_message("d.img, snapshot in ", limit(60));
+    guest.wait_for_message("waits until there is room", limit(10));
+    limit_files(guest.process_id(), "unlimited");
+    guest.wait_for("done-kept", limit(60));
+    guest.type_line("exit");
+    guest.exit_code(limit(60));
+}
+
 /// MiB of storage that a file takes.
 fn stored_mib(path: &Path) -> u64 {
     (path.metadata().expect("the image is there").blocks() * 512) >> 20

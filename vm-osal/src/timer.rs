@@ -258,6 +258,40 @@ mod tests {
         );
     }
 
+    /// In a time namespace whose time since boot is a day ahead, as after a day's sleep of the host, which the time that
+    /// programs wait by leaves out.
+    #[test]
+    fn host_clock_counts_the_sleep_of_the_host() {
+        const INSIDE: &str = "VM_TEST_INSIDE_NAMESPACE";
+        const DAY_S: u64 = 86_400;
+        if std::env::var_os(INSIDE).is_some() {
+            let awake = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+            let asleep_s = since_boot_ns() / 1_000_000_000 - awake.tv_sec as u64;
+            assert!(asleep_s >= DAY_S, "{asleep_s}");
+            return;
+        }
+        let unshare = || {
+            let mut command = std::process::Command::new("unshare");
+            command.args(["--time", &format!("--boottime={DAY_S}"), "--fork"]);
+            command
+        };
+        if !unshare().arg("true").status().is_ok_and(|it| it.success()) {
+            return eprintln!("skipped: no time namespaces here");
+        }
+        let inside = unshare()
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg(std::thread::current().name().unwrap())
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&inside.stdout);
+        assert!(
+            inside.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
+    }
+
     #[test]
     fn alarm_rearmed_often_stays_one_entry() {
         let clock = Arc::new(HostClock::new());

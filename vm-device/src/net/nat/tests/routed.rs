@@ -3,8 +3,12 @@
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use parking_lot::Mutex;
 use smoltcp::wire::{Icmpv4Message, IpProtocol};
+use vm_core::Notices;
 
 use super::guest::{GATEWAY, GUEST, Guest, ipv4};
 use super::services::{SOON, echo_payload, icmp_of, udp_payload};
@@ -22,8 +26,10 @@ struct Namespaces([String; 3]);
 impl Namespaces {
     /// Three in a row: host, router, far host.
     fn make() -> Result<Self, String> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
         let own = std::process::id();
-        let names = ["host", "router", "far"].map(|role| format!("vm-test-{own}-{role}"));
+        let nth = MADE.fetch_add(1, Ordering::Relaxed);
+        let names = ["host", "router", "far"].map(|role| format!("vm-test-{own}-{nth}-{role}"));
         let made = Self(names);
         let [host, router, far] = &made.0;
         for name in &made.0 {
@@ -90,8 +96,20 @@ fn done(output: std::io::Result<Output>) -> Result<(), String> {
 
 #[test]
 fn traceroute_sees_the_routers_behind_the_gateway() {
+    inside(&[], trace_the_route);
+}
+
+/// Where a network namespace begins, no group may send echo requests: `ping_group_range` is empty.
+#[test]
+fn ping_that_the_host_forbids_is_told_once_with_the_setting_that_allows_it() {
+    let without_raw_sockets = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"];
+    inside(&without_raw_sockets, ping_in_vain);
+}
+
+/// Runs `test` in the namespace of the host, by the running test once more behind the words of `with`.
+fn inside(with: &[&str], test: fn()) {
     if std::env::var_os(INSIDE).is_some() {
-        return trace_the_route();
+        return test();
     }
     let namespaces = match Namespaces::make() {
         Ok(namespaces) => namespaces,
@@ -99,6 +117,7 @@ fn traceroute_sees_the_routers_behind_the_gateway() {
     };
     let inside = Command::new("ip")
         .args(["netns", "exec", &namespaces.0[0]])
+        .args(with)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture"])
         .arg(std::thread::current().name().unwrap())
@@ -149,4 +168,32 @@ fn trace_the_route() {
             assert_eq!(answer, Some((from, kind)), "{hops} hops");
         }
     }
+}
+
+fn ping_in_vain() {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let hear = said.clone();
+    let mut guest = Guest::new(NatConfig {
+        notices: Notices::to(move |line| hear.lock().push(line.to_owned())),
+        ..NatConfig::default()
+    });
+    let echo = |to| {
+        let payload = echo_payload(b"anybody?");
+        ipv4((GUEST, to), IpProtocol::Icmp, 64, (0, false), &payload)
+    };
+    for _ in 0..3 {
+        guest.send_raw(&echo(FAR));
+    }
+    // The gateway answers behind them, by itself.
+    guest.send_raw(&echo(GATEWAY));
+    let answer = guest.receive_raw(SOON, |frame| {
+        icmp_of(frame).filter(|(from, ..)| *from == GATEWAY)
+    });
+    assert_eq!(answer.map(|it| it.1), Some(Icmpv4Message::EchoReply));
+    let said = said.lock();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("sysctl -w net.ipv4.ping_group_range"),
+        "{said:?}"
+    );
 }
