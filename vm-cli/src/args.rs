@@ -148,7 +148,7 @@ pub(crate) struct DebianArgs {
 
 /// What a machine is made of. Whatever is not given here comes from the configuration file, then from defaults.
 #[derive(Args, Debug, Default)]
-#[command(mut_args = values::as_switch)]
+#[command(mut_args = values::in_common)]
 pub(crate) struct MachineArgs {
     /// Read the machine from a TOML file; options given here win over it
     ///
@@ -230,7 +230,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "stop|wait",
         value_parser = values::text::<OnPanic>(["stop", "wait"]),
-        hide_possible_values = true,
         help_heading = "Boot"
     )]
     pub(crate) on_panic: Option<OnPanic>,
@@ -240,7 +239,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "ARCH",
         value_parser = values::text::<ArchChoice>(ArchChoice::words()),
-        hide_possible_values = true,
         help_heading = "Machine"
     )]
     pub(crate) arch: Option<ArchChoice>,
@@ -267,7 +265,6 @@ pub(crate) struct MachineArgs {
         value_name = "MODEL,+EXT,-EXT",
         env = "VM_CLI_CPU",
         value_parser = values::text::<String>(vm_service::cpu_models()),
-        hide_possible_values = true,
         help_heading = "Machine",
         allow_hyphen_values = true
     )]
@@ -293,7 +290,6 @@ pub(crate) struct MachineArgs {
         value_name = "ACCEL",
         env = "VM_CLI_ACCEL",
         value_parser = values::text::<Accel>(Accel::WORDS),
-        hide_possible_values = true,
         help_heading = "Machine"
     )]
     pub(crate) accel: Option<Accel>,
@@ -308,7 +304,6 @@ pub(crate) struct MachineArgs {
         value_name = "auto|SIZE",
         env = "VM_CLI_CODE_CACHE",
         value_parser = values::text::<CodeCache>(["auto"]),
-        hide_possible_values = true,
         help_heading = "Machine"
     )]
     pub(crate) code_cache: Option<CodeCache>,
@@ -344,7 +339,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "none|user[,hostfwd=...][,net=NETWORK][,mtu=BYTES][,dns=ADDR][,ipv6=on|off][,restrict=on|off][,allow=HOST:PORT][,slot=NUMBER][,pcap=FILE][,mac=ADDR][,hostname=NAME][,loss=PERCENT]",
         value_parser = values::file_or::<NetConfig>(["user", "none"]),
-        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) net: Vec<NetConfig>,
@@ -357,7 +351,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "stdio|file:PATH|unix:PATH|pty|null",
         value_parser = values::file_or::<SerialConfig>(SerialConfig::WORDS),
-        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) serial: Option<SerialConfig>,
@@ -367,7 +360,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "stdio|file:PATH|unix:PATH|pty|null",
         value_parser = values::file_or::<SerialConfig>(SerialConfig::WORDS),
-        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) console: Option<SerialConfig>,
@@ -380,7 +372,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "name=NAME,to=unix:PATH|file:PATH|pty|null",
         value_parser = values::file_or::<PortConfig>(["name="]),
-        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) port: Vec<PortConfig>,
@@ -393,7 +384,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "KEY|none",
         value_parser = values::text::<EscapeKey>(["ctrl-a", "ctrl-b", "ctrl-]", "none"]),
-        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) escape: Option<EscapeKey>,
@@ -416,7 +406,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "utc|local|TIME",
         value_parser = values::text::<Rtc>(Rtc::WORDS),
-        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) rtc: Option<Rtc>,
@@ -426,7 +415,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "pci|mmio",
         value_parser = values::text::<VirtioTransport>(VirtioTransport::WORDS),
-        hide_possible_values = true,
         help_heading = "Devices"
     )]
     pub(crate) virtio: Option<VirtioTransport>,
@@ -459,7 +447,6 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "ir,asm",
         value_parser = values::text::<Dump>(Dump::WORDS),
-        hide_possible_values = true,
         help_heading = "Debugging"
     )]
     pub(crate) dump: Option<Dump>,
@@ -486,15 +473,15 @@ pub(crate) struct MachineArgs {
         long,
         value_name = "exec[=FILE]",
         value_parser = values::trace(),
-        hide_possible_values = true,
         help_heading = "Debugging"
     )]
     pub(crate) trace: Option<PathBuf>,
 }
 
 #[cfg(test)]
-#[path = "args_covered.rs"]
 mod covered;
+#[cfg(test)]
+mod covered_table;
 
 #[cfg(test)]
 mod tests {

@@ -128,17 +128,19 @@ fn switch<T: Clone + Send + Sync + 'static>(of: fn(bool) -> T) -> ValueParser {
     })
 }
 
-/// An option as it is; what all switches have in common, where it is one.
-pub(crate) fn as_switch(option: Arg) -> Arg {
+/// An option with what all have in common, as the words of its value stand in its name already, and what all switches
+/// have.
+pub(crate) fn in_common(option: Arg) -> Arg {
     let kind = option.get_value_parser().type_id();
-    let of_switches = |option: Arg| option.value_name("on|off").hide_possible_values(true);
+    let option = option.hide_possible_values(true);
     if kind == TypeId::of::<Flag>() {
-        of_switches(option)
+        option
+            .value_name("on|off")
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("on")
     } else if kind == TypeId::of::<Switch>() {
-        of_switches(option)
+        option.value_name("on|off")
     } else {
         option
     }
