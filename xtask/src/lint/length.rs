@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Finding, Repository};
 
 /// Lines of code a file may have.
-const LIMIT: usize = 700;
+const LIMIT: usize = 600;
 
 pub(super) fn check(repository: &Repository) -> Vec<Finding> {
     repository

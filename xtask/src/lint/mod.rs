@@ -5,8 +5,10 @@ mod host_calls;
 mod layering;
 mod length;
 mod manifests;
+mod module_paths;
 mod names;
 mod places;
+mod prints;
 mod unsafe_policy;
 
 use std::fmt;
@@ -191,6 +193,8 @@ const RULES: &[Rule] = &[
     length::check,
     names::check,
     places::check,
+    module_paths::check,
+    prints::check,
 ];
 
 /// Checks the repository at `root` and prints each finding as `path:line: rule: message`.
