@@ -24,8 +24,8 @@ use crate::jump::{JUMP_SHIFTS, JumpLine, Lines};
 use crate::microop::{Leave, MicroOp};
 
 pub use access::{
-    AccessSite, GroupMember, GroupSite, MAX_GROUP, load_address, load_group_address, store_address,
-    store_group_address, store_vector_address,
+    AccessSite, GroupMember, GroupSite, MAX_GROUP, load_address, load_group_address, probe_address,
+    store_address, store_group_address, store_vector_address,
 };
 
 /// What [`vm_ir::VectorDecl::encoding`] is of guests whose floating point is that of x86-64 hosts.

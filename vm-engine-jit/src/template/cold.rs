@@ -6,7 +6,7 @@ use vm_ir::{Operand, Slot};
 use super::block::Emitter;
 use super::float::Unpacked;
 use super::stubs::if_misaligned;
-use super::vector::{Away, Held};
+use super::vector::{Away, Held, PairAway};
 use crate::asm::{Cc, DISPLACEMENT_BYTES, Label, Reg, Xmm};
 
 /// Code out of the way, emitted behind the block.
@@ -47,6 +47,8 @@ pub(crate) enum Cold {
     },
     /// The same of 16 bytes.
     Vector(Away),
+    /// The same of 32.
+    Pair(PairAway),
     /// Looks in the TLB and goes back to `hit`; without translation there, runs a step and goes on.
     Refill {
         from: Label,
@@ -157,6 +159,7 @@ impl Emitter<'_> {
                     self.asm.jmp(hit);
                 }
                 Cold::Vector(away) => self.cold_vector(away),
+                Cold::Pair(away) => self.cold_pair(away),
                 Cold::Refill {
                     from,
                     refill,

@@ -186,6 +186,11 @@ impl Pins {
         self.lines[index]
     }
 
+    /// The same off a temporary: addresses of several arrays, or constants, in a block are different ones.
+    pub(crate) fn line_of_temp(&self, index: usize) -> u8 {
+        (index % (RECENT_LINES - PINNED.len())) as u8
+    }
+
     pub(crate) fn vector_of_state(&self, index: usize) -> Option<Xmm> {
         self.vector_of_slot[index]
     }

@@ -3,7 +3,7 @@
 use vm_engine::tier::{
     AccessSite, FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
     MXCSR_DENORMAL, MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE,
-    TlbOffsets, load_address, load_group_address, run_step_address, store_address,
+    TlbOffsets, load_address, load_group_address, probe_address, run_step_address, store_address,
     store_group_address, store_vector_address,
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Stubs {
     /// Called, as `access`, for 16 bytes: what is stored stands at [`FrameOffsets::VALUE`]. Vector registers that are not
     /// pinned change.
     pub(crate) vector_access: [u64; 2],
+    /// The same for the check that a store is allowed; changes nothing but RCX, RDX and vectors.
+    pub(crate) vector_probe: u64,
     /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
     pub(crate) fp_enter: u64,
 }
@@ -59,7 +61,7 @@ pub(crate) struct Ways {
 }
 
 pub(crate) struct Labels {
-    all: [Label; 17],
+    all: [Label; 18],
 }
 
 impl Labels {
@@ -82,6 +84,7 @@ impl Labels {
             store_group,
             load_vector,
             store_vector,
+            probe_vector,
             fp_enter,
         ] = self.all.map(address);
         Stubs {
@@ -99,6 +102,7 @@ impl Labels {
             access: [load, store],
             group: [load_group, store_group],
             vector_access: [load_vector, store_vector],
+            vector_probe: probe_vector,
             fp_enter,
         }
     }
@@ -216,6 +220,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     let store_group = slow(refill_write, Kind::Group, store_group_address());
     let load_vector = slow(refill_read, Kind::Vector, load_address());
     let store_vector = slow(refill_write, Kind::Vector, store_vector_address());
+    let probe_vector = slow(refill_write, Kind::Vector, probe_address());
     Labels {
         all: [
             enter,
@@ -234,6 +239,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             store_group,
             load_vector,
             store_vector,
+            probe_vector,
             fp_enter,
         ],
     }

@@ -154,6 +154,20 @@ pub fn store_vector_address() -> u64 {
     store_vector as *const () as u64
 }
 
+/// Address of the same for the check that a store there would be allowed.
+pub fn probe_address() -> u64 {
+    probe as *const () as u64
+}
+
+unsafe extern "sysv64" fn probe(f: *mut FrameHead, addr: u64, site: u32) -> u64 {
+    let site = AccessSite::unpack(site);
+    // SAFETY: as below.
+    unsafe {
+        let done = ((*f).slow.probe)(f, addr, site.size_log2);
+        accessed(f, site, done)
+    }
+}
+
 unsafe extern "sysv64" fn load(f: *mut FrameHead, addr: u64, site: u32) -> u64 {
     let site = AccessSite::unpack(site);
     // SAFETY: host code passes the frame that it was entered with.

@@ -11,6 +11,9 @@ use crate::template::memory::access_width;
 use crate::template::stubs::recent;
 use vm_ir::{MemAttr, MemOrder};
 
+/// Bytes of a vector.
+pub(super) const HALF_BYTES: i32 = 16;
+
 /// `vmovss`, `vmovsd` from memory: the rest becomes zero.
 const LOAD_32: Vex = Vex::new(2, 1, 0x10);
 const LOAD_64: Vex = Vex::new(3, 1, 0x10);

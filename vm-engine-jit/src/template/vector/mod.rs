@@ -8,17 +8,19 @@
 //! |---|---|
 //! | the guest's own ([`vm_ir::VectorDecl::encoding`]) | `row` |
 //! | moves, insertion and extraction | `moves` |
-//! | loads and stores | `access` |
+//! | loads and stores | `access`, those of 32 bytes `pair` |
 //! | arithmetic and conversion of the lowest lane, of guests whose floating point is the host's | `scalar` |
 //! | several of these as one | `together` |
 
 mod access;
 mod moves;
+mod pair;
 mod row;
 mod scalar;
 mod together;
 
 pub(crate) use access::Away;
+pub(crate) use pair::PairAway;
 
 use vm_engine::tier::Step;
 use vm_ir::family::{Access, Move, VecMove};
@@ -43,7 +45,8 @@ pub(crate) struct Held {
     temps: [Option<Slot>; TEMPS.len()],
     /// Whether memory lacks them.
     dirty: [bool; TEMPS.len()],
-    next: usize,
+    /// The register that was taken last.
+    last: usize,
 }
 
 impl Held {
@@ -187,12 +190,9 @@ impl Emitter<'_> {
     fn take(&mut self, temp: Slot) -> Xmm {
         let held = self.held.temps;
         let place = |wanted: Option<Slot>| held.iter().position(|&held| held == wanted);
-        let at = place(Some(temp))
-            .or_else(|| place(None))
-            .unwrap_or_else(|| {
-                self.held.next ^= 1;
-                self.held.next
-            });
+        let oldest = self.held.last ^ 1;
+        let at = place(Some(temp)).or_else(|| place(None)).unwrap_or(oldest);
+        self.held.last = at;
         if self.held.temps[at] != Some(temp) {
             self.store_held(at);
         }

@@ -11,6 +11,10 @@ use vm_ir::VectorFunction;
 const BYTES_RIGHT: Vex = Vex::new(1, 1, 0x73);
 /// `vpunpcklqdq`.
 const LOW_HALVES: Vex = Vex::new(1, 1, 0x6c);
+/// `vinsertf128`.
+const INSERT_HALF: Vex = Vex::new(1, 3, 0x18).long();
+/// `vmovaps` between registers.
+const COPY: Vex = Vex::new(0, 1, 0x28);
 /// What orders 132 and 213 of fused operations have less in their opcodes than 231.
 const ORDER_132: u8 = 0x20;
 const ORDER_213: u8 = 0x10;
@@ -34,6 +38,8 @@ pub(super) enum Form {
     /// Of so many bytes.
     Widen(u8),
     Narrow,
+    Quadwords,
+    Permute,
 }
 
 /// An operation of the guest's own as an instruction of the host's.
@@ -85,6 +91,8 @@ impl Row {
             encoding::SHIFT => (Form::Shift(number), 1),
             encoding::WIDEN => (Form::Widen(number), 1),
             encoding::NARROW => (Form::Narrow, 1),
+            encoding::QUADWORDS => (Form::Quadwords, 2),
+            encoding::PERMUTE => (Form::Permute, 3),
             _ => return None,
         };
         let given = |arg: &Operand| arg.slot().is_some();
@@ -185,6 +193,27 @@ impl Emitter<'_> {
                 };
                 let to = self.result(dst);
                 self.asm.vex(vex, to.0, 0, from);
+                self.has_result(dst, to);
+            }
+            Form::Quadwords => {
+                let from = [a, b?];
+                let of = |n: u8| from[usize::from(imm >> (2 * n + 1) & 1)];
+                let first = self.in_xmm(of(0), ACC);
+                let second = self.vector_place(of(1));
+                let to = self.result(dst);
+                let chosen = imm & 1 | imm >> 1 & 2;
+                self.asm.vex_imm(vex, to.0, first.0, second, chosen);
+                self.has_result(dst, to);
+            }
+            Form::Permute => {
+                let low = self.in_xmm(a, ACC);
+                let high = self.vector_place(b?);
+                self.asm.vex_imm(INSERT_HALF, ACC.0, low.0, high, 1);
+                let index = self.in_xmm(c?, SECOND);
+                self.asm.vex(vex.long(), ACC.0, index.0, ACC);
+                let to = self.result(dst);
+                // What is above must become zero again.
+                self.asm.vex(COPY, to.0, 0, ACC);
                 self.has_result(dst, to);
             }
             Form::Narrow => {

@@ -14,6 +14,7 @@ impl Emitter<'_> {
         let insts = &self.of.block.insts[at..];
         let count = match insts {
             [first, second, ..] => match (first.op, second.op) {
+                (Op::Load, Op::Load) | (Op::ProbeWrite, Op::Store) => self.pair(at)?,
                 (Op::VecCall, Op::Mov) => self.row_and_word(insts)?,
                 (Op::FpCmpFlags, Op::Mov) => self.compare_and_move(first, second)?,
                 (Op::Mov, _) if first.ty == Type::V128 => {

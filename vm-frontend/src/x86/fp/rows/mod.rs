@@ -123,6 +123,11 @@ pub mod encoding {
     pub const NARROW: u32 = 11;
     /// As [`BINARY_IMM`], where `b` must be in a register for all of the constant to count.
     pub const REGISTERS_IMM: u32 = 12;
+    /// Destination, VEX.vvvv, r/m, with a constant of two bits: each quadword is one of four, of which `a` has two and `b`
+    /// two, as two bits of the row's constant say. The constant chooses from the operands.
+    pub const QUADWORDS: u32 = 13;
+    /// Destination, VEX.vvvv `c`, r/m, on 256 bits, of which `a` and `b` are the halves; the result is the low half.
+    pub const PERMUTE: u32 = 14;
 
     /// The word for prefix (0, 0x66, 0xf3, 0xf2), map (0x0f, 0x38, 0x3a) and opcode.
     pub const fn word(prefix: u8, map: u8, opcode: u8, form: u32) -> u32 {

@@ -3,7 +3,8 @@
 use vm_ir::Vector;
 
 use super::encoding::{
-    AVX2, BINARY, BINARY_IMM, REGISTERS_IMM, UNARY, UNARY_IMM, WIDEN, needs, number, word,
+    AVX2, BINARY, BINARY_IMM, PERMUTE, QUADWORDS, REGISTERS_IMM, UNARY, UNARY_IMM, WIDEN, needs,
+    number, word,
 };
 use super::{Lane, rows};
 
@@ -175,8 +176,8 @@ rows! {
     INVALID INVALID Special, word(0x66, 0x3a, 0x05, UNARY_IMM), plain |a, _, _, imm| {
         [a[usize::from(imm & 1)], a[usize::from(imm >> 1 & 1)]]
     };
-    INVALID Vpermd Special, 0, plain |a, b, c, _| permute_eight(a, b, c);
-    INVALID Vpermq Special, 0, plain |a, b, _, imm| permute_four(a, b, imm);
+    INVALID Vpermd Special, needs(word(0x66, 0x38, 0x36, PERMUTE), AVX2), plain |a, b, c, _| permute_eight(a, b, c);
+    INVALID Vpermq Special, word(0x66, 0x0f, 0xc6, QUADWORDS), plain |a, b, _, imm| permute_four(a, b, imm);
     INVALID Vpbroadcastb Special, needs(word(0x66, 0x38, 0x78, UNARY), AVX2), plain |a, _, _, _| {
         let lane = a[0] as u8;
         u8::build(|_| lane)
