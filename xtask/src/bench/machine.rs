@@ -58,8 +58,8 @@ pub(super) fn ours(vm_cli: &Path, target: &Target, model: &Model) -> Vec<String>
     let rest = "--kernel {kernel} --initrd {initrd} --append {append} \
                 --cpus {cpus} --memory {memory}M --serial stdio --no-reboot";
     words.extend(["run", "--arch", target.arch].map(str::to_owned));
-    if !model.name.is_empty() {
-        words.extend(["--cpu", model.name].map(str::to_owned));
+    if !model.ours.is_empty() {
+        words.extend(["--cpu", model.ours].map(str::to_owned));
     }
     words.extend(rest.split_whitespace().map(str::to_owned));
     words
@@ -240,7 +240,11 @@ mod tests {
     fn our_command_fills_every_placeholder() {
         for (arch, model, append) in [
             ("riscv64", "", ""),
-            ("x86_64", "--cpu x86-64-v2 ", " no_timer_check"),
+            (
+                "x86_64",
+                "--cpu x86-64-v2,-pcid,-invpcid ",
+                " no_timer_check",
+            ),
         ] {
             let command = machine(arch)
                 .command(Emulator::Ours, &Cache::at("/none"))
