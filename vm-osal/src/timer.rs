@@ -55,6 +55,8 @@ struct Queue {
     due: BTreeSet<(u64, u64)>,
     entries: HashMap<u64, Entry>,
     next_id: u64,
+    /// When the thread looks here by itself: zero while it does not sleep.
+    wakes_ns: u64,
     stop: bool,
 }
 
@@ -72,8 +74,11 @@ impl Queue {
         }
     }
 
-    fn earliest(&self) -> Option<u64> {
-        self.due.first().map(|&(deadline, _)| deadline)
+    /// Whether the thread would be late if nobody woke it. Guests put their deadlines off and draw them in again, mostly to
+    /// no earlier than what it sleeps for.
+    fn must_wake(&self) -> bool {
+        let earliest = self.due.first();
+        earliest.is_some_and(|&(deadline, _)| deadline < self.wakes_ns)
     }
 }
 
@@ -152,12 +157,10 @@ struct ThreadAlarm {
 impl Alarm for ThreadAlarm {
     fn arm(&self, deadline_ns: Option<u64>) {
         let mut queue = self.shared.lock();
-        let before = queue.earliest();
         queue.arm(self.id, deadline_ns);
-        let after = queue.earliest();
+        let wakes = queue.must_wake();
         drop(queue);
-        // Later or none: the thread finds out when it wakes for the old one.
-        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+        if wakes {
             self.shared.changed.notify_one();
         }
     }
@@ -178,20 +181,24 @@ fn run(shared: &Shared) {
     let mut queue = shared.lock();
     while !queue.stop {
         let Some(&(deadline, id)) = queue.due.first() else {
+            queue.wakes_ns = u64::MAX;
             queue = shared
                 .changed
                 .wait(queue)
                 .unwrap_or_else(PoisonError::into_inner);
+            queue.wakes_ns = 0;
             continue;
         };
         let now = shared.clock.now_ns();
         if deadline > now {
             let wait = Duration::from_nanos(deadline - now).min(LONGEST_SLEEP);
+            queue.wakes_ns = now.saturating_add(wait.as_nanos() as u64);
             queue = shared
                 .changed
                 .wait_timeout(queue, wait)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            queue.wakes_ns = 0;
             continue;
         }
         // Disarmed first, so that `fire` can arm again.
@@ -305,6 +312,31 @@ mod tests {
         drop(alarm);
         assert!(timers.shared.lock().due.is_empty());
         assert!(timers.shared.lock().entries.is_empty());
+    }
+
+    #[test]
+    fn thread_is_woken_only_for_what_is_before_the_end_of_its_sleep() {
+        let entry = Entry {
+            fire: Arc::new(|| ()),
+            deadline_ns: None,
+        };
+        let mut queue = Queue {
+            wakes_ns: 100,
+            ..Queue::default()
+        };
+        queue.entries.insert(0, entry);
+        let mut wakes = |deadline| {
+            queue.arm(0, deadline);
+            queue.must_wake()
+        };
+        let steps = [Some(100), Some(900), None, Some(150), Some(100), Some(99)];
+        assert_eq!(
+            steps.map(&mut wakes),
+            [false, false, false, false, false, true]
+        );
+        // It looks before it sleeps.
+        queue.wakes_ns = 0;
+        assert!(!queue.must_wake());
     }
 
     #[test]
