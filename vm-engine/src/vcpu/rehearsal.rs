@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use vm_core::AccessWidth;
 use vm_mem::{TlbSet, access};
@@ -65,13 +66,60 @@ impl Word {
     }
 }
 
+/// Words that were stored, one of each address. Most blocks store a few; those that fill and copy store a thousand.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) words: Vec<Word>,
+    /// Where the word of an address is, once there are more than [`Stored::FEW`].
+    places: HashMap<u64, usize>,
+}
+
+impl Stored {
+    const FEW: usize = 16;
+
+    fn clear(&mut self) {
+        if self.words.len() > Self::FEW {
+            self.places.clear();
+        }
+        self.words.clear();
+    }
+
+    fn place(&self, phys: u64) -> Option<usize> {
+        if self.words.len() <= Self::FEW {
+            return self.words.iter().position(|word| word.phys == phys);
+        }
+        self.places.get(&phys).copied()
+    }
+
+    fn find(&self, phys: u64) -> Option<&Word> {
+        self.place(phys).map(|at| &self.words[at])
+    }
+
+    fn put(&mut self, part: Word) {
+        if let Some(at) = self.place(part.phys) {
+            let word = &mut self.words[at];
+            word.mask |= part.mask;
+            word.value = word.value & !part.mask | part.value;
+            return;
+        }
+        self.words.push(part);
+        let count = self.words.len();
+        if count > Self::FEW {
+            let from = if count == Self::FEW + 1 { 0 } else { count - 1 };
+            let words = self.words[from..].iter().enumerate();
+            self.places
+                .extend(words.map(|(n, word)| (word.phys, from + n)));
+        }
+    }
+}
+
 /// What a rehearsal did, and how far the real run has followed. Made once, and used again for every block.
 pub(super) struct Rehearsal {
     pub(super) phase: Phase,
     /// Matches no address, so that every access takes the slow path.
     pub(super) nowhere: Box<TlbSet>,
     /// What was stored, one entry for each word.
-    pub(super) stored: Vec<Word>,
+    pub(super) stored: Stored,
     /// What was found in RAM before.
     pub(super) loaded: Vec<Word>,
     /// What was asked, and the answers.
@@ -89,7 +137,7 @@ impl Rehearsal {
         Self {
             phase: Phase::Idle,
             nowhere: Box::new(TlbSet::empty()),
-            stored: Vec::new(),
+            stored: Stored::default(),
             loaded: Vec::new(),
             log: RefCell::default(),
             followed: Cell::new(0),
@@ -113,19 +161,18 @@ impl Rehearsal {
         // SAFETY: the caller's bytes lie in one page of mapped RAM.
         let mut value = unsafe { access::load(host, bytes.trailing_zeros() as u8) };
         self.loaded.extend(Word::parts(phys, bytes, value));
-        if self.stored.is_empty() {
+        if self.stored.words.is_empty() {
             return value;
         }
-        let shift = 8 * (phys % 8);
-        for word in &self.stored {
-            let (mask, stored) = if word.phys == phys & !7 {
-                (word.mask >> shift, word.value >> shift)
-            } else if shift != 0 && word.phys == (phys & !7).wrapping_add(8) {
-                (word.mask << (64 - shift), word.value << (64 - shift))
-            } else {
-                continue;
-            };
-            value = value & !mask | stored;
+        let (shift, base) = (8 * (phys % 8), phys & !7);
+        if let Some(word) = self.stored.find(base) {
+            value = value & !(word.mask >> shift) | word.value >> shift;
+        }
+        if shift != 0
+            && let Some(word) = self.stored.find(base.wrapping_add(8))
+        {
+            let up = 64 - shift;
+            value = value & !(word.mask << up) | word.value << up;
         }
         value & (u64::MAX >> (64 - 8 * bytes))
     }
@@ -133,19 +180,13 @@ impl Rehearsal {
     /// Keeps back a store of up to eight bytes.
     pub(super) fn store(&mut self, phys: u64, bytes: u64, value: u64) {
         for part in Word::parts(phys, bytes, value) {
-            match self.stored.iter_mut().find(|word| word.phys == part.phys) {
-                Some(word) => {
-                    word.mask |= part.mask;
-                    word.value = word.value & !part.mask | part.value;
-                }
-                None => self.stored.push(part),
-            }
+            self.stored.put(part);
         }
     }
 
     /// The bytes of a word that the rehearsal did not store.
     pub(super) fn unstored(&self, word: &Word) -> u64 {
-        let stored = self.stored.iter().find(|stored| stored.phys == word.phys);
+        let stored = self.stored.find(word.phys);
         word.mask & !stored.map_or(0, |stored| stored.mask)
     }
 }
@@ -153,6 +194,29 @@ impl Rehearsal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_words_are_found_as_few_are() {
+        let mut stored = Stored::default();
+        for round in 0..3 {
+            for n in 0..100 {
+                let (phys, mask) = (8 * (n * 7 % 100), 0xff << (8 * (n % 8)));
+                let value = mask & 0x0101_0101_0101_0101 * (round + 1);
+                stored.put(Word { phys, mask, value });
+                stored.put(Word {
+                    phys,
+                    mask: 1,
+                    value: 1,
+                });
+                let word = stored.find(phys).expect("stored");
+                assert_eq!((word.mask, word.value & mask & !1), (mask | 1, value & !1));
+                assert!(stored.find(phys + 800).is_none());
+            }
+            assert_eq!(stored.words.len(), 100);
+            stored.clear();
+            assert!(stored.find(0).is_none());
+        }
+    }
 
     #[test]
     fn loads_see_the_stores_before_them_however_they_overlap() {
@@ -177,6 +241,6 @@ mod tests {
                 assert_eq!(found, u64::from_le_bytes(expected), "{size} bytes at {at}");
             }
         }
-        assert!(rehearsal.stored.len() <= 4);
+        assert!(rehearsal.stored.words.len() <= 4);
     }
 }

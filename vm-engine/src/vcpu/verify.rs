@@ -270,7 +270,7 @@ impl<G: Guest> Vcpu<G> {
         describe::<G>(&rehearsed, self.state(), &mut differences);
         self.rehearsed = Some(rehearsed);
         let rehearsal = self.rehearsal.as_deref()?;
-        for word in &rehearsal.stored {
+        for word in &rehearsal.stored.words {
             let found = self.word(word.phys).map(|found| found & word.mask);
             if found.is_some_and(|found| found != word.value) {
                 let _ = writeln!(
