@@ -85,7 +85,7 @@ Keys while the guest has the terminal (--escape chooses another key than Ctrl-A)
   Ctrl-A h  help      Ctrl-A Ctrl-A  send Ctrl-A to the guest
 
 Exit codes: 0 powered off, 1 host error, 2 wrong usage, 3 reset with --no-reboot, 4 guest panic,
-5 guest CPU stuck, 32 to 127 failure code of the guest, 130, 131 and 143 ended by SIGINT,
+5 guest CPU stuck, 6 triple fault, 32 to 127 failure code of the guest, 130, 131 and 143 ended by SIGINT,
 SIGQUIT and SIGTERM.";
 
 #[derive(Args, Debug)]

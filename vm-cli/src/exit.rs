@@ -42,6 +42,8 @@ pub(crate) fn message(outcome: Outcome) -> Option<String> {
         Outcome::Reset => Some("the guest asked for a reset (--no-reboot)".to_owned()),
         Outcome::Panicked => Some("the guest's kernel panicked".to_owned()),
         Outcome::Failed(code) => Some(format!("the guest failed with code {code}")),
+        // The machine has told more of it.
+        Outcome::TripleFault { .. } => None,
         Outcome::Wedged { vcpu, pc } => Some(format!(
             "CPU {} of the guest cannot go on at {pc}: its trap handler traps at once",
             vcpu.0
@@ -75,12 +77,17 @@ mod tests {
             vcpu: VcpuId(0),
             pc: GuestVirtAddr(0),
         };
+        let shut_down = Outcome::TripleFault {
+            vcpu: VcpuId(0),
+            pc: GuestVirtAddr(0),
+        };
         for (outcome, code) in [
             (Outcome::PoweredOff, 0),
             (Outcome::Stopped, 0),
             (Outcome::Reset, 3),
             (Outcome::Panicked, 4),
             (wedged, 5),
+            (shut_down, 6),
             (Outcome::Failed(1), 33),
             (Outcome::Failed(95), 127),
             (Outcome::Failed(96), 32),
@@ -103,6 +110,7 @@ mod tests {
             "3",
             "4",
             "5",
+            "6",
             "32",
             "33 to 127",
             "129",

@@ -30,9 +30,9 @@ pub use debug::{
     DebugTarget, ExecTrace, Figure, NoRam, NoRegister, Resume, Statistic, StopCause, Unmapped,
     WatchKind, Watchpoint,
 };
-pub use exit::{ResetKind, VmExit};
+pub use exit::{ResetKind, Shutdown, Undelivered, VmExit};
 pub use irq::{IrqLine, NoIrq};
-pub use local_irq::LocalIrq;
+pub use local_irq::{LocalIrq, TASK_PRIORITY};
 pub use notices::Notices;
 pub use time_base::TimeBase;
 pub use width::AccessWidth;

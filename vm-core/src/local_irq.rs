@@ -2,6 +2,10 @@
 
 use crate::AccessWidth;
 
+/// What [`LocalIrq::register_read`] and [`LocalIrq::register_write`] take for the class of interrupts that are held back, as
+/// CR8 has it, whether the controller has a window, MSRs or is off (Intel SDM 3A, 11.8.6). It is no number of an MSR.
+pub const TASK_PRIORITY: u32 = u32::MAX;
+
 /// What one virtual CPU and its own interrupt controller say to each other: an x86 local APIC, an Arm GIC CPU
 /// interface, a RISC-V IMSIC. That an interrupt waits to be taken is said by an interrupt line of the virtual CPU;
 /// everything else goes this way. Called from the virtual CPU's own thread only, but for what a device does to it.
@@ -26,7 +30,7 @@ pub trait LocalIrq: Send + Sync {
     /// Writes the low `width` bytes of `value` at `offset` of the window.
     fn write(&self, offset: u64, width: AccessWidth, value: u64);
 
-    /// Reads it as a system register with the ISA's number (x86: MSR 0x1b, 0x6e0, 0x800 to 0x8ff). `None` when there is
+    /// Reads it as a system register with the ISA's number (x86: MSR 0x1b, 0x6e0, 0x800 to 0x8ff, [`TASK_PRIORITY`]). `None` when there is
     /// no such register now or it cannot be read.
     fn register_read(&self, register: u32) -> Option<u64>;
 

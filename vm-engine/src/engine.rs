@@ -51,6 +51,8 @@ pub struct Engine<G: Guest> {
     pub(crate) stops: ArcSwap<Stops>,
     pub(crate) translator: OnceLock<Arc<dyn Translator>>,
     pub(crate) lockstep: OnceLock<Lockstep>,
+    /// Held by a virtual CPU while all others stand still.
+    pub(crate) exclusive: Mutex<()>,
 }
 
 /// A range of the bus that code may be fetched from.
@@ -143,6 +145,7 @@ impl<G: Guest> Engine<G> {
             stops: ArcSwap::default(),
             translator: OnceLock::new(),
             lockstep: OnceLock::new(),
+            exclusive: Mutex::default(),
         });
         let weak = Arc::downgrade(&engine);
         engine.time.on_set(Box::new(move || {

@@ -22,6 +22,8 @@ pub enum Remote {
     Flush(FlushScope),
     /// Forget translated code that has been written over.
     SyncCode,
+    /// Stand still until the one that asks has done what nobody may see half of.
+    StandStill,
 }
 
 /// One virtual CPU as the rest of the machine sees it.
@@ -155,6 +157,11 @@ impl VcpuShared {
 
     pub(crate) fn set_running(&self, running: bool) {
         self.running.store(running, Ordering::SeqCst);
+    }
+
+    /// The same; gives what it was.
+    pub(crate) fn swap_running(&self, running: bool) -> bool {
+        self.running.swap(running, Ordering::SeqCst)
     }
 
     /// Posts a request; the counter is decremented when it has been served.

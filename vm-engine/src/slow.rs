@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, PAGE_BYTES};
-use vm_frontend::{Access, BusAbort, Exception, Guest};
+use vm_frontend::{Access, AddressSpace, BusAbort, Exception, Guest};
 use vm_mem::{HAS_CODE, TableRef, TlbFill, access, tag_of};
 
 use crate::frame::{FrameHead, SlowPaths};
@@ -92,7 +92,7 @@ unsafe fn wrote<G: Guest>(f: *mut FrameHead, phys: u64, bytes: u64) {
     // SAFETY: as above.
     let vcpu = unsafe { owner::<G>(f) };
     let addr = GuestPhysAddr(phys);
-    if vcpu.rehearse_written(phys, bytes) {
+    if vcpu.rehearse_written(phys, bytes) || vcpu.write_split() {
         return;
     }
     if let Some((_, code)) = vcpu.engine.memory.find(addr) {
@@ -131,6 +131,9 @@ unsafe fn float_control<G: Guest>(f: *mut FrameHead) -> u32 {
     }
 }
 
+/// Bytes of a line of the host's caches, within which it locks accesses however they lie.
+const HOST_LINE_BYTES: u64 = 64;
+
 /// Where an access goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
@@ -139,6 +142,23 @@ pub(crate) struct Place {
     pub(crate) host: Option<u64>,
     /// Whether the TLB has it, and the page's code alone keeps writes from hitting.
     barred: bool,
+}
+
+/// The translation of a page without RAM, which the TLB has none of: interrupt controllers are asked again and again.
+#[derive(Clone, Copy)]
+pub(crate) struct DevicePage {
+    space: AddressSpace,
+    addr: GuestVirtAddr,
+    phys: GuestPhysAddr,
+    read: bool,
+    write: bool,
+}
+
+impl DevicePage {
+    fn serves(self, space: AddressSpace, addr: GuestVirtAddr, write: bool) -> bool {
+        let allowed = if write { self.write } else { self.read };
+        allowed && self.space == space && self.addr == addr.page_base()
+    }
 }
 
 impl Place {
@@ -224,9 +244,29 @@ impl<G: Guest> Vcpu<G> {
         bytes: u64,
         kind: Access,
     ) -> Result<Place, Exception> {
+        let write = kind == Access::Write;
+        if let Some(page) = self
+            .device_page
+            .filter(|known| known.serves(self.space, addr, write))
+        {
+            return Ok(Place {
+                phys: page.phys + addr.page_offset(),
+                host: None,
+                barred: false,
+            });
+        }
         let mapping = G::translate(state, &self.engine.memory, self.view, addr, bytes, kind)?;
         let phys = mapping.page + addr.page_offset();
         let Some((range, code)) = self.engine.memory.find(mapping.page) else {
+            if mapping.cacheable {
+                self.device_page = Some(DevicePage {
+                    space: self.space,
+                    addr: addr.page_base(),
+                    phys: mapping.page,
+                    read: mapping.read,
+                    write: mapping.write,
+                });
+            }
             return Ok(Place {
                 phys,
                 host: None,
@@ -234,7 +274,8 @@ impl<G: Guest> Vcpu<G> {
             });
         };
         let host = (range.host + (mapping.page - range.base)).raw();
-        if mapping.cacheable && !self.watches_page(addr) && self.rehearsal_table().is_none() {
+        if mapping.cacheable && !self.watches_page(state, addr) && self.rehearsal_table().is_none()
+        {
             let page = mapping.page;
             let fill = TlbFill {
                 addr,
@@ -374,7 +415,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     /// Checks that bytes on up to two pages can be stored to, and that doing so needs no instruction run by itself.
-    fn probe_store(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
+    pub(crate) fn probe_store(&mut self, addr: GuestVirtAddr, bytes: u64) -> Result<(), Exception> {
         if addr.page_offset() + bytes > PAGE_BYTES {
             self.reach_all(addr, bytes, Access::Write)?;
             return self.check_split_code(addr, bytes);
@@ -425,28 +466,38 @@ impl<G: Guest> Vcpu<G> {
         true
     }
 
-    /// Host and guest-physical address of an aligned access to RAM.
+    /// Host and guest-physical address of an atomic access. That is an aligned one to RAM; where others are atomic, too,
+    /// one within a line of the host's caches is as good, and the rest are done in parts, by themselves.
     fn resolve(&mut self, addr: u64, size_log2: u8, write: bool) -> Result<[u64; 2], Exception> {
         self.counters_mut().tlb_misses += 1;
         let addr = GuestVirtAddr(addr);
         let kind = if write { Access::Write } else { Access::Read };
-        if !addr.raw().is_multiple_of(1 << size_log2) {
-            return Err(G::misaligned(addr, kind));
+        let bytes = 1 << size_log2;
+        let splits = G::ATOMICS_MAY_SPLIT && size_log2 <= 3;
+        if !addr.raw().is_multiple_of(bytes) {
+            if !splits {
+                return Err(G::misaligned(addr, kind));
+            }
+            if addr.raw() % HOST_LINE_BYTES + bytes > HOST_LINE_BYTES {
+                return Ok([self.start_split(addr.raw(), size_log2)?, 0]);
+            }
         }
-        let place = self.reach(addr, 1 << size_log2, kind)?;
+        let place = self.reach(addr, bytes, kind)?;
         let Place { phys, host, .. } = place;
         if write {
-            self.check_code(place, 1 << size_log2)?;
+            self.check_code(place, bytes)?;
         }
-        self.note_watched(addr, 1 << size_log2, write);
+        self.note_watched(addr, bytes, write);
         match host {
             Some(host) => {
-                let there = self.rehearse_atomic(phys.raw(), host, 1 << size_log2);
+                let there = self.rehearse_atomic(phys.raw(), host, bytes);
                 Ok([there.unwrap_or(host), phys.raw()])
             }
             None => match G::bus_error(addr, kind) {
                 BusAbort::Raise(exception) => Err(exception),
-                // An atomic operation on what is no RAM.
+                BusAbort::Value(_) if splits => {
+                    Ok([self.start_split(addr.raw(), size_log2)?, phys.raw()])
+                }
                 BusAbort::Value(_) => Err(G::misaligned(addr, kind)),
             },
         }

@@ -1,6 +1,6 @@
 //! The border between a guest ISA and the engine that runs it.
 
-use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, VcpuId};
+use vm_core::{AccessWidth, GuestPhysAddr, GuestVirtAddr, Shutdown, VcpuId};
 use vm_ir::{Block, BlockKey, ExceptionCode, HelperId, Mode, StateLayout};
 pub use vm_mem::PhysMemory;
 pub use vm_mem::walk::Access;
@@ -42,6 +42,13 @@ impl Exception {
     /// that store to code ([`Guest::CODE_IS_COHERENT`]), and by helpers.
     pub const RUN_ALONE: Self = Self {
         code: ExceptionCode(u32::MAX),
+        value: 0,
+    };
+
+    /// No guest's exception: the same, and while it runs no other virtual CPU may. Raised by atomic accesses that the host
+    /// cannot do as one ([`Guest::ATOMICS_MAY_SPLIT`]).
+    pub const RUN_EXCLUSIVELY: Self = Self {
+        code: ExceptionCode(u32::MAX - 1),
         value: 0,
     };
 }
@@ -129,6 +136,8 @@ pub enum Raised {
     Firmware,
     /// The virtual CPU cannot go on.
     Wedged,
+    /// The virtual CPU has shut down until it is reset.
+    Shutdown(Shutdown),
 }
 
 /// What helpers ask of the engine and the machine. `S` is the ISA's state.
@@ -267,6 +276,9 @@ pub trait Guest: Sized + Send + Sync + 'static {
     /// Whether a store to code takes effect at once, as on x86, instead of at an instruction that asks for it
     /// ([`Request::SyncCode`]). The engine then runs an instruction that stores to code by itself.
     const CODE_IS_COHERENT: bool = false;
+    /// Whether atomic accesses of up to eight bytes are atomic however they lie, and may go to devices, as on x86. Others
+    /// must be aligned ([`Guest::misaligned`]).
+    const ATOMICS_MAY_SPLIT: bool = false;
     /// Bytes that one access for a fetch takes at most, and that all instructions are multiples of.
     const PARCEL_BYTES: u64 = 2;
     /// What two bytes of code read as where there is neither RAM nor a device.
@@ -333,6 +345,21 @@ pub trait Guest: Sized + Send + Sync + 'static {
 
     /// The exception of an access that must be aligned and is not.
     fn misaligned(addr: GuestVirtAddr, access: Access) -> Exception;
+
+    /// The guest's own breakpoints on data that an access hits, as [`Guest::note_data_hits`] takes them; the instruction goes
+    /// on.
+    fn data_hits(_state: &Self::State, _addr: GuestVirtAddr, _bytes: u64, _write: bool) -> u64 {
+        0
+    }
+
+    /// Whether one of them lies on the page of an address. Accesses to it are then looked at one by one. The guest flushes
+    /// translations when it changes which pages these are.
+    fn watches_page(_state: &Self::State, _addr: GuestVirtAddr) -> bool {
+        false
+    }
+
+    /// Behind the instruction, which has not failed: notes what [`Guest::data_hits`] has found.
+    fn note_data_hits(_state: &mut Self::State, _hits: u64) {}
 
     /// Delivers an exception of the instruction at `CommonState::pc`.
     fn raise(

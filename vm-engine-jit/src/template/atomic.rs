@@ -109,7 +109,7 @@ impl Emitter<'_> {
         let width = width(mem);
         self.load(address, Reg::Rax);
         let line = self.line_of(address);
-        let (place, back) = self.probe(mem, true, line, step)?;
+        let (place, back) = self.probe_aligned(mem, line, step)?;
         match way {
             // One locked instruction, where what memory held is not wanted.
             Way::Add if inst.dst.is_none() => self.locked(Alu::Add, width, place, value),
@@ -155,7 +155,7 @@ impl Emitter<'_> {
         let [address, old, new, _] = inst.args;
         self.load(address, Reg::Rax);
         let line = self.line_of(address);
-        let (_, back) = self.probe(mem, true, line, step)?;
+        let (_, back) = self.probe_aligned(mem, line, step)?;
         self.asm.alu(Alu::Add, Width::Q, Reg::Rcx, Reg::Rax);
         self.load(old, Reg::Rax);
         let new = self.in_reg(new, Reg::Rdx);
@@ -164,6 +164,12 @@ impl Emitter<'_> {
         self.held(inst, mem, Reg::Rax);
         self.asm.bind(back);
         Some(())
+    }
+
+    /// Where an atomic access goes, as for [`Emitter::probe`]. A misaligned one is left to the step, which knows whether it
+    /// faults, and keeps it from being a split lock of the host.
+    fn probe_aligned(&mut self, mem: MemAttr, line: u8, step: &Step) -> Option<(Mem, Label)> {
+        self.probe(mem.aligned(), true, line, step)
     }
 
     /// The guest-physical address of the guest's in RAX to RAX itself, the host's to RCX; RDX is used. Reservations are

@@ -50,6 +50,9 @@ impl<G: Guest> Vcpu<G> {
         {
             return None;
         }
+        if G::watches_page(self.state(), GuestVirtAddr(addr)) {
+            return None;
+        }
         let place = self.reach(GuestVirtAddr(addr), bytes, kind).ok()?;
         if kind == Access::Write {
             self.check_code(place, bytes).ok()?;

@@ -128,14 +128,21 @@ impl<G: Guest> Vcpu<G> {
         !resumed && self.engine.stops.load().breakpoints.contains(&pc)
     }
 
-    pub(crate) fn watches_page(&self, addr: GuestVirtAddr) -> bool {
-        self.engine.stops.load().watches_page(addr)
+    /// Whether the guest or a debugger wants to know of accesses to the page.
+    pub(crate) fn watches_page(&self, state: &G::State, addr: GuestVirtAddr) -> bool {
+        self.engine.stops.load().watches_page(addr) || G::watches_page(state, addr)
     }
 
-    /// Has the run loop stop behind this instruction when it accesses something watched.
+    /// Has the run loop stop behind this instruction when it accesses something that a debugger watches, and the guest
+    /// learn of its own breakpoints.
     pub(crate) fn note_watched(&mut self, addr: GuestVirtAddr, bytes: u64, write: bool) {
         if self.rehearsal_table().is_some() {
             return;
+        }
+        let hits = G::data_hits(self.state(), addr, bytes, write);
+        if hits != 0 {
+            self.data_hits |= hits;
+            self.stale = true;
         }
         let hit = self.engine.stops.load().hit(addr, bytes, write);
         if let Some(addr) = hit {

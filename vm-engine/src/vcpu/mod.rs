@@ -5,6 +5,7 @@
 mod bytes;
 mod debug;
 mod env;
+mod exclusive;
 mod fetch;
 mod fetched;
 mod rehearsal;
@@ -14,6 +15,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use exclusive::Split;
 use fetched::FetchedPages;
 use rehearsal::Rehearsal;
 use vm_core::{GuestVirtAddr, LocalIrq, VcpuId, VmExit};
@@ -31,7 +33,7 @@ use crate::microop::{BlockHead, Leave};
 use crate::predecode::Storage;
 use crate::retired::News;
 use crate::shared::{NAP, Remote, VcpuShared};
-use crate::slow::For;
+use crate::slow::{DevicePage, For};
 use crate::tier;
 
 /// Guest instructions in a block at most.
@@ -107,6 +109,8 @@ pub struct Vcpu<G: Guest> {
     /// Where the TLB tables of the frame came from.
     pub(crate) space: AddressSpace,
     entered: Entered,
+    /// The page without RAM that was last accessed.
+    pub(crate) device_page: Option<DevicePage>,
     /// Addresses put into the jump cache since the last epoch; when there are [`ENTERED`] of them, perhaps not all.
     entered_pcs: Vec<u64>,
     /// How far the log of retired code has been read.
@@ -135,6 +139,8 @@ pub struct Vcpu<G: Guest> {
     collecting: bool,
     /// What was accessed under a watchpoint.
     watch_hit: Option<(GuestVirtAddr, bool)>,
+    /// The guest's own breakpoints on data that this instruction has hit.
+    data_hits: u64,
     /// Instructions retired at the last turn of a waiting loop.
     paused_at: u64,
     /// Turns of that loop.
@@ -145,6 +151,10 @@ pub struct Vcpu<G: Guest> {
     pub(crate) view: View,
     /// Whether the code that runs is one instruction that nothing keeps: it may store to code.
     pub(crate) runs_one: bool,
+    /// Whether all others stand still.
+    exclusive: bool,
+    /// The atomic access that is being done in parts.
+    split: Option<Box<Split>>,
     /// Storage for blocks in the making.
     spare: Block,
     predecoded: Storage,
@@ -180,6 +190,7 @@ impl<G: Guest> Vcpu<G> {
             frame,
             space: AddressSpace::default(),
             entered: Entered::default(),
+            device_page: None,
             entered_pcs: Vec::with_capacity(ENTERED),
             retired_seen: 0,
             retired_pcs: Vec::new(),
@@ -198,11 +209,14 @@ impl<G: Guest> Vcpu<G> {
             resume_at: None,
             collecting: false,
             watch_hit: None,
+            data_hits: 0,
             paused_at: 0,
             pauses: 0,
             local_irq: None,
             view: View::Current,
             runs_one: false,
+            exclusive: false,
+            split: None,
             spare: Block::default(),
             predecoded: Storage::default(),
         }
@@ -249,6 +263,7 @@ impl<G: Guest> Vcpu<G> {
         self.shared.disarm_timers();
         self.requests.clear();
         self.watch_hit = None;
+        self.data_hits = 0;
         self.resume_at = None;
         self.flush(FlushScope {
             page: None,
@@ -391,6 +406,9 @@ impl<G: Guest> Vcpu<G> {
                 if G::CODE_IS_COHERENT && exception == Exception::RUN_ALONE {
                     return self.step_online(true);
                 }
+                if G::ATOMICS_MAY_SPLIT && exception == Exception::RUN_EXCLUSIVELY {
+                    return self.step_exclusively();
+                }
                 return self.raise(exception);
             }
             Leave::Breakpoint => {
@@ -426,6 +444,7 @@ impl<G: Guest> Vcpu<G> {
     fn raise(&mut self, exception: Exception) -> Option<VmExit> {
         self.head().counters.exceptions += 1;
         self.stale = true;
+        self.data_hits = 0;
         let raised = self.in_env(|state, config, env| G::raise(state, config, env, exception));
         self.raised(raised)
     }
@@ -437,6 +456,7 @@ impl<G: Guest> Vcpu<G> {
             Raised::Wedged => Some(VmExit::Wedged {
                 pc: GuestVirtAddr(self.common().pc),
             }),
+            Raised::Shutdown(why) => Some(VmExit::Shutdown(why)),
         }
     }
 
@@ -505,12 +525,21 @@ impl<G: Guest> Vcpu<G> {
 
     /// Serves what other threads have posted.
     pub fn serve_remote(&mut self) {
-        for (request, pending) in self.shared.take_remote() {
-            match request {
-                Remote::Flush(scope) => self.flush(scope),
-                Remote::SyncCode => self.engine.cache.sync(),
+        let mut stood_still = true;
+        while std::mem::take(&mut stood_still) {
+            for (request, pending) in self.shared.take_remote() {
+                match request {
+                    Remote::Flush(scope) => self.flush(scope),
+                    Remote::SyncCode => self.engine.cache.sync(),
+                    Remote::StandStill => {
+                        pending.fetch_sub(1, Ordering::SeqCst);
+                        self.stand_still();
+                        stood_still = true;
+                        continue;
+                    }
+                }
+                pending.fetch_sub(1, Ordering::SeqCst);
             }
-            pending.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -541,6 +570,10 @@ impl<G: Guest> Vcpu<G> {
 
     /// Brings the frame's copies up to date with the state and delivers a pending interrupt.
     fn refresh(&mut self) -> Option<VmExit> {
+        if self.data_hits != 0 {
+            let hits = std::mem::take(&mut self.data_hits);
+            G::note_data_hits(self.state_mut(), hits);
+        }
         let lines = self.lines();
         if G::interrupt_is_due(self.state(), lines) {
             let taken =
@@ -681,6 +714,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     fn flush(&mut self, scope: FlushScope) {
+        self.device_page = None;
         let tlb = &self.shared.tlb;
         match scope.page {
             None => {

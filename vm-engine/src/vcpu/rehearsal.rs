@@ -201,7 +201,7 @@ mod tests {
         for round in 0..3 {
             for n in 0..100 {
                 let (phys, mask) = (8 * (n * 7 % 100), 0xff << (8 * (n % 8)));
-                let value = mask & 0x0101_0101_0101_0101 * (round + 1);
+                let value = mask & (0x0101_0101_0101_0101 * (round + 1));
                 stored.put(Word { phys, mask, value });
                 stored.put(Word {
                     phys,

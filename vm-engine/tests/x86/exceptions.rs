@@ -2,6 +2,8 @@
 
 use iced_x86::code_asm::*;
 
+use vm_core::VmExit;
+
 use super::machine::*;
 
 type Code = fn(&mut CodeAssembler) -> Result<(), IcedError>;
@@ -34,7 +36,7 @@ fn user(code: Code) -> (Machine, Delivered) {
 
 #[test]
 fn faults_push_their_vector_and_error_at_level_0() {
-    let cases: [(&str, Code, What); 18] = [
+    let cases: [(&str, Code, What); 19] = [
         ("div", |a| a.div(ecx), (0, None)),
         ("ud2", |a| a.ud2(), (6, None)),
         (
@@ -111,10 +113,18 @@ fn faults_push_their_vector_and_error_at_level_0() {
             (13, Some(0)),
         ),
         (
+            "cmpxchg16b_misaligned",
+            |a| {
+                a.mov(esi, DATA as u32 + 8)?;
+                a.lock().cmpxchg16b(xmmword_ptr(rsi))
+            },
+            (13, Some(0)),
+        ),
+        (
             "lstar",
             |a| {
                 a.mov(ecx, 0xc000_0082_u32)?;
-                a.mov(edx, 0x8000)?;
+                a.mov(edx, 0x0100_0000)?;
                 a.wrmsr()
             },
             (13, Some(0)),
@@ -317,10 +327,23 @@ fn addresses_that_are_not_canonical_are_stack_faults_where_they_mean_the_stack()
 }
 
 #[test]
-fn triple_fault_wedges() {
-    let mut machine = Machine::long(|a| a.ud2());
-    machine.vcpu.state_mut().idtr.limit = 0;
-    assert!(matches!(machine.vcpu.run(), vm_core::VmExit::Wedged { .. }));
+fn triple_fault_shuts_down_with_the_first_and_the_last_exception() {
+    for (limit, is_reset) in [(0x3f, false), (0, true)] {
+        let mut machine = Machine::long(|a| {
+            a.nop()?;
+            a.ud2()
+        });
+        machine.vcpu.state_mut().idtr.limit = limit;
+        let VmExit::Shutdown(why) = machine.vcpu.run() else {
+            panic!("no shutdown");
+        };
+        assert_eq!(why.pc.raw(), CODE + 1);
+        assert_eq!(why.first.to_string(), "#UD");
+        // The double fault's own gate, told as one of the interrupt table.
+        assert_eq!(why.last.to_string(), "#GP(0x43)");
+        assert_eq!(why.is_reset, is_reset);
+        assert_eq!(machine.state().common.pc, CODE + 1);
+    }
 }
 
 #[test]
@@ -336,6 +359,44 @@ fn stack_of_the_interrupt_table_is_aligned() {
     assert_eq!((delivered.vector, delivered.rsp), (6, STACK - 4));
     // The stub has popped seven words of the frame and its own two.
     assert_eq!(machine.state().gpr[4], IST1);
+}
+
+#[test]
+fn bases_of_fs_and_gs_outlive_the_selectors_that_user_mode_may_not_have() {
+    let mut machine = Machine::long(|a| {
+        a.mov(eax, i32::from(DATA0))?;
+        a.mov(fs, eax)?;
+        a.mov(gs, eax)?;
+        a.mov(eax, 0x1234)?;
+        a.wrfsbase(rax)?;
+        a.wrgsbase(rax)?;
+        enter_user(a)
+    });
+    let state = machine.vcpu.state_mut();
+    state.cr4 |= 1 << 16;
+    machine.assemble(64, CODE + 0x100, |a| a.ud2());
+    machine.run_to_stub();
+    for n in [4, 5] {
+        let segment = machine.state().segments[n];
+        assert_eq!((segment.selector, segment.base), (0, 0x1234));
+    }
+}
+
+#[test]
+fn system_segments_need_bases_that_addresses_can_be() {
+    for (upper, wanted) in [
+        (0x0000_8000, (6, None)),
+        (0x0100_0000_u64, (13, Some(TASK))),
+    ] {
+        let mut machine = Machine::long(|a| {
+            a.mov(eax, i32::from(TASK))?;
+            a.ltr(ax)?;
+            a.ud2()
+        });
+        machine.put(GDT + u64::from(TASK) + 8, upper);
+        let wanted = (wanted.0, wanted.1.map(u64::from));
+        assert_eq!(machine.run_to_stub().what(), wanted, "{upper:#x}");
+    }
 }
 
 #[test]

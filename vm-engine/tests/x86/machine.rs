@@ -16,12 +16,13 @@ use std::sync::{Arc, Mutex};
 
 use iced_x86::code_asm::*;
 use vm_core::{
-    AccessWidth, Clock, GuestPhysAddr, GuestVirtAddr, LocalIrq, TimeBase, VcpuId, VmExit,
+    AccessWidth, Clock, GuestPhysAddr, GuestVirtAddr, LocalIrq, TASK_PRIORITY, TimeBase, VcpuId,
+    VmExit,
 };
 use vm_device::{Bus, BusDevice};
 use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
 use vm_frontend::InstanceSpec;
-use vm_frontend::x86::cpu::CpuModel;
+use vm_frontend::x86::cpu::{CpuConfig, CpuModel};
 use vm_frontend::x86::state::{CpuState, Segment, Table};
 use vm_frontend::x86::sys::Entry;
 use vm_frontend::x86::{X86, line};
@@ -161,10 +162,17 @@ impl LocalIrq for Controller {
         }
     }
     fn register_read(&self, register: u32) -> Option<u64> {
-        (register == 0x1b).then_some(0xfee0_0900)
+        match register {
+            0x1b => Some(0xfee0_0900),
+            TASK_PRIORITY => Some(self.base.load(Ordering::SeqCst) >> 4),
+            _ => None,
+        }
     }
-    fn register_write(&self, register: u32, _: u64) -> bool {
-        register == 0x1b
+    fn register_write(&self, register: u32, value: u64) -> bool {
+        if register == TASK_PRIORITY {
+            self.base.store(value << 4, Ordering::SeqCst);
+        }
+        matches!(register, 0x1b | TASK_PRIORITY)
     }
 }
 
@@ -178,6 +186,12 @@ pub(crate) struct Machine {
 impl Machine {
     /// A processor after power-on: number 0 starts, others wait.
     pub(crate) fn after_reset(number: u32) -> Self {
+        let config = CpuModel::from_name("max").expect("a model").config();
+        Self::of(config, number)
+    }
+
+    /// A processor of a model, the same.
+    fn of(config: CpuConfig, number: u32) -> Self {
         let ranges = [
             (GuestPhysAddr(0), RAM),
             (GuestPhysAddr(0xffff_0000), 0x1_0000),
@@ -193,7 +207,7 @@ impl Machine {
             .insert("notes", NOTE.into(), 1, notes.clone())
             .expect("free");
         let engine = Engine::new(EngineParts {
-            config: CpuModel::from_name("max").expect("a model").config(),
+            config,
             memory,
             bus: Arc::new(Bus::new()),
             ports: Arc::new(ports),
@@ -221,7 +235,16 @@ impl Machine {
 
     /// A processor in 64-bit mode at [`CODE`], with everything above in place.
     pub(crate) fn long(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Self {
-        let mut machine = Self::after_reset(0);
+        let config = CpuModel::from_name("max").expect("a model").config();
+        Self::long_with(config, code)
+    }
+
+    /// The same of another model.
+    pub(crate) fn long_with(
+        config: CpuConfig,
+        code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+    ) -> Self {
+        let mut machine = Self::of(config, 0);
         machine.put_tables();
         machine.assemble(64, CODE, code);
         let segment = |selector, attributes| Segment::new(selector, 0, u32::MAX, attributes);
@@ -250,6 +273,19 @@ impl Machine {
         };
         entry.apply(machine.vcpu.state_mut());
         machine
+    }
+
+    /// Puts tables and stubs back that a program has written over, and forgets translations.
+    pub(crate) fn restore(&mut self) {
+        let state = self.vcpu.state().clone();
+        let spec = InstanceSpec {
+            vcpu: self.vcpu.id(),
+            entry: GuestVirtAddr(0),
+            builtin_firmware: false,
+        };
+        self.vcpu.reset(spec);
+        self.vcpu.state_mut().clone_from(&state);
+        self.put_tables();
     }
 
     fn put_tables(&mut self) {

@@ -1,7 +1,11 @@
 //! Small bare guests for x86: modes, faults, paging, interrupts.
 
+mod absent;
 mod code;
+mod debug;
 mod exceptions;
+mod float;
+mod hostile;
 mod interrupts;
 mod legacy;
 mod machine;

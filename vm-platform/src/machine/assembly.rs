@@ -50,7 +50,7 @@ impl Machine {
             code_budget_bytes: config.code_budget_bytes,
         });
         let control = Control::new(config.cpus, config.start_paused, config.no_reboot);
-        tell_of_panics(&control, config.notices, config.stop_on_panic);
+        tell_of_panics(&control, config.notices.clone(), config.stop_on_panic);
 
         let mut vcpus: Vec<Vcpu<B::Guest>> = (0..config.cpus)
             .map(|vcpu| Vcpu::new(&engine, board.spec(VcpuId(vcpu))))
@@ -93,6 +93,7 @@ impl Machine {
             serial,
             buses: [bus, io_ports],
             vcpus: vcpus.into_iter().map(|it| Arc::new(it.into())).collect(),
+            notices: config.notices,
             trace: config.trace,
             code_budget_bytes: config.code_budget_bytes,
         });

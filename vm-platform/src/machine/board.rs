@@ -137,6 +137,9 @@ pub(crate) trait Inspect: Guest {
     /// Its architecture.
     const ARCH: GuestArch;
 
+    /// Names of the registers that are told of a virtual CPU that has shut down.
+    const SHUTDOWN_REGISTERS: &[&str] = &[];
+
     /// The program counter and the general registers by number, for traces.
     fn general_registers(state: &Self::State) -> (GuestVirtAddr, &[u64]);
 

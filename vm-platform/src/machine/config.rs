@@ -115,6 +115,13 @@ pub enum Outcome {
         /// Where.
         pc: GuestVirtAddr,
     },
+    /// A virtual CPU has shut down, on a machine that could be reset only from outside then.
+    TripleFault {
+        /// Which.
+        vcpu: VcpuId,
+        /// Where.
+        pc: GuestVirtAddr,
+    },
     /// The machine was stopped from outside.
     Stopped,
 }
@@ -152,6 +159,7 @@ impl Outcome {
             Self::Reset => 3,
             Self::Panicked => 4,
             Self::Wedged { .. } => 5,
+            Self::TripleFault { .. } => 6,
             Self::Failed(code) => match u8::try_from(code) {
                 Ok(code @ 1..=95) => FAILED + code,
                 _ => FAILED,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vm_core::{ExecTrace, VcpuId};
+use vm_core::{ExecTrace, Notices, VcpuId};
 use vm_device::Bus;
 use vm_device::chardev::CharSink;
 use vm_engine::{Engine, Vcpu};
@@ -25,6 +25,8 @@ pub(crate) struct Shared<B: Board> {
     pub(super) buses: [Arc<Bus>; 2],
     /// In order.
     pub(super) vcpus: Vec<SharedVcpu<B::Guest>>,
+    /// Who is told what the machine has to say.
+    pub(super) notices: Notices,
     pub(super) trace: Option<Arc<dyn ExecTrace>>,
     pub(super) code_budget_bytes: usize,
 }

@@ -1,8 +1,9 @@
 //! One virtual CPU's thread: runs it, has the firmware answer its calls, halts and restarts it on the machine's order.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use vm_core::{Resume, StopCause, VcpuId, VmExit};
+use vm_core::{Resume, Shutdown, StopCause, VcpuId, VmExit};
 use vm_frontend::Guest;
 
 use super::board::{Answer, Board, Firmware, Inspect};
@@ -112,12 +113,37 @@ impl<B: Board> VcpuThread<B> {
                 let outcome = Outcome::Wedged { vcpu, pc };
                 self.shared.control.raise(Event::End(outcome));
             }
+            VmExit::Shutdown(why) => self.shut_down(why),
             VmExit::Breakpoint(_) => self.stop_for_debugger(StopCause::Breakpoint(vcpu)),
             VmExit::Watchpoint { addr, write } => {
                 self.stop_for_debugger(StopCause::Watchpoint { vcpu, addr, write });
             }
             VmExit::Interrupted | VmExit::Stepped => {}
         }
+    }
+
+    /// A triple fault: tells why and what registers held, or resets the machine where that was the guest's way to ask for it.
+    fn shut_down(&self, why: Shutdown) {
+        let (vcpu, pc) = (self.id, why.pc);
+        if why.is_reset {
+            return self.shared.control.raise(Event::Reset);
+        }
+        let Shutdown { first, last, .. } = why;
+        let mut told = format!(
+            "CPU {} of the guest has shut down at {pc} by a triple fault: {first} could not be delivered, nor the double \
+             fault that came of that: {last}; registers:",
+            vcpu.0
+        );
+        let held = locked(&self.vcpu);
+        for (n, name) in B::Guest::SHUTDOWN_REGISTERS.iter().enumerate() {
+            let value = B::Guest::read_register(&self.shared.engine, &held, name);
+            let space = if n.is_multiple_of(4) { "\n " } else { "" };
+            let _ = write!(told, "{space} {name:>6} {:016x}", value.unwrap_or_default());
+        }
+        drop(held);
+        self.shared.notices.say(&told);
+        let outcome = Outcome::TripleFault { vcpu, pc };
+        self.shared.control.raise(Event::End(outcome));
     }
 
     /// Halts while told to; `None` when the thread is to end.

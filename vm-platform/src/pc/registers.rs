@@ -144,6 +144,12 @@ fn x87(state: &CpuState, which: X87) -> u64 {
 impl Inspect for X86 {
     const ARCH: GuestArch = GuestArch::X86_64;
 
+    const SHUTDOWN_REGISTERS: &[&str] = &[
+        "rip", "eflags", "cs", "ss", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8",
+        "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cr0", "cr2", "cr3", "cr4", "efer", "gdtr",
+        "idtr", "tr",
+    ];
+
     fn general_registers(state: &CpuState) -> (GuestVirtAddr, &[u64]) {
         (GuestVirtAddr(state.common.pc), &state.gpr)
     }

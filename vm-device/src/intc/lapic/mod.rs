@@ -18,10 +18,11 @@ mod save;
 pub mod spec;
 mod timer;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
-use vm_core::{AccessWidth, Alarm, Alarms, Clock, IrqLine, LocalIrq, TimeBase};
+use vm_core::{AccessWidth, Alarm, Alarms, Clock, IrqLine, LocalIrq, TASK_PRIORITY, TimeBase};
 
 pub use bus::{ApicBus, Destination, EoiListener, Message};
 pub use save::SavedState;
@@ -78,6 +79,8 @@ struct Core {
     time: Arc<TimeBase>,
     alarm: Arc<dyn Alarm>,
     registers: Mutex<Registers>,
+    /// Where its window is, with bit 0, or zero when there is none: every access to a device asks.
+    window: AtomicU64,
 }
 
 /// What remains to be done once the APIC's lock is free.
@@ -145,6 +148,7 @@ impl Core {
     fn drive(&self, registers: &Registers) {
         let high = registers.external() || registers.deliverable().is_some();
         self.lines.intr.set(high);
+        self.window.store(registers.window(), Ordering::Relaxed);
     }
 
     fn error(&self, registers: &mut Registers, error: u32) {
@@ -526,6 +530,7 @@ impl LocalApic {
                 time: time.timer.clone(),
                 alarm: time.alarms.alarm(Box::new(due(weak.clone()))),
                 registers: Mutex::new(Registers::power_on(who.bootstrap)),
+                window: AtomicU64::new(Registers::power_on(who.bootstrap).window()),
             }
         });
         bus.join(&core);
@@ -576,14 +581,11 @@ impl LocalIrq for LocalApic {
     }
 
     fn window(&self) -> Option<(u64, u64)> {
-        let registers = self.core.lock();
-        let page = registers.base >> base::ADDRESS_SHIFT << base::ADDRESS_SHIFT;
-        let seen = registers.is_enabled() && !registers.is_x2apic();
-        seen.then_some((page, WINDOW_BYTES))
+        let page = self.core.window.load(Ordering::Relaxed);
+        (page & 1 != 0).then_some((page & !1, WINDOW_BYTES))
     }
 
-    /// Registers are read by accesses of up to four bytes in the first four of their sixteen (11.4.1). The task priority
-    /// answers at its offset in every mode, for CR8 (11.8.6).
+    /// Registers are read by accesses of up to four bytes in the first four of their sixteen (11.4.1).
     fn read(&self, offset: u64, width: AccessWidth) -> u64 {
         let within = offset & 0xf;
         if offset >= WINDOW_BYTES || within + width.bytes().min(4) > 4 {
@@ -610,6 +612,7 @@ impl LocalIrq for LocalApic {
         let mut registers = self.core.lock();
         match register {
             msr::APIC_BASE => Some(registers.base),
+            TASK_PRIORITY => Some(u64::from(registers.tpr >> 4)),
             msr::TSC_DEADLINE => {
                 self.core.catch_up(&mut registers);
                 self.core.drive(&registers);
@@ -638,6 +641,10 @@ impl LocalIrq for LocalApic {
                 if !core.set_base(&mut registers, value) {
                     return false;
                 }
+                After::Nothing
+            }
+            TASK_PRIORITY => {
+                registers.tpr = (value as u8) << 4;
                 After::Nothing
             }
             msr::TSC_DEADLINE => {

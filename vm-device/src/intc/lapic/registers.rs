@@ -104,6 +104,15 @@ impl Registers {
         self.base & base::ENABLE != 0
     }
 
+    /// The first address of its window with bit 0; zero when there is none.
+    pub(super) fn window(&self) -> u64 {
+        let page = self.base >> base::ADDRESS_SHIFT << base::ADDRESS_SHIFT;
+        match self.is_enabled() && !self.is_x2apic() {
+            true => page | 1,
+            false => 0,
+        }
+    }
+
     pub(super) fn is_x2apic(&self) -> bool {
         self.base & (base::ENABLE | base::X2APIC) == base::ENABLE | base::X2APIC
     }

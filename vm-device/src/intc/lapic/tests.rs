@@ -344,8 +344,7 @@ fn x2apic_registers_refuse_what_does_not_exist() {
     }
     assert!(!cpu.set_msr(reg::EOI, 1) && !cpu.set_msr(reg::ID, 0) && !cpu.set_msr(reg::TPR, 0x100));
     assert!(cpu.set_msr(reg::SVR, 0x1ff) && cpu.set_msr(reg::TPR, 0x20));
-    // The same task priority, for CR8.
-    assert_eq!(cpu.get(reg::TPR), 0x20);
+    assert_eq!(cpu.apic.register_read(TASK_PRIORITY), Some(2));
     assert!(cpu.set_msr(reg::SELF_IPI, 0x44));
     assert_eq!(cpu.take(), Some(0x44));
     assert!(cpu.set_msr(reg::EOI, 0));
@@ -355,6 +354,19 @@ fn x2apic_registers_refuse_what_does_not_exist() {
     assert_eq!(cpu.msr(reg::ICR), Some(1 << 32 | 0x46));
     assert!(cpu.set_msr(reg::ICR, 2 << 32 | 0x847), "logical");
     assert_eq!(cpu.take(), Some(0x47));
+}
+
+#[test]
+fn task_priority_is_cr8s_in_every_mode() {
+    let board = board(1);
+    let apic = &board.cpus[0].apic;
+    for base in [0xfee0_0900, 0xfee0_0d00, 0xfee0_0100] {
+        assert!(apic.register_write(msr::APIC_BASE, base));
+        assert!(apic.register_write(TASK_PRIORITY, 0xf));
+        assert_eq!(apic.register_read(TASK_PRIORITY), Some(0xf), "{base:#x}");
+        assert!(apic.register_write(TASK_PRIORITY, 3));
+        assert_eq!(apic.register_read(TASK_PRIORITY), Some(3), "{base:#x}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::guest::Exception;
 use crate::x86::helpers::Cpu;
 use crate::x86::mode;
 use crate::x86::state::CpuState;
+use crate::x86::sys::fields::cr4;
 
 /// The exception flags.
 pub const FLAGS: u64 = 0x3f;
@@ -32,6 +33,8 @@ pub const RESET: u64 = MASKS;
 const SIMD_EXCEPTION: u32 = 19;
 /// #GP.
 const PROTECTION: u32 = 13;
+/// #UD.
+const INVALID_OPCODE: u32 = 6;
 
 /// Exceptions found before an operation computes: invalid, denormal, division by zero (Intel SDM 1, 11.5.1).
 const PRE_COMPUTATION: u64 = 7;
@@ -95,6 +98,15 @@ pub const fn mode_bits(state: &CpuState) -> u32 {
     }
 }
 
+/// Sets MXCSR, and tells when the mode is another for it.
+pub(super) fn load(cpu: &mut Cpu<'_>, value: u64) {
+    let before = mode_bits(cpu.state);
+    write(cpu.state, value);
+    if mode_bits(cpu.state) != before {
+        cpu.env.state_changed();
+    }
+}
+
 /// Helper: MXCSR.
 pub(super) fn read_helper(cpu: &mut Cpu<'_>, _: [u64; 3]) -> Result<u64, Exception> {
     Ok(read(cpu.state))
@@ -105,7 +117,7 @@ pub(super) fn write_helper(cpu: &mut Cpu<'_>, [value, ..]: [u64; 3]) -> Result<u
     if value & !MASK != 0 {
         return Err(exception(PROTECTION));
     }
-    write(cpu.state, value);
+    load(cpu, value);
     Ok(0)
 }
 
@@ -121,8 +133,8 @@ pub(super) fn begin(cpu: &mut Cpu<'_>, [register, ..]: [u64; 3]) -> Result<u64, 
     Ok(0)
 }
 
-/// Helper: looks at what the instruction has raised. When some of it is not masked, puts the register back and raises #XM
-/// (Intel SDM 1, 11.5.2 and 11.5.3).
+/// Helper: looks at what the instruction has raised. When some of it is not masked, puts the register back and raises #XM, or
+/// #UD where the system has not said that it knows that (Intel SDM 1, 11.5.2 and 11.5.3; 3A, 2.5, OSXMMEXCPT).
 pub(super) fn end(cpu: &mut Cpu<'_>, [register, ..]: [u64; 3]) -> Result<u64, Exception> {
     let state = &mut *cpu.state;
     let unmasked = !(state.mxcsr >> MASKS_SHIFT) & FLAGS;
@@ -138,7 +150,10 @@ pub(super) fn end(cpu: &mut Cpu<'_>, [register, ..]: [u64; 3]) -> Result<u64, Ex
     let register = register as usize & 15;
     state.xmm[register] = state.vector_scratch[0];
     state.ymm_high[register] = state.vector_scratch[1];
-    Err(exception(SIMD_EXCEPTION))
+    Err(exception(match state.cr4 & cr4::OSXMMEXCPT {
+        0 => INVALID_OPCODE,
+        _ => SIMD_EXCEPTION,
+    }))
 }
 
 const fn exception(vector: u32) -> Exception {

@@ -193,7 +193,7 @@ pub(super) fn fxrstor(cpu: &mut Cpu<'_>, [address, form, _]: [u64; 3]) -> Result
         return Err(PROTECTION);
     }
     area.take_x87(cpu.state, form);
-    mxcsr::write(cpu.state, area.mxcsr());
+    mxcsr::load(cpu, area.mxcsr());
     area.take_sse(cpu.state, form);
     Ok(0)
 }
@@ -315,10 +315,11 @@ pub(super) fn xrstor(cpu: &mut Cpu<'_>, [address, mask, form]: [u64; 3]) -> Resu
         }
     }
     if with_mxcsr {
-        mxcsr::write(state, area.mxcsr());
+        mxcsr::load(cpu, area.mxcsr());
     } else if compacted && wanted & SSE != 0 {
-        mxcsr::write(state, mxcsr::RESET);
+        mxcsr::load(cpu, mxcsr::RESET);
     }
+    let state = &mut *cpu.state;
     // Components that memory does not have are zeros in the area.
     if wanted & SSE != 0 {
         area.take_sse(state, form);

@@ -1,22 +1,17 @@
 //! Control registers (Intel SDM 3A, 2.5; 2B, "MOV: move to/from control registers").
 
-use vm_core::AccessWidth;
+use vm_core::TASK_PRIORITY;
 
 use super::descriptor::{is_64, is_long};
 use super::exception::{protection, undefined};
 use super::fields::{attr, cr0, cr4, efer};
-use crate::guest::{Exception, View};
+use crate::guest::Exception;
 use crate::x86::cpu::{CpuConfig, Feature};
 use crate::x86::helpers::Cpu;
 use crate::x86::state::seg;
 
-/// MSR 0x1b, its bit that turns x2APIC mode on, and the bits of its base address.
+/// MSR 0x1b.
 pub(super) const APIC_BASE: u32 = 0x1b;
-const APIC_EXTENDED: u64 = 1 << 10;
-const APIC_ADDR: u64 = 0x000f_ffff_ffff_f000;
-/// The task priority, in the window and as an x2APIC register (Intel SDM 3A, table 12-6).
-const TPR_OFFSET: u64 = 0x80;
-const TPR_MSR: u32 = 0x808;
 
 /// `read_control`.
 pub(super) fn read_control(cpu: &mut Cpu<'_>, [n, _, _]: [u64; 3]) -> Result<u64, Exception> {
@@ -25,7 +20,7 @@ pub(super) fn read_control(cpu: &mut Cpu<'_>, [n, _, _]: [u64; 3]) -> Result<u64
         2 => Ok(cpu.state.cr2),
         3 => Ok(cpu.state.cr3),
         4 => Ok(cpu.state.cr4),
-        8 => cpu.task_priority().map(|priority| priority >> 4),
+        8 => Ok(cpu.task_priority()),
         _ => Err(undefined()),
     }
 }
@@ -154,36 +149,16 @@ impl Cpu<'_> {
         Ok(())
     }
 
-    /// Where the local APIC's window has the task priority; `None` in x2APIC mode.
-    fn priority_addr(&mut self) -> Option<u64> {
-        let base = self.env.local_irq_read(APIC_BASE)?;
-        (base & APIC_EXTENDED == 0).then_some((base & APIC_ADDR) + TPR_OFFSET)
-    }
-
-    fn task_priority(&mut self) -> Result<u64, Exception> {
-        match self.priority_addr() {
-            Some(addr) => self
-                .env
-                .load(self.state, addr, AccessWidth::Word, View::Physical),
-            None => Ok(self.env.local_irq_read(TPR_MSR).unwrap_or(0)),
-        }
+    fn task_priority(&mut self) -> u64 {
+        self.env.local_irq_read(TASK_PRIORITY).unwrap_or(0)
     }
 
     fn set_task_priority(&mut self, class: u64) -> Result<(), Exception> {
         if class > 0xf {
             return Err(protection(0));
         }
-        let priority = class << 4;
-        match self.priority_addr() {
-            Some(addr) => {
-                let width = AccessWidth::Word;
-                self.env
-                    .store(self.state, addr, width, priority, View::Physical)?;
-            }
-            None => {
-                let _ = self.env.local_irq_write(TPR_MSR, priority);
-            }
-        }
+        // Without a controller nothing is held back.
+        let _ = self.env.local_irq_write(TASK_PRIORITY, class);
         self.env.state_changed();
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! Delivery of interrupts and exceptions (Intel SDM 3A, 7.11 to 7.14, 22.1.4 and 22.3).
 
 use iced_x86::{Decoder, DecoderOptions, OpKind, Register};
-use vm_core::AccessWidth;
+use vm_core::{AccessWidth, GuestVirtAddr, Shutdown, Undelivered};
 
 use super::descriptor::{
     Descriptor, has_descriptors, invalid_task, is_canonical, is_long, is_null, not_present,
     stack_fault, system, view_of,
 };
 use super::exception::{self, Class, exception as make, protection};
-use super::fields::{activity, attr, cr0, flag, vector};
+use super::fields::{activity, attr, cr0, flag, shadow, vector};
 use super::rflags;
 use super::segment::{null_segment, real_segment, rip_of};
 use super::stack::{Stack, width_of};
@@ -68,6 +68,10 @@ pub(super) fn raise(cpu: &mut Cpu<'_>, exception: Exception) -> Raised {
     } else {
         exception
     };
+    // What the instruction had hit is hit again when it is run again; what waits behind MOV SS goes on waiting.
+    if cpu.state.shadow & shadow::DEBUG == 0 {
+        cpu.state.pending_debug = 0;
+    }
     let event = event_of(cpu, exception);
     settle(cpu, event, Some(exception))
 }
@@ -93,6 +97,7 @@ fn event_of(cpu: &mut Cpu<'_>, exception: Exception) -> Event {
 /// Delivers an event, then what comes of that, up to the shutdown (Intel SDM 3A, table 7-5). `first` is the exception that
 /// it is, if it is one.
 pub(super) fn settle(cpu: &mut Cpu<'_>, event: Event, first: Option<Exception>) -> Raised {
+    let begun = undelivered(&event);
     let mut event = event;
     let mut class = first.map_or(Class::Benign, exception::class);
     loop {
@@ -102,7 +107,14 @@ pub(super) fn settle(cpu: &mut Cpu<'_>, event: Event, first: Option<Exception>) 
         };
         let next = match (class, exception::class(second)) {
             (Class::Double, Class::Benign) => second,
-            (Class::Double, _) => return Raised::Wedged,
+            (Class::Double, _) => {
+                return Raised::Shutdown(Shutdown {
+                    pc: GuestVirtAddr(event.pc),
+                    first: begun,
+                    last: undelivered(&event_of(cpu, second)),
+                    is_reset: cpu.state.idtr.limit == 0,
+                });
+            }
             (Class::Contributory, Class::Contributory)
             | (Class::PageFault, Class::Contributory | Class::PageFault) => make(vector::DF, 0),
             _ => second,
@@ -116,6 +128,13 @@ pub(super) fn settle(cpu: &mut Cpu<'_>, event: Event, first: Option<Exception>) 
     }
 }
 
+fn undelivered(event: &Event) -> Undelivered {
+    Undelivered {
+        vector: event.vector,
+        error: event.error.map(|error| error as u32),
+    }
+}
+
 /// `interrupt`: INT n, INT3, INTO, INT1.
 pub(super) fn interrupt(
     cpu: &mut Cpu<'_>,
@@ -123,7 +142,7 @@ pub(super) fn interrupt(
 ) -> Result<u64, Exception> {
     let source = match kind {
         0 => Source::Int,
-        3 => Source::Exception,
+        INT1 => Source::Exception,
         _ => Source::Trap,
     };
     if kind == 0 && rflags::is_v86(cpu.state) && rflags::iopl(cpu.state) < 3 {
@@ -137,8 +156,18 @@ pub(super) fn interrupt(
         resume: false,
     };
     cpu.deliver(&event)?;
+    if kind == INT1 {
+        // What waits behind MOV SS is told with it.
+        let why = std::mem::take(&mut cpu.state.pending_debug);
+        if why != 0 {
+            super::debug::note(cpu.state, why);
+        }
+    }
     Ok(0)
 }
+
+/// The kind of event that INT1 is.
+const INT1: u64 = 3;
 
 /// SS after a change to an inner privilege level in long mode.
 const fn inner_null(cpl: u64) -> Segment {

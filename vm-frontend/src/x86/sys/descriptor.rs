@@ -5,6 +5,7 @@ use vm_core::AccessWidth;
 use super::exception::{exception, protection};
 use super::fields::{attr, cr0, efer, flag, vector};
 use crate::guest::{Exception, View};
+use crate::x86::cpu::{CpuConfig, Feature};
 use crate::x86::helpers::Cpu;
 use crate::x86::state::{CpuState, Segment, seg};
 
@@ -148,11 +149,17 @@ pub(super) const fn view_of(cpl: u64) -> View {
 
 /// Whether an address can be one in long mode (Intel SDM 1, 3.3.7.1).
 pub(super) fn is_canonical(state: &CpuState, addr: u64) -> bool {
-    let unused = if state.cr4 & super::fields::cr4::LA57 != 0 {
-        7
-    } else {
-        16
-    };
+    fits(addr, state.cr4 & super::fields::cr4::LA57 != 0)
+}
+
+/// Whether a register that holds an address takes it: by the widest addresses that the processor can have, whatever CR4.LA57
+/// says (Intel, "5-Level Paging and 5-Level EPT", 2.2).
+pub(super) fn is_held(config: &CpuConfig, addr: u64) -> bool {
+    fits(addr, config.has(Feature::La57))
+}
+
+fn fits(addr: u64, five_levels: bool) -> bool {
+    let unused = if five_levels { 7 } else { 16 };
     (addr as i64) << unused >> unused == addr as i64
 }
 

@@ -7,7 +7,7 @@ use vm_ir::{Block, BlockKey, HelperId, Mode, StateLayout};
 use vm_mem::PhysMemory;
 use vm_softfloat::{Env, RoundingDirection};
 
-use super::{deliver, interrupts, paging, reset};
+use super::{debug, deliver, interrupts, paging, reset};
 use crate::guest::{
     Access, AddressSpace, BusAbort, CodePage, CommonState, Exception, Guest, InstanceSpec,
     LiftLimits, Mapping, Raised, SysEnv, View,
@@ -35,6 +35,7 @@ impl Guest for X86 {
 
     const DATA_MODES: usize = paging::DATA_MODES;
     const CODE_IS_COHERENT: bool = true;
+    const ATOMICS_MAY_SPLIT: bool = true;
     const PARCEL_BYTES: u64 = 1;
     const FLOAT_IS_X86: bool = true;
     const NO_CODE: u64 = 0xffff;
@@ -103,6 +104,18 @@ impl Guest for X86 {
     fn misaligned(_: GuestVirtAddr, _: Access) -> Exception {
         // Those of vectors and of CMPXCHG16B (Intel SDM 2A, 2.4); alignment checks are operations of their own.
         super::exception::protection(0)
+    }
+
+    fn data_hits(state: &CpuState, addr: GuestVirtAddr, bytes: u64, write: bool) -> u64 {
+        debug::data_hits(state, addr.raw(), bytes, write)
+    }
+
+    fn watches_page(state: &CpuState, addr: GuestVirtAddr) -> bool {
+        debug::watches_page(state, addr)
+    }
+
+    fn note_data_hits(state: &mut CpuState, hits: u64) {
+        state.pending_debug |= hits;
     }
 
     fn raise(

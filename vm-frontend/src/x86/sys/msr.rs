@@ -1,6 +1,6 @@
 //! Model-specific registers (Intel SDM 4, table 2-2): one row each, or each run of like ones.
 
-use super::descriptor::is_canonical;
+use super::descriptor::is_held;
 use super::exception::protection;
 use super::fields::{cr0, efer};
 use crate::guest::Exception;
@@ -52,7 +52,8 @@ const fn with(feature: Feature, number: u32, kind: Kind) -> Row {
 const LAST_BRANCH_AND_STEP: u64 = 3;
 /// Banks of machine-check registers, and a global control register (Intel SDM 3B, 17.3.1.1).
 const MCG_CAP: u64 = 10 | 1 << 8;
-const LAST_MC_BANK: u32 = 0x400 + 4 * 10 - 1;
+const FIRST_MC_BANK: u32 = 0x400;
+const LAST_MC_BANK: u32 = FIRST_MC_BANK + 4 * 10 - 1;
 /// Eight variable ranges, fixed ranges, write-combining (Intel SDM 3A, 13.11.1).
 const MTRR_CAP: u64 = 8 | 1 << 8 | 1 << 10;
 /// Locked, with nothing enabled (Intel SDM 4, IA32_FEATURE_CONTROL).
@@ -120,7 +121,7 @@ static TABLE: &[Row] = &[
     row(0x268, 0x26f, Kind::Does(read_mtrr, write_mtrr)),
     row(0x277, 0x277, Kind::Does(read_pat, write_pat)),
     row(0x2ff, 0x2ff, Kind::Does(read_mtrr, write_mtrr)),
-    row(0x400, LAST_MC_BANK, Kind::Does(read_mc, write_mc)),
+    row(FIRST_MC_BANK, LAST_MC_BANK, Kind::Does(read_mc, write_mc)),
     with(
         Feature::TscDeadline,
         0x6e0,
@@ -157,6 +158,7 @@ pub(super) fn reset(state: &mut CpuState) {
             state.msr_words[n] = value;
         }
     }
+    state.msr_words[MachineCheck::REPORTING] = (1 << (MCG_CAP & 0xff)) - 1;
 }
 
 /// Counts an access to a register that there is not.
@@ -262,7 +264,7 @@ fn read_sysenter(cpu: &mut Cpu<'_>, number: u32) -> Result<u64, Exception> {
 }
 
 fn write_sysenter(cpu: &mut Cpu<'_>, number: u32, value: u64) -> Result<(), Exception> {
-    check(number == 0x174 || is_canonical(cpu.state, value))?;
+    check(number == 0x174 || is_held(cpu.config, value))?;
     let value = if number == 0x174 {
         value & 0xffff_ffff
     } else {
@@ -337,17 +339,53 @@ fn write_pat(cpu: &mut Cpu<'_>, _: u32, value: u64) -> Result<(), Exception> {
     Ok(())
 }
 
-/// Banks of machine checks: all reported, none happened.
-fn read_mc(_: &mut Cpu<'_>, number: u32) -> Result<u64, Exception> {
-    Ok(if number.is_multiple_of(4) {
-        u64::MAX
-    } else {
-        0
+/// A register of a bank of machine checks.
+enum MachineCheck {
+    /// IA32_MCi_CTL: the bit of the bank among those that report, in one word.
+    Control(u64),
+    /// IA32_MCi_STATUS: nothing has happened.
+    Status,
+    /// IA32_MCi_ADDR, IA32_MCi_MISC: the word that keeps it.
+    Kept(usize),
+}
+
+impl MachineCheck {
+    /// Word of [`CpuState::msr_words`] with the banks that report.
+    const REPORTING: usize = 3;
+
+    fn of(number: u32) -> Self {
+        let (bank, register) = ((number - FIRST_MC_BANK) / 4, number % 4);
+        match register {
+            0 => Self::Control(1 << bank),
+            1 => Self::Status,
+            kept => Self::Kept(Self::REPORTING + 1 + (2 * bank + kept - 2) as usize),
+        }
+    }
+}
+
+fn read_mc(cpu: &mut Cpu<'_>, number: u32) -> Result<u64, Exception> {
+    let words = &cpu.state.msr_words;
+    Ok(match MachineCheck::of(number) {
+        MachineCheck::Control(bit) if words[MachineCheck::REPORTING] & bit != 0 => u64::MAX,
+        MachineCheck::Control(_) | MachineCheck::Status => 0,
+        MachineCheck::Kept(word) => words[word],
     })
 }
 
-fn write_mc(_: &mut Cpu<'_>, number: u32, value: u64) -> Result<(), Exception> {
-    check(number.is_multiple_of(4) || value == 0)
+/// Other values than all ones and zero are not for software to write to what reports, nor is anything but zero to what has
+/// been reported (Intel SDM 3B, 17.3.2).
+fn write_mc(cpu: &mut Cpu<'_>, number: u32, value: u64) -> Result<(), Exception> {
+    let words = &mut cpu.state.msr_words;
+    match MachineCheck::of(number) {
+        MachineCheck::Control(bit) => {
+            check(matches!(value, 0 | u64::MAX))?;
+            words[MachineCheck::REPORTING] &= !bit;
+            words[MachineCheck::REPORTING] |= value & bit;
+        }
+        MachineCheck::Status => check(value == 0)?,
+        MachineCheck::Kept(word) => words[word] = value,
+    }
+    Ok(())
 }
 
 fn read_efer(cpu: &mut Cpu<'_>, _: u32) -> Result<u64, Exception> {
@@ -373,7 +411,7 @@ fn read_syscall(cpu: &mut Cpu<'_>, number: u32) -> Result<u64, Exception> {
 
 fn write_syscall(cpu: &mut Cpu<'_>, number: u32, value: u64) -> Result<(), Exception> {
     let is_address = matches!(number, 0xc000_0082 | 0xc000_0083);
-    check(!is_address || is_canonical(cpu.state, value))?;
+    check(!is_address || is_held(cpu.config, value))?;
     let value = if number == 0xc000_0084 {
         value & 0xffff_ffff
     } else {
@@ -396,7 +434,7 @@ fn read_base(cpu: &mut Cpu<'_>, number: u32) -> Result<u64, Exception> {
 }
 
 fn write_base(cpu: &mut Cpu<'_>, number: u32, value: u64) -> Result<(), Exception> {
-    check(is_canonical(cpu.state, value))?;
+    check(is_held(cpu.config, value))?;
     *base(cpu.state, number) = value;
     Ok(())
 }

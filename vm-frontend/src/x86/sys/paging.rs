@@ -13,7 +13,7 @@ use vm_mem::PhysMemory;
 use vm_mem::walk::Leaf;
 use vm_mem::walk::x86::{self, Tables, X86Walk};
 
-use super::descriptor::{is_canonical, is_long};
+use super::descriptor::{is_canonical, is_held, is_long};
 use super::exception::{self, page_fault, protection, undefined};
 use super::fields::{cr0, cr4, efer, flag};
 use crate::guest::{Access, AddressSpace, Exception, FlushScope, Mapping, View};
@@ -276,7 +276,7 @@ pub(super) fn invalidate_pcid(
     }
     let pcids = cpu.state.cr4 & cr4::PCIDE != 0;
     let reserved = kind < 2 && (low > PCID || !pcids && low != 0);
-    let bad_addr = kind == 0 && !is_canonical(cpu.state, addr);
+    let bad_addr = kind == 0 && !is_held(cpu.config, addr);
     if kind > 3 || low > PCID || reserved || bad_addr {
         return Err(protection(0));
     }

@@ -50,7 +50,9 @@ pub(super) fn port_in(cpu: &mut Cpu<'_>, [port, bytes, _]: [u64; 3]) -> Result<u
     let port = port & 0xffff;
     cpu.check_ports(port, bytes)?;
     let width = width_of(bytes);
-    Ok(cpu.env.port_read(port as u16, width) & width.mask())
+    let value = cpu.env.port_read(port as u16, width) & width.mask();
+    cpu.note_port(port, bytes);
+    Ok(value)
 }
 
 /// `port_out`: port, value, bytes.
@@ -61,6 +63,7 @@ pub(super) fn port_out(
     let port = port & 0xffff;
     cpu.check_ports(port, bytes)?;
     cpu.env.port_write(port as u16, width_of(bytes), value);
+    cpu.note_port(port, bytes);
     Ok(0)
 }
 

@@ -3,7 +3,8 @@
 use vm_core::AccessWidth;
 
 use super::descriptor::{
-    Descriptor, error_of, has_descriptors, is_64, is_canonical, is_null, not_present, stack_fault,
+    Descriptor, error_of, has_descriptors, is_64, is_canonical, is_held, is_null, not_present,
+    stack_fault,
 };
 use super::exception::{protection, undefined};
 use super::fields::{attr, cr4, flag, shadow};
@@ -124,7 +125,9 @@ impl Cpu<'_> {
     }
 
     /// Takes away data segments that an outer privilege level may not have (Intel SDM 2B, "RET": return to an outer level).
+    /// In long mode FS and GS keep their bases, as on processors: systems rely on it.
     pub(super) fn drop_inner_segments(&mut self, cpl: u64) {
+        let long = super::descriptor::is_long(self.state);
         for n in [seg::ES, seg::DS, seg::FS, seg::GS] {
             let segment = &mut self.state.segments[n];
             let conforming = attr::CODE | attr::DOWN_OR_CONFORMING;
@@ -133,7 +136,14 @@ impl Cpu<'_> {
                 && dpl < cpl
                 && segment.attributes & conforming != conforming
             {
-                *segment = null_segment(0);
+                let base = match n {
+                    seg::FS | seg::GS if long => segment.base,
+                    _ => 0,
+                };
+                *segment = Segment {
+                    base,
+                    ..null_segment(0)
+                };
             }
         }
     }
@@ -240,7 +250,7 @@ pub(super) fn write_segment_base(
     [n, value, _]: [u64; 3],
 ) -> Result<u64, Exception> {
     check_fsgsbase(cpu, [0; 3])?;
-    if !is_canonical(cpu.state, value) {
+    if !is_held(cpu.config, value) {
         return Err(protection(0));
     }
     cpu.state.segments[n as usize % 6].base = value;

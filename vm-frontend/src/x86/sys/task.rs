@@ -342,6 +342,9 @@ impl Cpu<'_> {
         }
         let mut segment = descriptor.segment(selector);
         segment.base |= upper;
+        if !super::descriptor::is_held(self.config, segment.base) {
+            return Err(fault);
+        }
         Ok(segment)
     }
 }
@@ -377,7 +380,7 @@ pub(super) fn load_table(
     cpu: &mut Cpu<'_>,
     [which, base, limit]: [u64; 3],
 ) -> Result<u64, Exception> {
-    if super::descriptor::is_64(cpu.state) && !super::descriptor::is_canonical(cpu.state, base) {
+    if super::descriptor::is_64(cpu.state) && !super::descriptor::is_held(cpu.config, base) {
         return Err(protection(0));
     }
     let limit = limit & 0xffff;
