@@ -3,6 +3,23 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+static CPUINFO: LazyLock<String> =
+    LazyLock::new(|| std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default());
+
+/// Whether the host's processor is AMD's. Guests have Intel's, and where the manuals leave something open or differ,
+/// tests can compare with Intel's alone.
+pub(super) fn is_amd() -> bool {
+    CPUINFO.contains("AuthenticAMD")
+}
+
+/// Whether the host's processor has a feature, by Linux's name for it.
+pub(super) fn has(feature: &str) -> bool {
+    let mut lines = CPUINFO.lines();
+    let flags = lines.find(|line| line.starts_with("flags"));
+    flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == feature))
+}
 
 /// A state, as the program reads and writes it.
 pub(super) trait Wire: Sync {
