@@ -166,8 +166,13 @@ fn snapshot_without_room_on_the_host_waits_and_says_where_it_is() {
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let disk = dir.path().join("d.img");
-    let launch = limited_launch(&cache, &disk, ",snapshot=on");
+    // The file of a snapshot has the disk's length from the start, so the limit comes later.
+    let launch = Launch {
+        wrapper: Vec::new(),
+        ..limited_launch(&cache, &disk, ",snapshot=on")
+    };
     let mut guest = Guest::boot_to_shell(&launch, &cache);
+    limit_files(guest.process_id(), &(FILE_LIMIT_MIB << 20).to_string());
     guest.type_line(&write_beyond("kept", 700));
     guest.wait_for_message("d.img, snapshot in ", limit(60));
     guest.wait_for_message("waits until there is room", limit(10));
