@@ -157,6 +157,16 @@ impl Launch {
         }
     }
 
+    /// A PC that firmware starts, `seabios` or `uefi`, which `vm-cli` finds in the cache; `vm-cli` only.
+    pub fn x86_64_firmware(cache: &Cache, firmware: &str) -> Self {
+        Self {
+            arch: "x86_64",
+            bios: Some(firmware.into()),
+            environment: vec![("VM_CLI_FIRMWARE", cache.file("x86_64"))],
+            ..Self::empty()
+        }
+    }
+
     /// A kernel alone, one CPU, 512 MiB.
     pub fn riscv64_kernel(file: impl Into<PathBuf>) -> Self {
         Self {

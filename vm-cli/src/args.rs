@@ -181,18 +181,20 @@ pub(crate) struct MachineArgs {
 
     /// What runs before the kernel: a firmware FILE, none, or builtin (default)
     ///
-    /// builtin serves the kernel's SBI calls itself and starts the kernel at once; a file (OpenSBI's fw_dynamic.bin)
-    /// starts in machine mode; none enters the kernel file in machine mode.
+    /// For RISC-V: builtin serves the kernel's SBI calls itself and starts the kernel at once; a file (OpenSBI's
+    /// fw_dynamic.bin) starts in machine mode; none enters the kernel file in machine mode. For a PC: a file is a BIOS
+    /// (SeaBIOS's bios-256k.bin), which starts what is on the disks; seabios and uefi are the SeaBIOS and the OVMF of this
+    /// host, or Debian's; builtin starts the kernel at once. Disks without a kernel are started by firmware anyway.
     #[arg(
         long,
-        value_name = "FILE|none|builtin",
-        value_parser = values::with_file::<Bios>(),
+        value_name = "FILE|none|builtin|seabios|uefi",
+        value_parser = values::file_or::<Bios>(Bios::WORDS),
         value_hint = ValueHint::FilePath,
         help_heading = "Boot"
     )]
     pub(crate) bios: Option<Bios>,
 
-    /// Put firmware into the machine's flash: EDK2, which is UEFI
+    /// Put firmware into the machine's flash: EDK2, which is UEFI (OVMF on a PC)
     ///
     /// code is the firmware, which is only read; readonly keeps the guest from changing it for a while. vars keeps the
     /// firmware's variables: a file of this machine alone, made when it does not exist. A kernel given too is what the
@@ -313,17 +315,28 @@ pub(crate) struct MachineArgs {
     /// FILE is a raw image or a block device of this host; --disk FILE alone is enough. A file that looks like anything
     /// but a raw image is refused unless format=raw says that its bytes are meant. readonly refuses the guest's writes;
     /// snapshot=on lets it write and throws that away at the end; serial is the serial number that the guest sees; slot
-    /// pins the disk's PCI slot. When
-    /// this host's disk is full, on-full=pause (default) lets the guest's writes wait for room, and on-full=report
+    /// pins the disk's PCI slot. bus is what a PC's disk is connected to, with media=cdrom as a drive that holds the file as
+    /// its disc; a PC's firmware tries the disks in their order. When this host's disk is full, on-full=pause (default) lets the guest's writes wait for room, and on-full=report
     /// fails them. A comma within a path is written twice.
     #[arg(
         long,
-        value_name = "[file=]FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report][,slot=NUMBER]",
+        value_name = "[file=]FILE[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report][,slot=NUMBER][,bus=virtio|ahci|nvme][,media=disk|cdrom]",
         value_parser = values::with_file::<DiskConfig>(),
         value_hint = ValueHint::FilePath,
         help_heading = "Devices"
     )]
     pub(crate) disk: Vec<DiskConfig>,
+
+    /// Put the image of a CD or DVD into a drive of a PC (may be repeated); the drives are behind the disks
+    ///
+    /// It is short for --disk FILE,bus=ahci,media=cdrom.
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        help_heading = "Devices"
+    )]
+    pub(crate) cdrom: Vec<PathBuf>,
 
     /// Add a network card behind a NAT (may be repeated)
     ///
@@ -375,6 +388,25 @@ pub(crate) struct MachineArgs {
         help_heading = "Devices"
     )]
     pub(crate) port: Vec<PortConfig>,
+    /// Give a PC the port 402h, to which firmware writes its log, connected as --serial says
+    #[arg(
+        long,
+        value_name = "stdio|file:PATH|unix:PATH|pty|null",
+        value_parser = values::file_or::<SerialConfig>(SerialConfig::WORDS),
+        help_heading = "Debugging"
+    )]
+    pub(crate) debugcon: Option<SerialConfig>,
+
+    /// When the machine ends, write what its display shows to FILE, as PNG
+    ///
+    /// A PC that firmware starts has a display. The monitor (Ctrl-A c) takes pictures of it at any time.
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        help_heading = "Devices"
+    )]
+    pub(crate) screenshot: Option<PathBuf>,
 
     /// The key behind which keys are for vm-cli while the guest has the terminal [default: ctrl-a]
     ///

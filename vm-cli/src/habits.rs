@@ -54,7 +54,7 @@ const HABITS: &[(&str, Meaning)] = &[
     ("machine", GivenIf("virt")),
     ("M", GivenIf("virt")),
     ("drive", Hint("write --disk file=FILE")),
-    ("cdrom", Hint("write --disk file=FILE,readonly")),
+    ("cdrom", Same("--cdrom")),
     ("snapshot", Hint("write --disk file=FILE,snapshot=on")),
     (
         "device",

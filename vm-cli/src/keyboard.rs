@@ -58,7 +58,9 @@ impl Keyboard {
             }
             Typed::Help => self.say(&format!("\n{}", escape::help(self.escape))),
             Typed::Monitor if monitor.is_none() => {
-                let opened = Monitor::open(self.handle.debugger().clone(), self.symbols.table());
+                let handle = self.handle.clone();
+                let target = handle.debugger().clone();
+                let opened = Monitor::open(target, self.symbols.table(), Some(handle));
                 self.say(&opened.greeting());
                 *monitor = Some(opened);
             }

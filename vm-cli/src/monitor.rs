@@ -1,11 +1,13 @@
 //! The monitor: a look at a machine that stands still.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use vm_core::{DebugTarget, GuestVirtAddr, Resume, VcpuId};
 use vm_debug::report;
 use vm_debug::symbols::SymbolTable;
+use vm_service::{KeyError, VmHandle};
 
 /// How long virtual CPUs may take to stand still.
 const PAUSE_MS: u64 = 2000;
@@ -14,6 +16,8 @@ const COMMANDS: &str = "\
 cpus            every CPU: where it is and what it waits for
 registers [N]   the registers of CPU N, or of all
 statistics [N]  what the engine has counted
+screenshot FILE a picture of the display, as PNG
+key KEY ...     press keys one after the other: a, A, ret, f10, ctrl-alt-delete
 continue        let the guest go on (also Ctrl-D)
 reset           reset the machine and go on
 quit            end the machine
@@ -35,6 +39,8 @@ pub(crate) enum Action {
 pub(crate) struct Monitor {
     target: Arc<dyn DebugTarget>,
     symbols: Option<Arc<SymbolTable>>,
+    /// Display and keyboard.
+    handle: Option<VmHandle>,
     line: String,
     /// Whether the guest really stands still.
     still: bool,
@@ -42,12 +48,17 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     /// Stops the guest.
-    pub(crate) fn open(target: Arc<dyn DebugTarget>, symbols: Option<Arc<SymbolTable>>) -> Self {
+    pub(crate) fn open(
+        target: Arc<dyn DebugTarget>,
+        symbols: Option<Arc<SymbolTable>>,
+        handle: Option<VmHandle>,
+    ) -> Self {
         target.pause();
         let still = target.wait(PAUSE_MS).is_some();
         Self {
             target,
             symbols,
+            handle,
             line: String::new(),
             still,
         }
@@ -114,6 +125,23 @@ impl Monitor {
         let Some(command) = words.next() else {
             return (String::new(), None);
         };
+        const NAMES: [&str; 9] = [
+            "cpus",
+            "registers",
+            "statistics",
+            "screenshot",
+            "key",
+            "continue",
+            "reset",
+            "quit",
+            "help",
+        ];
+        let known = NAMES.into_iter().find(|name| name.starts_with(command));
+        match known {
+            Some("screenshot") => return (self.screenshot(words.next()), None),
+            Some("key") => return (self.keys(words), None),
+            _ => {}
+        }
         let cpu = match words.next().map(str::parse::<u32>) {
             None => None,
             Some(Ok(number)) if number < self.target.vcpus() => Some(number),
@@ -122,16 +150,6 @@ impl Monitor {
                 return (format!("give the number of a CPU, 0 to {last}\n"), None);
             }
         };
-        const NAMES: [&str; 7] = [
-            "cpus",
-            "registers",
-            "statistics",
-            "continue",
-            "reset",
-            "quit",
-            "help",
-        ];
-        let known = NAMES.into_iter().find(|name| name.starts_with(command));
         match known {
             Some("continue") => return (String::new(), Some(Action::Continue)),
             Some("reset") => return (String::new(), Some(Action::Reset)),
@@ -147,6 +165,33 @@ impl Monitor {
             _ => format!("unknown command '{command}': help lists them\n"),
         };
         (answer, None)
+    }
+
+    fn screenshot(&self, file: Option<&str>) -> String {
+        let Some(file) = file else {
+            return "name the file: screenshot FILE.png\n".to_owned();
+        };
+        let picture = self.handle.as_ref().and_then(VmHandle::picture);
+        let Some(picture) = picture else {
+            return "the machine shows no picture\n".to_owned();
+        };
+        match vm_service::write_png(&picture, Path::new(file)) {
+            Ok(()) => format!("{file}: {} x {}\n", picture.width, picture.height),
+            Err(error) => format!("{error}\n"),
+        }
+    }
+
+    fn keys<'a>(&self, keys: impl Iterator<Item = &'a str>) -> String {
+        for key in keys {
+            let pressed = match &self.handle {
+                Some(handle) => handle.press(key),
+                None => Err(KeyError::NoKeyboard),
+            };
+            if let Err(error) = pressed {
+                return format!("{error}\n");
+            }
+        }
+        String::new()
     }
 
     fn each(&self, cpu: Option<u32>, show: fn(&Self, VcpuId) -> String) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vm_core::config::{ConfigError, SerialConfig, VmConfig, nearest};
+use vm_core::config::{ConfigError, DiskConfig, SerialConfig, VmConfig, nearest};
 
 use crate::args::MachineArgs;
 
@@ -64,6 +64,8 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
         .for_each(|flash| config.flash.merge(flash));
     set_some(&mut config.serial, &args.serial);
     set_some(&mut config.console, &args.console);
+    set_some(&mut config.debugcon, &args.debugcon);
+    set_some(&mut config.screenshot, &args.screenshot);
     set(&mut config.escape, &args.escape);
     set(&mut config.on_panic, &args.on_panic);
     set(&mut config.rng, &args.rng.map(bool::from));
@@ -88,6 +90,8 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     if !args.disk.is_empty() {
         config.disks.clone_from(&args.disk);
     }
+    let discs = args.cdrom.iter().map(DiskConfig::cdrom);
+    config.disks.extend(discs);
     if !args.net.is_empty() {
         config.nets.clone_from(&args.net);
     }

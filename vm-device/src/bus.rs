@@ -59,6 +59,8 @@ struct Range {
 #[derive(Default)]
 pub struct Bus {
     ranges: ArcSwap<Vec<Range>>,
+    /// What answers where none of those does.
+    behind: ArcSwap<Vec<Range>>,
     /// Held while the map is replaced, so that of two changes at once neither is lost.
     changing: Mutex<()>,
 }
@@ -110,6 +112,33 @@ impl Bus {
         Ok(())
     }
 
+    /// Has a device answer at `bytes` bytes from `base`, wherever no other is: a bridge to another bus.
+    ///
+    /// # Errors
+    /// When the range is malformed.
+    pub fn insert_behind(
+        &self,
+        name: &str,
+        base: u64,
+        bytes: u64,
+        device: Arc<dyn BusDevice>,
+    ) -> Result<(), BusError> {
+        let name = name.to_owned();
+        let Some(last) = bytes.checked_sub(1).and_then(|n| base.checked_add(n)) else {
+            return Err(BusError::BadRange { name, base, bytes });
+        };
+        let _changing = self.changing.lock();
+        let mut behind = Vec::clone(&self.behind.load());
+        behind.push(Range {
+            base,
+            last,
+            name,
+            device,
+        });
+        self.behind.store(Arc::new(behind));
+        Ok(())
+    }
+
     /// Takes the device at `base` away; accesses under way finish.
     pub fn remove(&self, base: u64) -> bool {
         let _changing = self.changing.lock();
@@ -128,10 +157,15 @@ impl Bus {
         access: impl FnOnce(&dyn BusDevice, u64) -> R,
     ) -> Option<R> {
         let ranges = self.ranges.load();
-        let range = ranges.get(ranges.partition_point(|range| range.last < addr))?;
+        let range = ranges.get(ranges.partition_point(|range| range.last < addr));
         let last = addr.checked_add(width.bytes() - 1)?;
-        (range.base <= addr && last <= range.last)
-            .then(|| access(&*range.device, addr - range.base))
+        if let Some(range) = range.filter(|range| range.base <= addr) {
+            return (last <= range.last).then(|| access(&*range.device, addr - range.base));
+        }
+        let behind = self.behind.load();
+        let mut holding = behind.iter();
+        let range = holding.find(|range| range.base <= addr && last <= range.last)?;
+        Some(access(&*range.device, addr - range.base))
     }
 
     /// Whether a device is at `addr`.
@@ -157,8 +191,10 @@ impl Bus {
 
     /// Resets every device, lowest address first.
     pub fn reset(&self) {
-        for range in self.ranges.load().iter() {
-            range.device.reset();
+        for ranges in [&self.ranges, &self.behind] {
+            for range in ranges.load().iter() {
+                range.device.reset();
+            }
         }
     }
 
@@ -234,6 +270,23 @@ mod tests {
             .filter(|at| at / 4 % 2 == 1)
             .map(|at| (at * 0x1000, 0x100, "d".to_owned()));
         assert_eq!(bus.map(), expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn device_behind_answers_where_no_other_does() {
+        let bus = Bus::new();
+        let at = |addr| bus.read(addr, AccessWidth::Word);
+        let (behind, before) = (Arc::new(Cell::default()), Arc::new(Cell::default()));
+        before.write(0, AccessWidth::Word, 0x100);
+        bus.insert_behind("behind", 0x1000, 0x2000, behind).unwrap();
+        assert_eq!((at(0x1004), at(0x3000)), (Some(4), None));
+        bus.insert("before", 0x1800, 0x100, before).unwrap();
+        assert_eq!(at(0x17fc), Some(0x7fc));
+        assert_eq!(at(0x1804), Some(0x104));
+        assert_eq!((at(0x18fe), at(0x1900)), (None, Some(0x900)));
+        assert!(bus.remove(0x1800));
+        assert_eq!(at(0x1804), Some(0x804));
+        bus.reset();
     }
 
     #[test]

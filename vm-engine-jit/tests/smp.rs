@@ -97,7 +97,7 @@ fn engine(code_bytes: usize) -> Arc<Engine<Riscv>> {
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let engine = Engine::new(EngineParts {
         config: CpuModel::from_name("max").expect("a model").config(),
-        memory,
+        memory: memory.into(),
         bus: Arc::new(Bus::new()),
         ports: Arc::new(Bus::new()),
         rom: Vec::new(),

@@ -29,7 +29,9 @@ fn engine(translates: bool) -> Arc<Engine<X86>> {
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let engine = Engine::new(EngineParts {
         config: CpuModel::from_name("max").expect("a model").config(),
-        memory: GuestMemory::new(&[(GuestPhysAddr(0), RAM)]).expect("host memory"),
+        memory: GuestMemory::new(&[(GuestPhysAddr(0), RAM)])
+            .expect("host memory")
+            .into(),
         bus: Arc::new(Bus::new()),
         ports: Arc::new(Bus::new()),
         rom: Vec::new(),

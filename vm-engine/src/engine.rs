@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 use vm_core::{Alarms, GuestPhysAddr, GuestVirtAddr, TimeBase, Watchpoint};
 use vm_device::Bus;
-use vm_frontend::Guest;
+use vm_frontend::{FlushScope, Guest};
 use vm_gc::Collector;
-use vm_mem::{CodeWriteObserver, GuestMemory};
+use vm_mem::{CodePages, CodeWriteObserver, GuestMemory, PhysMap};
 
 use crate::cache::{BlockCache, CacheStats};
-use crate::shared::VcpuShared;
+use crate::shared::{Remote, VcpuShared};
 use crate::tier::Translator;
 use crate::vcpu::verify::{Lockstep, Report};
 
@@ -19,8 +19,9 @@ use crate::vcpu::verify::{Lockstep, Report};
 pub struct EngineParts<G: Guest> {
     /// Instructions and features of the virtual CPUs.
     pub config: G::Config,
-    /// RAM. An engine watches it for writes to code, so it belongs to one engine.
-    pub memory: GuestMemory,
+    /// RAM, and what virtual CPUs find in its place. An engine watches it for changes and writes to code, so it belongs to
+    /// one engine.
+    pub memory: PhysMap,
     /// Devices.
     pub bus: Arc<Bus>,
     /// I/O ports, for an ISA that has them.
@@ -40,6 +41,7 @@ pub struct EngineParts<G: Guest> {
 pub struct Engine<G: Guest> {
     pub(crate) config: G::Config,
     pub(crate) memory: GuestMemory,
+    pub(crate) map: PhysMap,
     pub(crate) bus: Arc<Bus>,
     pub(crate) ports: Arc<Bus>,
     rom: Vec<Rom>,
@@ -130,10 +132,11 @@ impl<G: Guest> Engine<G> {
         let collector = Arc::new(Collector::new());
         let cache = Arc::new(BlockCache::new(collector.clone(), parts.code_budget_bytes));
         let observer: Arc<dyn CodeWriteObserver> = cache.clone();
-        parts.memory.set_code_observer(&observer);
+        parts.memory.ram().set_code_observer(&observer);
         let engine = Arc::new(Self {
             config: parts.config,
-            memory: parts.memory,
+            memory: parts.memory.ram().clone(),
+            map: parts.memory,
             bus: parts.bus,
             ports: parts.ports,
             rom: parts.rom.into_iter().map(Rom::new).collect(),
@@ -154,6 +157,12 @@ impl<G: Guest> Engine<G> {
                 peer.drive_timers(&engine.time);
             }
         }));
+        let weak = Arc::downgrade(&engine);
+        engine.map.on_remapped(Box::new(move |base, bytes| {
+            if let Some(engine) = weak.upgrade() {
+                engine.remapped(base, bytes);
+            }
+        }));
         engine
     }
 
@@ -165,6 +174,11 @@ impl<G: Guest> Engine<G> {
     /// Guest RAM.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// Which of the memory that writes of an address reach holds code.
+    pub(crate) fn code_at(&self, addr: GuestPhysAddr) -> Option<&CodePages> {
+        self.map.find(addr, true)?.code
     }
 
     /// The range of the bus around an address that code may be fetched from.
@@ -179,6 +193,21 @@ impl<G: Guest> Engine<G> {
             && rom.has_code.swap(false, Ordering::SeqCst)
         {
             self.cache.forget_range(rom.base, rom.bytes);
+        }
+    }
+
+    /// Throws code away that was made from addresses where something else is found now, and what virtual CPUs know of where
+    /// addresses lead.
+    fn remapped(&self, base: GuestPhysAddr, bytes: u64) {
+        self.cache.forget_range(base, bytes);
+        let everything = Remote::Flush(FlushScope {
+            page: None,
+            asid: None,
+        });
+        // Nobody waits for it: who changes the map runs on one of them.
+        let pending = Arc::default();
+        for peer in self.peers() {
+            peer.post(everything, &pending);
         }
     }
 

@@ -95,7 +95,7 @@ unsafe fn wrote<G: Guest>(f: *mut FrameHead, phys: u64, bytes: u64) {
     if vcpu.rehearse_written(phys, bytes) || vcpu.write_split() {
         return;
     }
-    if let Some((_, code)) = vcpu.engine.memory.find(addr) {
+    if let Some(code) = vcpu.engine.code_at(addr) {
         code.written(addr, bytes);
     }
 }
@@ -257,14 +257,16 @@ impl<G: Guest> Vcpu<G> {
         }
         let mapping = G::translate(state, &self.engine.memory, self.view, addr, bytes, kind)?;
         let phys = mapping.page + addr.page_offset();
-        let Some((range, code)) = self.engine.memory.find(mapping.page) else {
+        let Some(found) = self.engine.map.find(mapping.page, write) else {
             if mapping.cacheable {
+                // Of ROM, and of RAM that is hidden, only one kind of access is a device's.
+                let is_device = |write| self.engine.map.find(mapping.page, write).is_none();
                 self.device_page = Some(DevicePage {
                     space: self.space,
                     addr: addr.page_base(),
                     phys: mapping.page,
-                    read: mapping.read,
-                    write: mapping.write,
+                    read: mapping.read && is_device(false),
+                    write: mapping.write && is_device(true),
                 });
             }
             return Ok(Place {
@@ -273,7 +275,8 @@ impl<G: Guest> Vcpu<G> {
                 barred: false,
             });
         };
-        let host = (range.host + (mapping.page - range.base)).raw();
+        let (host, code) = (found.host().raw(), found.code);
+        let has_code = |page| code.is_some_and(|code| code.has_code(page));
         if mapping.cacheable && !self.watches_page(state, addr) && self.rehearsal_table().is_none()
         {
             let page = mapping.page;
@@ -281,14 +284,14 @@ impl<G: Guest> Vcpu<G> {
                 addr,
                 phys: page,
                 host,
-                read: mapping.read,
-                write: mapping.write,
-                code: code.has_code(page),
+                read: mapping.read && found.reads,
+                write: mapping.write && found.writes,
+                code: has_code(page),
                 page_bytes: mapping.page_bytes,
             };
             let (asid, mode) = (self.space.asid, self.space.data_mode);
             let tlb = &self.shared.tlb;
-            if tlb.fill(asid, mode, fill, || !code.has_code(page)) {
+            if tlb.fill(asid, mode, fill, || !has_code(page)) {
                 self.enter_table();
             }
         }
@@ -430,8 +433,8 @@ impl<G: Guest> Vcpu<G> {
         if !G::CODE_IS_COHERENT || self.runs_one || place.host.is_none() {
             return Ok(());
         }
-        match self.engine.memory.find(place.phys) {
-            Some((_, code)) if code.is_code(place.phys, bytes) => Err(Exception::RUN_ALONE),
+        match self.engine.code_at(place.phys) {
+            Some(code) if code.is_code(place.phys, bytes) => Err(Exception::RUN_ALONE),
             _ => Ok(()),
         }
     }
@@ -455,7 +458,7 @@ impl<G: Guest> Vcpu<G> {
         }
         // SAFETY: the bytes lie in one page of mapped RAM.
         unsafe { access::store(host, size_log2, value) };
-        if let Some((_, code)) = self.engine.memory.find(phys) {
+        if let Some(code) = self.engine.code_at(phys) {
             code.written(phys, 1 << size_log2);
             if barred && !code.has_code(phys) {
                 let (asid, mode) = (self.space.asid, self.space.data_mode);
@@ -536,7 +539,7 @@ impl<G: Guest> Vcpu<G> {
                 None => nobody::<G>(addr, Access::Write).map(|_| ())?,
             }
         }
-        if let Some((_, code)) = self.engine.memory.find(phys) {
+        if let Some(code) = self.engine.code_at(phys) {
             code.written(phys, bytes);
         }
         Ok(())

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use vm_core::config::{DiskConfig, DiskFormat, NetConfig, NetKind, OnPanic, PortConfig, VmConfig};
+use vm_core::config::{
+    DiskConfig, DiskFormat, DiskMedia, NetConfig, NetKind, OnPanic, PortConfig, VmConfig,
+};
 use vm_core::{GuestArch, Notices};
 use vm_device::block::{BlockBackend, Content, DiskAccess, Overlay, RawDisk};
 use vm_device::host_room::HostRoom;
@@ -60,6 +62,7 @@ impl Assembly {
         serial: &SerialLine,
         console: Option<&SerialLine>,
         ports: &[SerialLine],
+        debugcon: Option<&SerialLine>,
     ) -> Result<Self, VmError> {
         let config = &builder.config;
         let Inputs {
@@ -89,6 +92,7 @@ impl Assembly {
             nics,
             console: console.map(SerialLine::sink),
             ports: named_ports(config, ports),
+            debugcon: debugcon.map(SerialLine::sink),
             rng: config.rng,
             balloon: config.balloon,
             no_reboot: config.no_reboot,
@@ -130,32 +134,36 @@ pub(crate) fn check(arch: GuestArch, config: &VmConfig) -> Result<(), VmError> {
 }
 
 fn disk(config: &DiskConfig, notices: &Notices) -> Result<Disk, VmError> {
-    let access = match config.readonly || config.snapshot {
+    let access = match config.is_readonly() || config.snapshot {
         true => DiskAccess::ReadOnly,
         false => DiskAccess::ReadWrite,
     };
     let content = match config.format {
         Some(DiskFormat::Raw) => Content::Raw,
+        // What is in a drive is what it is.
+        None if config.media == DiskMedia::Cdrom => Content::Raw,
         None => Content::Guess,
     };
     let raw = RawDisk::open(&config.file, access, content)?;
     let name = config.file.display();
-    let (backend, file): (Arc<dyn BlockBackend>, String) = match config.snapshot && !config.readonly
-    {
-        true => (
-            Arc::new(Overlay::new(Box::new(raw), None)?),
-            format!(
-                "disk {name}, snapshot in {}",
-                std::env::temp_dir().display()
+    let (backend, file): (Arc<dyn BlockBackend>, String) =
+        match config.snapshot && !config.is_readonly() {
+            true => (
+                Arc::new(Overlay::new(Box::new(raw), None)?),
+                format!(
+                    "disk {name}, snapshot in {}",
+                    std::env::temp_dir().display()
+                ),
             ),
-        ),
-        false => (Arc::new(raw), format!("disk {name}")),
-    };
+            false => (Arc::new(raw), format!("disk {name}")),
+        };
     Ok(Disk {
         backend,
         serial: config.serial.clone(),
         room: HostRoom::new(file, config.on_full, notices.clone()),
         slot: config.slot,
+        bus: config.bus,
+        optical: config.media == DiskMedia::Cdrom,
     })
 }
 

@@ -74,6 +74,14 @@ pub enum VmError {
     /// Guest memory that was to be read or written.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// A picture's file.
+    #[error("cannot write the screenshot to {}: {reason}; name another file", path.display())]
+    Screenshot {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        reason: String,
+    },
     /// The signature's file.
     #[error("cannot write the signature to {}: {reason}", path.display())]
     Signature {

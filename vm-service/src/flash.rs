@@ -8,7 +8,9 @@ use vm_boot::{BootFile, Role};
 use vm_core::GuestPhysAddr;
 use vm_core::config::FlashConfig;
 use vm_device::firmware::flash::{FileStore, FlashAccess, FlashError};
-use vm_platform::riscv_virt::{FlashBank, layout};
+use vm_platform::machine::FlashBank;
+use vm_platform::pc;
+use vm_platform::riscv_virt::layout;
 
 use crate::VmError;
 
@@ -50,6 +52,90 @@ pub(crate) fn open(config: &FlashConfig) -> Result<[FlashBank; 2], VmError> {
         banks[1] = variables(path, config.code.as_deref())?;
     }
     Ok(banks)
+}
+
+/// A PC's firmware in flash, of which nothing is made: its code. Checks that the variables' file, if there is one, belongs to
+/// it.
+pub(crate) fn pc_code(config: &FlashConfig, path: &Path) -> Result<Vec<u8>, VmError> {
+    let code = BootFile::read(Role::Flash, path, u64::MAX)?.bytes()?;
+    let variables_bytes = match &config.vars {
+        Some(vars) if vars.exists() => {
+            let bytes = pc_variables_file(vars, path)?.metadata();
+            bytes.map_err(|reason| failed(vars, reason))?.len()
+        }
+        vars => {
+            let template = empty_variables(path);
+            if let (Some(vars), None) = (vars, &template) {
+                return Err(failed(vars, no_template(path)));
+            }
+            template.map_or(0, |path| std::fs::metadata(path).map_or(0, |it| it.len()))
+        }
+    };
+    pc::check_firmware(code.len() as u64, variables_bytes)
+        .map_err(|reason| failed(path, reason))?;
+    Ok(code)
+}
+
+/// The bank of a PC's variables: in the file that keeps it, which is made when it does not exist, or else until the machine ends.
+pub(crate) fn pc_variables(config: &FlashConfig) -> Result<Option<FlashBank>, VmError> {
+    let Some(code) = &config.code else {
+        return Ok(None);
+    };
+    let template = || -> Result<Option<Vec<u8>>, VmError> {
+        let Some(path) = empty_variables(code) else {
+            return Ok(None);
+        };
+        let bytes = std::fs::read(&path).map_err(|reason| failed(&path, reason))?;
+        Ok(Some(bytes))
+    };
+    let Some(path) = &config.vars else {
+        let bank = |image| FlashBank {
+            image,
+            access: FlashAccess::Volatile,
+        };
+        return Ok(template()?.map(bank));
+    };
+    let refused = |reason: io::Error| failed(path, reason);
+    if !path.exists() {
+        let new = template()?.ok_or_else(|| failed(path, no_template(code)))?;
+        let mut file = File::create_new(path).map_err(refused)?;
+        file.write_all(&new).map_err(refused)?;
+    }
+    let mut file = pc_variables_file(path, code)?;
+    let mut image = Vec::new();
+    file.read_to_end(&mut image).map_err(refused)?;
+    Ok(Some(FlashBank {
+        image,
+        access: FlashAccess::Stored(Box::new(FileStore::new(file))),
+    }))
+}
+
+/// Opens a PC's variables, which have to be as long as the empty ones beside the code.
+fn pc_variables_file(path: &Path, code: &Path) -> Result<File, VmError> {
+    let file = lock_variables(path)?;
+    let bytes = file
+        .metadata()
+        .map_err(|reason| failed(path, reason))?
+        .len();
+    let template = empty_variables(code).and_then(|path| std::fs::metadata(path).ok());
+    match template.map(|template| template.len()) {
+        Some(wanted) if wanted != bytes => Err(failed(
+            path,
+            format!(
+                "it has {bytes} bytes, but variables for {} have {wanted}: name another file, which is made",
+                code.display()
+            ),
+        )),
+        _ => Ok(file),
+    }
+}
+
+fn no_template(code: &Path) -> String {
+    format!(
+        "it does not exist, and there are no empty variables beside {} to make it from: copy those that belong to this firmware \
+         (a file such as OVMF_VARS.fd)",
+        code.display()
+    )
 }
 
 fn code_file(path: &Path) -> Result<BootFile, VmError> {
@@ -96,6 +182,13 @@ fn variables(path: &Path, code: Option<&Path>) -> Result<FlashBank, VmError> {
 
 /// Opens the variables of one machine, and keeps others from using them.
 fn variables_file(path: &Path) -> Result<File, VmError> {
+    let file = lock_variables(path)?;
+    let metadata = file.metadata().map_err(|reason| failed(path, reason))?;
+    check_length(path, metadata.len())?;
+    Ok(file)
+}
+
+fn lock_variables(path: &Path) -> Result<File, VmError> {
     let refused = |reason: io::Error| {
         let advice = match reason.kind() {
             io::ErrorKind::PermissionDenied => {
@@ -107,7 +200,6 @@ fn variables_file(path: &Path) -> Result<File, VmError> {
     };
     let file = OpenOptions::new().read(true).write(true).open(path);
     let file = file.map_err(refused)?;
-    check_length(path, file.metadata().map_err(refused)?.len())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -173,6 +265,34 @@ mod tests {
         assert_eq!(again.image.len() as u64, BANK_BYTES);
         assert_eq!((again.image[0x4_0000], again.image[0x3_ffff]), (7, ERASED));
         assert!(again.image.starts_with(b"empty"));
+    }
+
+    #[test]
+    fn pc_variables_are_made_from_the_empty_ones_and_must_be_as_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let (code, vars) = (dir.path().join("X_CODE.fd"), dir.path().join("mine.fd"));
+        let config = config(&code, &vars);
+        std::fs::write(&code, [1; 0x2000]).unwrap();
+        let refused = pc_code(&config, &code).err().unwrap().to_string();
+        assert!(refused.contains("no empty variables"), "{refused}");
+        std::fs::write(dir.path().join("X_VARS.fd"), [2; 0x1000]).unwrap();
+        assert_eq!(pc_code(&config, &code).unwrap(), [1; 0x2000]);
+        assert!(!vars.exists(), "a check makes nothing");
+        let bank = pc_variables(&config).unwrap().unwrap();
+        assert_eq!(bank.image, [2; 0x1000]);
+        let FlashAccess::Stored(store) = bank.access else {
+            panic!("the variables are not kept");
+        };
+        store.write(0x10, &[7]).unwrap();
+        drop(store);
+        assert_eq!(pc_variables(&config).unwrap().unwrap().image[0x10], 7);
+        std::fs::write(&vars, [2; 0x3000]).unwrap();
+        let refused = pc_code(&config, &code).err().unwrap().to_string();
+        assert!(refused.contains("4096"), "{refused}");
+        std::fs::write(&code, [1; 0x2001]).unwrap();
+        std::fs::remove_file(&vars).unwrap();
+        let refused = pc_code(&config, &code).err().unwrap().to_string();
+        assert!(refused.contains("multiple of 4 KiB"), "{refused}");
     }
 
     #[test]

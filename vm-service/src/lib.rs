@@ -61,7 +61,9 @@ mod config_file;
 mod error;
 mod flash;
 mod input;
+mod keys;
 mod lifecycle;
+mod png;
 mod rtc;
 pub mod serial;
 mod signature;
@@ -74,14 +76,19 @@ pub use builder::VmBuilder;
 pub use config_file::{ConfigFileError, read_config};
 pub use error::VmError;
 pub use input::SerialInput;
+pub use keys::KeyError;
 pub use lifecycle::State;
+pub use png::write as write_png;
 pub use transcript::NoText;
 pub use vm::{Vm, VmHandle};
+pub use vm_boot::firmware;
 pub use vm_core::config::{
-    Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, DiskFormat, MacAddress,
-    NetConfig, NetKind, OnPanic, PortConfig, Rtc, SerialConfig, VirtioTransport, VmConfig,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskBus, DiskConfig, DiskFormat,
+    DiskMedia, MacAddress, NetConfig, NetKind, OnPanic, PortConfig, Rtc, SerialConfig,
+    VirtioTransport, VmConfig,
 };
 pub use vm_core::{GuestArch, GuestPhysAddr, Notices};
 pub use vm_device::chardev::CharSink;
+pub use vm_device::display::Frame as Picture;
 pub use vm_device::virtio::balloon::VirtioBalloon;
 pub use vm_platform::machine::Outcome;

@@ -1,12 +1,14 @@
 //! A virtual machine from its building to its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use vm_core::config::SerialConfig;
 use vm_core::{DebugTarget, GuestPhysAddr, Resume, Statistic, StopCause, VcpuId};
 use vm_device::chardev::CharSink;
+use vm_device::display::{Display, Frame as Picture};
+use vm_device::input::i8042::I8042;
 use vm_device::net::nat::Nat;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_engine_jit::Listing;
@@ -15,11 +17,12 @@ use vm_platform::machine::{Machine, Outcome, TranslateOptions};
 
 use crate::assemble::{self, Assembly, Inputs};
 use crate::boards;
+use crate::keys::{self, KeyError};
 use crate::lifecycle::Lifecycle;
 use crate::serial::SerialLine;
 use crate::signature::Signature;
 use crate::transcript::Transcript;
-use crate::{AccelChoice, NoText, SerialInput, State, VmBuilder, VmError};
+use crate::{AccelChoice, NoText, SerialInput, State, VmBuilder, VmError, png};
 
 /// A virtual machine. It runs once; dropping it ends its threads and closes what it opened.
 pub struct Vm {
@@ -29,6 +32,7 @@ pub struct Vm {
     signature: Option<Signature>,
     accel: AccelChoice,
     statistics: Vec<Vec<Statistic>>,
+    screenshot: Option<PathBuf>,
     handle: VmHandle,
 }
 
@@ -44,6 +48,8 @@ pub struct VmHandle {
     ports: Vec<(String, SerialInput)>,
     debugger: Arc<dyn DebugTarget>,
     balloon: Option<Arc<VirtioBalloon>>,
+    display: Option<Arc<dyn Display>>,
+    keyboard: Option<Arc<I8042>>,
     sinks: Vec<Arc<dyn CharSink>>,
     memory: GuestMemory,
     printed: [Option<Arc<Transcript>>; 2],
@@ -97,6 +103,33 @@ impl VmHandle {
     /// The memory balloon, through which a program asks the guest for memory; `None` when the machine has none.
     pub fn balloon(&self) -> Option<&Arc<VirtioBalloon>> {
         self.balloon.as_ref()
+    }
+
+    /// A picture of what the display shows now, or showed last; `None` when the machine has no display, or it shows nothing.
+    pub fn picture(&self) -> Option<Picture> {
+        self.display.as_ref()?.frame()
+    }
+
+    /// What a display in text mode says, a line each, without blanks at their ends; `None` in other modes and without a display.
+    pub fn screen_text(&self) -> Option<Vec<String>> {
+        self.display.as_ref()?.text()
+    }
+
+    /// Presses a key of the machine's keyboard, and releases it: a character as a US keyboard has it, or a name as `ret`, `esc`, `up`,
+    /// `f10`; with others held as in `ctrl-alt-delete`.
+    ///
+    /// # Errors
+    /// When there is no such key, the machine has no keyboard, or its guest does not take more keys now.
+    pub fn press(&self, key: &str) -> Result<(), KeyError> {
+        let chord = keys::chord(key)?;
+        let keyboard = self.keyboard.as_ref().ok_or(KeyError::NoKeyboard)?;
+        let down = chord.iter().map(|&code| (code, true));
+        let up = chord.iter().rev().map(|&code| (code, false));
+        let mut taken = down.chain(up).map(|(code, down)| keyboard.key(code, down));
+        match taken.all(|taken| taken) {
+            true => Ok(()),
+            false => Err(KeyError::NotTaken),
+        }
     }
 
     /// Stops every virtual CPU between two instructions, and waits until they stand still. False when they do not within
@@ -189,6 +222,9 @@ impl Vm {
             (None, None) => None,
             (sink, port) => Some(line(sink, port.as_ref().unwrap_or(&nothing))?),
         };
+        let debugcon = config.debugcon.as_ref();
+        let debugcon = debugcon.map(|port| SerialLine::open(port, &builder.notices));
+        let debugcon = debugcon.transpose()?;
         let printed = [
             Some(serial.keep_text()),
             console.as_mut().map(SerialLine::keep_text),
@@ -197,7 +233,14 @@ impl Vm {
         let mut ports: Vec<_> = ports
             .map(|port| SerialLine::open(&port.to, &builder.notices))
             .collect::<Result<_, _>>()?;
-        let assembly = Assembly::of(&builder, inputs, &serial, console.as_ref(), &ports)?;
+        let assembly = Assembly::of(
+            &builder,
+            inputs,
+            &serial,
+            console.as_ref(),
+            &ports,
+            debugcon.as_ref(),
+        )?;
         let machine = assembly.board.build(assembly.machine)?;
         let accel = AccelChoice::of(config.accel, arch, || {
             let dump = config.dump.unwrap_or_default();
@@ -227,7 +270,7 @@ impl Vm {
         }
         let named = config.ports.iter().map(|port| port.name.clone());
         let named = named.zip(port_inputs).collect();
-        let lines = [Some(serial), console].into_iter().flatten();
+        let lines = [Some(serial), console, debugcon].into_iter().flatten();
         let lines: Vec<_> = lines.chain(ports).collect();
         let handle = VmHandle {
             lifecycle: Arc::new(Lifecycle::new()),
@@ -239,6 +282,8 @@ impl Vm {
             ports: named,
             debugger: machine.debugger(),
             balloon: machine.balloon().cloned(),
+            display: machine.display().cloned(),
+            keyboard: machine.keyboard().cloned(),
             sinks: lines.iter().map(SerialLine::sink).collect(),
             memory: machine.memory().clone(),
             printed,
@@ -250,6 +295,7 @@ impl Vm {
             signature: assembly.signature,
             accel,
             statistics: Vec::new(),
+            screenshot: config.screenshot.clone(),
             handle,
         })
     }
@@ -302,6 +348,9 @@ impl Vm {
         self.close();
         let outcome = outcome?;
         signature?;
+        if let (Some(path), Some(picture)) = (&self.screenshot, self.handle.picture()) {
+            png::write(&picture, path)?;
+        }
         Ok(outcome)
     }
 

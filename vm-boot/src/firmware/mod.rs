@@ -63,6 +63,24 @@ const OVMF: [(&str, &str); 4] = [
     ),
 ];
 
+/// The option ROM of the display that SeaBIOS has no driver for.
+const VGA_ROM: &str = "vgabios-stdvga.bin";
+/// Where distributions have it when it is not beside SeaBIOS: Fedora's seavgabios-bin, and what comes with QEMU.
+const VGA_ROM_FOLDERS: [&str; 3] = [
+    "usr/share/seabios",
+    "usr/share/seavgabios",
+    "usr/share/qemu",
+];
+
+/// The option ROM of the standard display for the BIOS in a file: what lies beside it, or else where distributions have it
+/// below `root`.
+pub fn vga_rom(root: &Path, bios: &Path) -> Option<PathBuf> {
+    let folders = VGA_ROM_FOLDERS.iter().map(|folder| root.join(folder));
+    let beside = bios.parent().map(Path::to_owned);
+    let mut files = beside.into_iter().chain(folders).map(|it| it.join(VGA_ROM));
+    files.find(|file| file.is_file())
+}
+
 /// What firmware is wanted, and where it is looked for.
 #[derive(Clone, Debug)]
 pub struct Search<'a> {

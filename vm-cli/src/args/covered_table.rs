@@ -325,6 +325,87 @@ pub(super) const COVERED: &[(&str, &str, &str)] = &[
         "every_option_wins_over_the_file",
     ),
     (
+        "run --bios seabios",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --bios uefi",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --disk bus",
+        "vm-core/src/config/tests.rs",
+        "disk_buses_and_media_go_together",
+    ),
+    (
+        "run --disk virtio",
+        "vm-core/src/config/tests.rs",
+        "disk_buses_and_media_go_together",
+    ),
+    (
+        "run --disk ahci",
+        "vm-core/src/config/tests.rs",
+        "disk_buses_and_media_go_together",
+    ),
+    (
+        "run --disk nvme",
+        "vm-core/src/config/tests.rs",
+        "disk_buses_and_media_go_together",
+    ),
+    (
+        "run --disk media",
+        "vm-core/src/config/tests.rs",
+        "disk_buses_and_media_go_together",
+    ),
+    (
+        "run --disk disk",
+        "vm-core/src/config/tests.rs",
+        "disk_buses_and_media_go_together",
+    ),
+    (
+        "run --disk cdrom",
+        "vm-core/src/config/tests.rs",
+        "disk_buses_and_media_go_together",
+    ),
+    ("run --cdrom", SETTINGS, "every_option_wins_over_the_file"),
+    (
+        "run --screenshot",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --debugcon",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --debugcon stdio",
+        "vm-core/src/config/tests.rs",
+        "check_gives_the_terminal_to_one_port",
+    ),
+    (
+        "run --debugcon file",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --debugcon null",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --debugcon unix",
+        LINES,
+        "unix_line_keeps_output_for_the_first_client_and_serves_the_next",
+    ),
+    (
+        "run --debugcon pty",
+        LINES,
+        "pty_line_carries_both_directions",
+    ),
+    (
         "run --balloon",
         BALLOON,
         "balloon_off_leaves_the_device_out",

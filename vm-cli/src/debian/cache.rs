@@ -157,7 +157,7 @@ impl Cache {
 }
 
 /// Debian's name of an architecture.
-fn debian_name(arch: GuestArch) -> &'static str {
+pub(super) fn debian_name(arch: GuestArch) -> &'static str {
     match arch {
         GuestArch::X86_64 => "amd64",
         GuestArch::Aarch64 => "arm64",

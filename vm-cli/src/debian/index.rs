@@ -28,15 +28,15 @@ pub(super) fn installer(index: impl BufRead, arch: &str) -> anyhow::Result<Liste
     }
 }
 
-/// Finds packages by their names.
+/// Finds packages by their names, one of which may be there more than once.
 pub(super) fn named<const N: usize>(
     index: impl BufRead,
     names: &[&str; N],
 ) -> anyhow::Result<[Listed; N]> {
     let mut found: [Option<Listed>; N] = std::array::from_fn(|_| None);
     each(index, |name, listed| {
-        if let Some(at) = names.iter().position(|wanted| *wanted == name) {
-            found[at] = Some(listed);
+        for (place, _) in found.iter_mut().zip(names).filter(|(_, it)| **it == name) {
+            *place = Some(listed.clone());
         }
     })?;
     if let Some(missing) = found.iter().position(Option::is_none) {

@@ -68,7 +68,7 @@ impl DebugTarget for Machine {
 
 fn open() -> (Arc<Machine>, Monitor) {
     let machine = Arc::new(Machine::default());
-    let monitor = Monitor::open(machine.clone(), None);
+    let monitor = Monitor::open(machine.clone(), None, None);
     (machine, monitor)
 }
 
@@ -101,7 +101,7 @@ fn cpus_with_symbols_name_the_function() {
         global: true,
     };
     let table = SymbolTable::new(GuestArch::Riscv64, vec![symbol]);
-    let monitor = Monitor::open(Arc::new(Machine::default()), Some(Arc::new(table)));
+    let monitor = Monitor::open(Arc::new(Machine::default()), Some(Arc::new(table)), None);
     assert!(
         monitor.greeting().contains("<idle+0x10>"),
         "{}",
@@ -116,6 +116,9 @@ fn commands_may_be_shortened_and_name_a_cpu() {
     assert!(answer("stat 0").contains("12345 guest instructions retired"));
     assert!(answer("help").contains("statistics [N]"));
     assert!(answer("reg 2").contains("0 to 1"));
+    assert!(answer("key a").contains("no keyboard"));
+    assert!(answer("screenshot").contains("name the file"));
+    assert!(answer("screenshot x.png").contains("no picture"));
     assert!(answer("fly").contains("unknown command 'fly'"));
 }
 

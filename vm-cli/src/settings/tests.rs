@@ -3,7 +3,7 @@ use crate::args::{Cli, Command};
 use clap::Parser as _;
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
+    Accel, Bios, ByteSize, CodeCache, DiskBus, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
     NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
 };
 
@@ -63,6 +63,24 @@ fn every_option_wins_over_the_file() {
         (&["--append", "a b"], |c| c.append = "a b".into()),
         (&["--bios", "none"], |c| c.bios = Bios::None),
         (&["--bios", "builtin"], |c| c.bios = Bios::Builtin),
+        (&["--bios", "seabios"], |c| c.bios = Bios::Seabios),
+        (&["--bios", "uefi"], |c| c.bios = Bios::Uefi),
+        (&["--debugcon", "file:L"], |c| {
+            c.debugcon = Some(SerialConfig::File("L".into()))
+        }),
+        (&["--screenshot", "S.png"], |c| {
+            c.screenshot = Some("S.png".into())
+        }),
+        (&["--cdrom", "D"], |c| c.disks.push(DiskConfig::cdrom("D"))),
+        (&["--disk", "d,bus=nvme"], |c| {
+            c.disks = vec![DiskConfig {
+                bus: DiskBus::Nvme,
+                ..DiskConfig::raw("d")
+            }]
+        }),
+        (&["--disk", "d,media=cdrom"], |c| {
+            c.disks = vec![DiskConfig::cdrom("d")]
+        }),
         (&["--serial", "null"], |c| {
             c.serial = Some(SerialConfig::Null)
         }),

@@ -141,8 +141,17 @@ pub enum Bios {
     Builtin,
     /// Nothing: the kernel file is entered in the most privileged mode.
     None,
+    /// The SeaBIOS of the host, for a PC.
+    Seabios,
+    /// The UEFI firmware of the host, for a PC.
+    Uefi,
     /// A firmware file.
     File(PathBuf),
+}
+
+impl Bios {
+    /// The choices that are a word alone.
+    pub const WORDS: [&str; 4] = ["builtin", "none", "seabios", "uefi"];
 }
 
 impl FromOsStr for Bios {
@@ -150,8 +159,10 @@ impl FromOsStr for Bios {
         match text.to_str() {
             Some("builtin") => Ok(Self::Builtin),
             Some("none") => Ok(Self::None),
+            Some("seabios") => Ok(Self::Seabios),
+            Some("uefi") => Ok(Self::Uefi),
             Some("") => Err(ConfigError::Missing(
-                "no firmware is named: give a file, none or builtin",
+                "no firmware is named: give a file, none, builtin, seabios or uefi",
             )),
             _ => Ok(Self::File(text.into())),
         }
@@ -163,6 +174,8 @@ impl fmt::Display for Bios {
         match self {
             Self::Builtin => f.write_str("builtin"),
             Self::None => f.write_str("none"),
+            Self::Seabios => f.write_str("seabios"),
+            Self::Uefi => f.write_str("uefi"),
             Self::File(path) => path.display().fmt(f),
         }
     }

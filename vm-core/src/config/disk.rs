@@ -75,7 +75,84 @@ impl fmt::Display for OnFull {
     }
 }
 
-/// A disk: `[file=]PATH[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report][,slot=NUMBER]`.
+/// What a disk is connected to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DiskBus {
+    /// It is a virtio device.
+    #[default]
+    Virtio,
+    /// The SATA controller of a PC.
+    Ahci,
+    /// It is an NVM Express controller's.
+    Nvme,
+}
+
+impl DiskBus {
+    /// Every choice.
+    pub const WORDS: [&str; 3] = ["virtio", "ahci", "nvme"];
+}
+
+impl FromStr for DiskBus {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "virtio" => Ok(Self::Virtio),
+            "ahci" | "sata" => Ok(Self::Ahci),
+            "nvme" => Ok(Self::Nvme),
+            other => Err(ConfigError::unknown("disk bus", other, &Self::WORDS)),
+        }
+    }
+}
+
+impl fmt::Display for DiskBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Virtio => "virtio",
+            Self::Ahci => "ahci",
+            Self::Nvme => "nvme",
+        })
+    }
+}
+
+/// What holds a disk's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DiskMedia {
+    /// A disk.
+    #[default]
+    Disk,
+    /// A disc in a CD/DVD drive.
+    Cdrom,
+}
+
+impl FromStr for DiskMedia {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "disk" => Ok(Self::Disk),
+            "cdrom" => Ok(Self::Cdrom),
+            other => Err(ConfigError::unknown(
+                "disk media",
+                other,
+                &["disk", "cdrom"],
+            )),
+        }
+    }
+}
+
+impl fmt::Display for DiskMedia {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disk => "disk",
+            Self::Cdrom => "cdrom",
+        })
+    }
+}
+
+/// A disk: `[file=]PATH[,format=raw][,readonly][,snapshot=on][,serial=TEXT][,on-full=pause|report][,slot=NUMBER][,bus=virtio|ahci|nvme][,media=disk|cdrom]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -102,12 +179,18 @@ pub struct DiskConfig {
     /// PCI slot, 1 to 31; `None`: the one that disks have.
     #[serde(default)]
     pub slot: Option<u8>,
+    /// What it is connected to.
+    #[serde(default)]
+    pub bus: DiskBus,
+    /// Whether it is a disk or a disc.
+    #[serde(default)]
+    pub media: DiskMedia,
 }
 
 /// Most bytes of a serial number (VIRTIO 1.3, 5.2.6, VIRTIO_BLK_T_GET_ID).
 const SERIAL_BYTES: usize = 20;
-const KEYS: [&str; 7] = [
-    "file", "format", "readonly", "snapshot", "serial", "on-full", "slot",
+const KEYS: [&str; 9] = [
+    "file", "format", "readonly", "snapshot", "serial", "on-full", "slot", "bus", "media",
 ];
 
 impl DiskConfig {
@@ -121,7 +204,23 @@ impl DiskConfig {
             serial: String::new(),
             on_full: OnFull::default(),
             slot: None,
+            bus: DiskBus::default(),
+            media: DiskMedia::default(),
         }
+    }
+
+    /// A disc in a CD/DVD drive.
+    pub fn cdrom(file: impl Into<PathBuf>) -> Self {
+        Self {
+            bus: DiskBus::Ahci,
+            media: DiskMedia::Cdrom,
+            ..Self::raw(file)
+        }
+    }
+
+    /// Whether the guest can never write to it, whatever else is said.
+    pub fn is_readonly(&self) -> bool {
+        self.readonly || self.media == DiskMedia::Cdrom
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
@@ -135,6 +234,16 @@ impl DiskConfig {
                 "disk serial number",
                 &self.serial,
                 format!("is longer than {SERIAL_BYTES} bytes: shorten it"),
+            ));
+        }
+        if self.media == DiskMedia::Cdrom && self.bus != DiskBus::Ahci {
+            return Err(ConfigError::Missing(
+                "CD/DVD drives are on the SATA controller only: write media=cdrom,bus=ahci",
+            ));
+        }
+        if self.slot.is_some() && self.bus == DiskBus::Ahci {
+            return Err(ConfigError::Missing(
+                "slot= names a slot of the PCI bus, where a disk with bus=ahci is not: leave one of them out",
             ));
         }
         Ok(())
@@ -153,6 +262,14 @@ impl FromOsStr for DiskConfig {
                 "serial" => disk.serial = options::text("serial", value)?,
                 "on-full" => disk.on_full = options::text("on-full", value)?.parse()?,
                 "slot" => disk.slot = Some(options::slot(value)?),
+                "bus" => disk.bus = options::text("bus", value)?.parse()?,
+                "media" => {
+                    disk.media = options::text("media", value)?.parse()?;
+                    // Where such drives are, unless another bus is named.
+                    if disk.media == DiskMedia::Cdrom && disk.bus == DiskBus::default() {
+                        disk.bus = DiskBus::Ahci;
+                    }
+                }
                 // A path alone is what most people try first.
                 _ if number == 0 && value.is_none() => disk.file = key.into(),
                 _ => return Err(options::unknown("disk option", &key, &KEYS)),
@@ -164,4 +281,4 @@ impl FromOsStr for DiskConfig {
 }
 
 from_str_as_os_str!(DiskConfig);
-written_as_text!(DiskFormat OnFull);
+written_as_text!(DiskFormat OnFull DiskBus DiskMedia);

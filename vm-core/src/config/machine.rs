@@ -50,6 +50,10 @@ pub struct VmConfig {
     /// Named ports, which programs in the guest find beside the virtio console.
     #[serde(rename = "port")]
     pub ports: Vec<PortConfig>,
+    /// Where firmware's log goes, which it writes to a port of a PC, if there is to be such a port.
+    pub debugcon: Option<SerialConfig>,
+    /// File that gets a picture of the display, in PNG format, when the machine ends.
+    pub screenshot: Option<PathBuf>,
     /// The key behind which keys are for this program instead of the guest.
     pub escape: EscapeKey,
     /// Whether there is an entropy device.
@@ -105,6 +109,8 @@ impl Default for VmConfig {
             serial: None,
             console: None,
             ports: Vec::new(),
+            debugcon: None,
+            screenshot: None,
             escape: EscapeKey::default(),
             rng: true,
             balloon: None,
@@ -164,6 +170,11 @@ impl VmConfig {
                 "serial port and console both want the terminal: give one of them pty, unix:PATH, file:PATH or null",
             ));
         }
+        if self.debugcon == terminal && [&self.serial, &self.console].contains(&&terminal) {
+            return Err(ConfigError::Missing(
+                "debugcon and another port both want the terminal: give one of them file:PATH or null",
+            ));
+        }
         if self.initrd.is_some() && self.kernel.is_none() {
             return Err(ConfigError::Missing(
                 "an initrd needs a kernel that unpacks it: give one with --kernel",
@@ -206,6 +217,7 @@ impl VmConfig {
             &mut self.dtb,
             &mut self.dump_signature,
             &mut self.trace,
+            &mut self.screenshot,
         ];
         let files = files
             .into_iter()
@@ -219,7 +231,7 @@ impl VmConfig {
             *file = base.join(&*file);
         }
         let named = self.ports.iter_mut().map(|port| &mut port.to);
-        let ports = [self.serial.as_mut(), self.console.as_mut()];
+        let ports = [&mut self.serial, &mut self.console, &mut self.debugcon];
         for port in ports.into_iter().flatten().chain(named) {
             if let SerialConfig::File(path) | SerialConfig::Unix(path) = port {
                 *path = base.join(&*path);

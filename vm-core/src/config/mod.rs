@@ -18,7 +18,7 @@ mod session;
 mod size;
 
 pub use choice::{Accel, ArchChoice, Bios, Dump, PcRange, VirtioTransport};
-pub use disk::{DiskConfig, DiskFormat, OnFull};
+pub use disk::{DiskBus, DiskConfig, DiskFormat, DiskMedia, OnFull};
 pub use error::{ConfigError, nearest};
 pub use flash::FlashConfig;
 pub use gdb::GdbConfig;

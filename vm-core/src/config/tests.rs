@@ -85,6 +85,44 @@ fn disk_every_option_arrives() {
 }
 
 #[test]
+fn disk_buses_and_media_go_together() {
+    let disk = |text: &str| text.parse::<DiskConfig>();
+    let plain = disk("d,bus=virtio,media=disk").unwrap();
+    assert_eq!(plain, DiskConfig::raw("d"));
+    assert_eq!(disk("d,bus=ahci").unwrap().bus, DiskBus::Ahci);
+    assert_eq!(disk("d,bus=nvme,slot=9").unwrap().bus, DiskBus::Nvme);
+    let disc = disk("d,media=cdrom").unwrap();
+    assert_eq!(disc, DiskConfig::cdrom("d"));
+    assert!(disc.is_readonly() && !plain.is_readonly());
+    for (text, words) in [
+        ("d,media=cdrom,bus=nvme", "on the SATA controller only"),
+        ("d,bus=ahci,slot=3", "leave one of them out"),
+        ("d,bus=scsi", "unknown disk bus 'scsi'"),
+        ("d,media=tape", "unknown disk media 'tape'"),
+    ] {
+        let error = disk(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn check_gives_the_terminal_to_one_port() {
+    let terminal = Some(SerialConfig::Stdio);
+    let config = VmConfig {
+        serial: terminal.clone(),
+        debugcon: terminal.clone(),
+        ..VmConfig::default()
+    };
+    let error = config.check().unwrap_err().to_string();
+    assert!(error.contains("both want the terminal"), "{error}");
+    let alone = VmConfig {
+        debugcon: terminal,
+        ..VmConfig::default()
+    };
+    assert!(alone.check().is_ok());
+}
+
+#[test]
 fn items_commas_are_separators_unless_doubled() {
     for (text, items) in [
         ("", &[][..]),

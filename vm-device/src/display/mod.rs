@@ -39,4 +39,9 @@ impl Frame {
 pub trait Display: Send + Sync {
     /// What it shows now; `None` while it shows nothing.
     fn frame(&self) -> Option<Frame>;
+
+    /// What it says in text mode, a line each, without blanks at their ends; `None` in other modes.
+    fn text(&self) -> Option<Vec<String>> {
+        None
+    }
 }

@@ -69,7 +69,7 @@ pub(crate) fn engine(translated: bool) -> Arc<Engine<Riscv>> {
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let engine = Engine::new(EngineParts {
         config: CpuModel::from_name("max").expect("a model").config(),
-        memory,
+        memory: memory.into(),
         bus: Arc::new(Bus::new()),
         ports: Arc::new(Bus::new()),
         rom: Vec::new(),

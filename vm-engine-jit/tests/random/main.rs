@@ -303,7 +303,7 @@ fn engine(image: &[u8], start: u64, data: &[u8]) -> Arc<Engine<Riscv>> {
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     Engine::new(EngineParts {
         config: CpuModel::from_name("max").expect("a model").config(),
-        memory,
+        memory: memory.into(),
         bus: Arc::new(Bus::new()),
         ports: Arc::new(Bus::new()),
         rom: Vec::new(),

@@ -61,7 +61,7 @@ impl<G: Guest> Vcpu<G> {
     }
 
     fn note_stored(&self, phys: GuestPhysAddr, bytes: u64) {
-        if let Some((_, code)) = self.engine.memory.find(phys) {
+        if let Some(code) = self.engine.code_at(phys) {
             code.written(phys, bytes);
         }
     }

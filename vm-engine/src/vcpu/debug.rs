@@ -160,7 +160,8 @@ impl<G: Guest> Vcpu<G> {
             let at = addr.wrapping_add(n as u64);
             let phys = self.debug_translate(at)?;
             let slot = std::slice::from_mut(byte);
-            if self.engine.memory.read(phys, slot).is_err() {
+            let found = self.engine.map.find(phys, false);
+            if found.is_none_or(|found| found.read(slot).is_err()) {
                 abort::<G>(at, Access::Read)?;
                 *byte = 0xff;
             }

@@ -235,20 +235,18 @@ impl<G: Guest> Vcpu<G> {
     fn load_physical(&mut self, addr: u64, width: AccessWidth) -> u64 {
         let mut bytes = [0; 8];
         let bytes_read = &mut bytes[..width.bytes() as usize];
-        match self.engine.memory.read(GuestPhysAddr(addr), bytes_read) {
-            Ok(()) => u64::from_le_bytes(bytes),
-            Err(_) => self.bus_read(addr, width).unwrap_or(width.mask()),
+        let phys = GuestPhysAddr(addr);
+        match self.engine.map.find(phys, false) {
+            Some(found) if found.read(bytes_read).is_ok() => u64::from_le_bytes(bytes),
+            _ => self.bus_read(addr, width).unwrap_or(width.mask()),
         }
     }
 
     fn store_physical(&mut self, addr: u64, width: AccessWidth, value: u64) {
         let bytes = &value.to_le_bytes()[..width.bytes() as usize];
-        if self
-            .engine
-            .memory
-            .write(GuestPhysAddr(addr), bytes)
-            .is_err()
-        {
+        let phys = GuestPhysAddr(addr);
+        let found = self.engine.map.find(phys, true);
+        if found.is_none_or(|found| found.write(bytes).is_err()) {
             self.bus_write(addr, width, value & width.mask());
         }
     }

@@ -135,7 +135,7 @@ impl<G: Guest> Vcpu<G> {
             G::PARCEL_BYTES,
             Access::Execute,
         )?;
-        let fetchable = self.engine.memory.find(mapping.page).is_some()
+        let fetchable = self.engine.map.find(mapping.page, false).is_some()
             || self.engine.rom_at(mapping.page).is_some();
         if !fetchable && let BusAbort::Raise(exception) = G::bus_error(addr, Access::Execute) {
             return Err(exception);
@@ -285,22 +285,22 @@ impl<G: Guest> Vcpu<G> {
 struct PageBytes<'a, G: Guest> {
     engine: &'a Engine<G>,
     page: GuestPhysAddr,
-    /// Where it is, and its marks, if it is in RAM.
-    ram: Option<(HostVirtAddr, &'a CodePages)>,
+    /// Where it is, and its marks, if it is in memory.
+    memory: Option<(HostVirtAddr, &'a CodePages)>,
     /// Granules marked as code so far.
     marked: u64,
 }
 
 impl<'a, G: Guest> PageBytes<'a, G> {
     fn of(engine: &'a Engine<G>, page: GuestPhysAddr) -> Self {
-        let ram = engine.memory.find(page);
-        if let (None, Some(rom)) = (ram, engine.rom_at(page)) {
+        let found = engine.map.find(page, false);
+        if let (None, Some(rom)) = (found, engine.rom_at(page)) {
             rom.note_code();
         }
         Self {
             engine,
             page,
-            ram: ram.map(|(range, code)| (range.host + (page - range.base), code)),
+            memory: found.and_then(|found| Some((found.host(), found.code?))),
             marked: 0,
         }
     }
@@ -322,7 +322,7 @@ impl<'a, G: Guest> PageBytes<'a, G> {
 
     /// One byte, or two at an even offset.
     fn parcel(&mut self, offset: u16, pair: bool) -> u16 {
-        let Some((host, code)) = self.ram else {
+        let Some((host, code)) = self.memory else {
             let addr = self.page + u64::from(offset);
             let width = if pair {
                 AccessWidth::Half

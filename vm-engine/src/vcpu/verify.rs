@@ -312,10 +312,14 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
-    /// An aligned word of RAM.
+    /// An aligned word of memory.
     fn word(&self, phys: u64) -> Option<u64> {
-        let (range, _) = self.engine.memory.find(GuestPhysAddr(phys))?;
-        let host = (range.host + (GuestPhysAddr(phys) - range.base)).raw();
+        let host = self
+            .engine
+            .map
+            .find(GuestPhysAddr(phys), false)?
+            .host()
+            .raw();
         // SAFETY: the address lies in mapped RAM, whose ranges are of whole pages.
         Some(unsafe { access::load(host, 3) })
     }

@@ -21,7 +21,7 @@ impl<const RULE: u8> Bench<RULE> {
         let given = Arc::new(Mutex::new(None));
         let engine: Arc<Engine<Given<RULE>>> = Engine::new(EngineParts {
             config: given.clone(),
-            memory: GuestMemory::new(&ranges).expect("host memory"),
+            memory: GuestMemory::new(&ranges).expect("host memory").into(),
             bus: Arc::new(Bus::new()),
             ports: Arc::new(Bus::new()),
             rom: Vec::new(),

@@ -44,7 +44,7 @@ pub(crate) fn engine_within(
     let model = CpuModel::from_name("max").expect("a model");
     Engine::new(EngineParts {
         config: model.config(),
-        memory,
+        memory: memory.into(),
         bus: Arc::new(bus),
         ports: Arc::new(Bus::new()),
         rom: vec![(GuestPhysAddr(FLASH), FLASH_BYTES)],

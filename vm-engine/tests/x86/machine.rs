@@ -208,7 +208,7 @@ impl Machine {
             .expect("free");
         let engine = Engine::new(EngineParts {
             config,
-            memory,
+            memory: memory.into(),
             bus: Arc::new(Bus::new()),
             ports: Arc::new(ports),
             rom: vec![],

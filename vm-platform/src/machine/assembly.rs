@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use vm_core::config::DiskBus;
 use vm_core::{Clock, GuestPhysAddr, Notices, TimeBase, VcpuId};
 use vm_device::Bus;
 use vm_engine::{Engine, EngineParts, Vcpu, VcpuShared};
@@ -39,9 +40,10 @@ impl Machine {
         let time = Arc::new(TimeBase::new(clock.clone(), board.time_hz()));
         let bus = Arc::new(Bus::new());
         let io_ports = Arc::new(Bus::new());
+        let map = board.map(&memory)?;
         let engine = Engine::new(EngineParts {
             config: board.cpu(),
-            memory: memory.clone(),
+            memory: map,
             bus: bus.clone(),
             ports: io_ports.clone(),
             rom: ranges(board.rom()),
@@ -60,6 +62,9 @@ impl Machine {
         control.set_vcpus(handles.clone());
         let serial = control.panic_watch.over(config.serial);
         let console = config.console.map(|sink| control.panic_watch.over(sink));
+        let (disks, drives): (Vec<_>, Vec<_>) = (0..)
+            .zip(config.disks)
+            .partition(|(_, disk)| disk.bus == DiskBus::Virtio);
         let ports = board.place(Parts {
             bus: &bus,
             ports: &io_ports,
@@ -72,13 +77,15 @@ impl Machine {
             serial: serial.clone(),
             rtc_start: config.rtc_start,
             virtio: VirtioParts {
-                disks: config.disks,
+                disks,
                 nics: config.nics,
                 console,
                 ports: config.ports,
                 rng: config.rng,
                 balloon: config.balloon,
             },
+            drives,
+            debugcon: config.debugcon,
         })?;
 
         for vcpu in &mut vcpus {

@@ -6,14 +6,16 @@ use std::time::Duration;
 use vm_core::{Clock, GuestArch, GuestVirtAddr, LocalIrq, TimeBase, VcpuId};
 use vm_device::Bus;
 use vm_device::chardev::{CharInput, CharSink};
+use vm_device::display::Display;
+use vm_device::input::i8042::I8042;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_device::virtio::console::VirtioConsole;
 use vm_engine::{Engine, Vcpu, VcpuShared};
 use vm_frontend::{Guest, InstanceSpec};
-use vm_mem::GuestMemory;
+use vm_mem::{GuestMemory, PhysMap};
 use vm_osal::TimerThread;
 
-use super::config::{MachineConfig, MachineError};
+use super::config::{Disk, MachineConfig, MachineError};
 use super::control::{Control, Event};
 use super::shared::Shared;
 use super::virtio::VirtioParts;
@@ -43,6 +45,14 @@ pub(crate) trait Board: Sized + Send + Sync + 'static {
 
     /// Parts of the bus that code runs from: boot ROM, flash.
     fn rom(&self) -> Vec<Region>;
+
+    /// What virtual CPUs find in RAM's place and beside it. Asked once, before [`Board::place`].
+    ///
+    /// # Errors
+    /// When the host refuses the memory.
+    fn map(&mut self, ram: &GuestMemory) -> Result<PhysMap, MachineError> {
+        Ok(ram.clone().into())
+    }
 
     /// Instructions and features of the virtual CPUs.
     fn cpu(&self) -> <Self::Guest as Guest>::Config;
@@ -123,6 +133,10 @@ pub(crate) struct Parts<'a> {
     /// What the real-time clock shows now, since 1970-01-01 00:00:00 on the clock.
     pub(crate) rtc_start: Duration,
     pub(crate) virtio: VirtioParts,
+    /// Disks that are no virtio devices, with their numbers among all disks.
+    pub(crate) drives: Vec<(usize, Disk)>,
+    /// What firmware says on its debug port, if there is to be one.
+    pub(crate) debugcon: Option<Arc<dyn CharSink>>,
 }
 
 /// The devices that are used from outside, too.
@@ -130,6 +144,8 @@ pub(crate) struct Ports {
     pub(crate) serial: Arc<dyn CharInput>,
     pub(crate) console: Option<Arc<VirtioConsole>>,
     pub(crate) balloon: Option<Arc<VirtioBalloon>>,
+    pub(crate) display: Option<Arc<dyn Display>>,
+    pub(crate) keyboard: Option<Arc<I8042>>,
 }
 
 /// A guest whose registers people can read by name.

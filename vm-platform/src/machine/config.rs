@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vm_boot::BootError;
+use vm_core::config::DiskBus;
 use vm_core::{ExecTrace, GuestVirtAddr, Notices, VcpuId};
 use vm_device::BusError;
 use vm_device::block::BlockBackend;
 use vm_device::chardev::CharSink;
-use vm_device::firmware::flash::FlashError;
+use vm_device::firmware::flash::{FlashAccess, FlashError};
 use vm_device::firmware::fw_cfg::FwCfgError;
 use vm_device::firmware::rom::RomError;
 use vm_device::host_room::HostRoom;
@@ -34,6 +35,28 @@ pub struct Disk {
     pub room: HostRoom,
     /// PCI slot, 1 to 31; `None`: one of those that disks have.
     pub slot: Option<u8>,
+    /// What it is connected to.
+    pub bus: DiskBus,
+    /// Whether it is a disc in a CD/DVD drive, on a bus that has such.
+    pub optical: bool,
+}
+
+/// What a flash bank holds after power-on.
+pub struct FlashBank {
+    /// Its first bytes; the rest is erased.
+    pub image: Vec<u8>,
+    /// What the guest may do to it.
+    pub access: FlashAccess,
+}
+
+impl Default for FlashBank {
+    /// Erased; the guest may program it until the machine ends.
+    fn default() -> Self {
+        Self {
+            image: Vec::new(),
+            access: FlashAccess::Volatile,
+        }
+    }
 }
 
 /// A network card of the machine.
@@ -64,6 +87,8 @@ pub struct MachineConfig {
     pub console: Option<Arc<dyn CharSink>>,
     /// Named ports, beside the console or without one.
     pub ports: Vec<NamedPort>,
+    /// Output of the port that firmware writes its log to, if there is to be one.
+    pub debugcon: Option<Arc<dyn CharSink>>,
     /// Whether there is an entropy device.
     pub rng: bool,
     /// Whether there is a memory balloon; `None` for one when a slot is free.
@@ -138,6 +163,7 @@ impl MachineConfig {
             nics: Vec::new(),
             console: None,
             ports: Vec::new(),
+            debugcon: None,
             rng: false,
             balloon: Some(false),
             no_reboot: false,
@@ -185,6 +211,19 @@ pub enum MachineError {
         /// Slots.
         room: usize,
     },
+    /// More drives than ports.
+    #[error(
+        "{count} drives with bus=ahci: the controller has {room} ports; put some on another bus"
+    )]
+    TooManySataDrives {
+        /// Drives asked for.
+        count: usize,
+        /// Ports.
+        room: usize,
+    },
+    /// A disk on a bus that the board has not.
+    #[error("this machine has no {0} disks: leave out bus={0}")]
+    NoSuchBus(DiskBus),
     /// A PCI slot for a device that is on no PCI bus.
     #[error(
         "slot= names a slot of the PCI bus, which --virtio mmio does not use: leave one of them out"

@@ -9,6 +9,7 @@ pub(crate) mod board;
 mod config;
 pub(crate) mod control;
 mod debug;
+pub(crate) mod offered;
 mod panic_watch;
 pub(crate) mod shared;
 mod slots;
@@ -21,6 +22,8 @@ use std::thread::JoinHandle;
 
 use vm_core::DebugTarget;
 use vm_device::chardev::CharInput;
+use vm_device::display::Display;
+use vm_device::input::i8042::I8042;
 use vm_device::virtio::balloon::VirtioBalloon;
 use vm_engine::VcpuShared;
 use vm_engine_jit::{Template, TemplateError};
@@ -33,8 +36,10 @@ use self::control::{Control, Event, Order};
 use self::debug::Debugger;
 use self::shared::Shared;
 
+pub use self::offered::OfferedKernel;
+
 pub use self::config::{
-    Disk, MOST_CPUS, MachineConfig, MachineError, Nic, Outcome, TranslateOptions,
+    Disk, FlashBank, MOST_CPUS, MachineConfig, MachineError, Nic, Outcome, TranslateOptions,
 };
 
 /// A whole machine, of whatever board. Dropping it stops and joins its threads.
@@ -124,6 +129,16 @@ impl Machine {
     /// The memory balloon, if there is one.
     pub fn balloon(&self) -> Option<&Arc<VirtioBalloon>> {
         self.ports.balloon.as_ref()
+    }
+
+    /// What has a picture, if anything has.
+    pub fn display(&self) -> Option<&Arc<dyn Display>> {
+        self.ports.display.as_ref()
+    }
+
+    /// The keyboard controller, if there is one.
+    pub fn keyboard(&self) -> Option<&Arc<I8042>> {
+        self.ports.keyboard.as_ref()
     }
 
     /// Tells the guest the columns and rows of the virtio console's terminal, from another thread; does nothing without

@@ -1,4 +1,4 @@
-//! Which slot of the PCI bus a virtio device has. Guests name network cards and disks after it, so it depends on the
+//! Which slot of the PCI bus a device has. Guests name network cards and disks after it, so it depends on the
 //! device's kind and on its number among those of its kind, never on what else there is.
 
 use vm_device::pci::SlotTaken;
@@ -6,14 +6,16 @@ use vm_device::pci::SlotTaken;
 /// Slots of the root bus: the host bridge has slot 0.
 const SLOTS: usize = 32;
 
-/// Kinds of virtio devices, each with slots of its own.
+/// Kinds of devices, each with slots of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Disk,
     Net,
     Console,
     Entropy,
     Balloon,
+    Nvme,
+    Display,
 }
 
 /// What there is of a kind.
@@ -25,8 +27,8 @@ struct Row {
     slots: &'static [u8],
 }
 
-/// Slots 6, 7 and 31 are left to kinds to come.
-const ROWS: [Row; 5] = [
+/// Slot 31 is left to chipsets.
+const ROWS: [Row; 7] = [
     Row {
         kind: Kind::Disk,
         name: "virtio-blk",
@@ -54,6 +56,16 @@ const ROWS: [Row; 5] = [
         name: "virtio-balloon",
         slots: &[5],
     },
+    Row {
+        kind: Kind::Nvme,
+        name: "nvme",
+        slots: &[6],
+    },
+    Row {
+        kind: Kind::Display,
+        name: "display",
+        slots: &[7],
+    },
 ];
 
 impl Kind {
@@ -69,13 +81,16 @@ impl Kind {
     }
 }
 
-/// The slot of each device, given its kind and the slot that it is pinned to. A device whose kind has no slot left gets
-/// the highest free one.
+/// The slot of each device, given its kind and the slot that it is pinned to; the board's own devices have the `taken_slots`.
+/// A device whose kind has no slot left gets the highest free one.
 ///
 /// # Errors
 /// When two devices are pinned to one slot, a pin is no slot for devices, or none is left.
-pub(super) fn assign(devices: &[(Kind, Option<u8>)]) -> Result<Vec<u8>, SlotTaken> {
-    let mut taken = [false; SLOTS];
+pub(super) fn assign(
+    devices: &[(Kind, Option<u8>)],
+    taken_slots: &[u8],
+) -> Result<Vec<u8>, SlotTaken> {
+    let mut taken: [bool; SLOTS] = std::array::from_fn(|slot| taken_slots.contains(&(slot as u8)));
     taken[0] = true;
     for pin in devices.iter().filter_map(|(_, pin)| *pin) {
         match taken.get_mut(usize::from(pin)) {
@@ -111,7 +126,7 @@ mod tests {
             (Kind::Entropy, None),
             (Kind::Balloon, None),
         ];
-        assert_eq!(assign(&one), Ok(vec![1, 2, 3, 4, 5]));
+        assert_eq!(assign(&one, &[]), Ok(vec![1, 2, 3, 4, 5]));
         let more = [
             (Kind::Disk, None),
             (Kind::Disk, None),
@@ -119,8 +134,8 @@ mod tests {
             (Kind::Net, None),
             (Kind::Entropy, None),
         ];
-        assert_eq!(assign(&more), Ok(vec![1, 16, 2, 8, 4]));
-        assert_eq!(assign(&[(Kind::Net, None)]), Ok(vec![2]));
+        assert_eq!(assign(&more, &[]), Ok(vec![1, 16, 2, 8, 4]));
+        assert_eq!(assign(&[(Kind::Net, None)], &[]), Ok(vec![2]));
     }
 
     #[test]
@@ -131,18 +146,19 @@ mod tests {
             (Kind::Net, Some(2)),
             (Kind::Net, Some(31)),
         ];
-        assert_eq!(assign(&devices), Ok(vec![1, 8, 2, 31]));
+        assert_eq!(assign(&devices, &[]), Ok(vec![1, 8, 2, 31]));
         let twice = [(Kind::Disk, Some(5)), (Kind::Net, Some(5))];
-        assert_eq!(assign(&twice), Err(SlotTaken(5)));
-        assert_eq!(assign(&[(Kind::Net, Some(0))]), Err(SlotTaken(0)));
-        assert_eq!(assign(&[(Kind::Net, Some(32))]), Err(SlotTaken(32)));
+        assert_eq!(assign(&twice, &[]), Err(SlotTaken(5)));
+        assert_eq!(assign(&[(Kind::Net, Some(0))], &[]), Err(SlotTaken(0)));
+        assert_eq!(assign(&[(Kind::Net, Some(32))], &[]), Err(SlotTaken(32)));
     }
 
     #[test]
     fn assign_more_than_a_kind_has_slots_for_fills_the_bus() {
-        let mut slots = assign(&[(Kind::Net, None); 31]).unwrap();
+        assert!(assign(&[(Kind::Net, None); 31], &[31]).is_err());
+        let mut slots = assign(&[(Kind::Net, None); 31], &[]).unwrap();
         slots.sort_unstable();
         assert_eq!(slots, (1..32).collect::<Vec<_>>());
-        assert!(assign(&[(Kind::Net, None); 32]).is_err());
+        assert!(assign(&[(Kind::Net, None); 32], &[]).is_err());
     }
 }

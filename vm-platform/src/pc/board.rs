@@ -5,16 +5,17 @@ use std::sync::Arc;
 use vm_boot::Extent;
 use vm_boot::x86::{BootPlan, BootRequest, HIGH_RAM_BASE, PcRam};
 use vm_core::{GuestPhysAddr, GuestVirtAddr, LocalIrq, VcpuId};
+use vm_device::display::vga::spec::MEMORY_BYTES;
 use vm_device::intc::lapic::LocalApic;
 use vm_device::pci::{PciRoot, q35};
 use vm_engine::Vcpu;
 use vm_frontend::InstanceSpec;
 use vm_frontend::x86::X86;
 use vm_frontend::x86::cpu::{CpuConfig, TSC_HZ};
-use vm_mem::GuestMemory;
+use vm_mem::{GuestMemory, PhysMap};
 
-use super::config::PcConfig;
-use super::{layout, start, tables, wiring};
+use super::config::{PcBoot, PcConfig, PcFirmware, PcKernel};
+use super::{firmware, layout, start, tables, wiring};
 use crate::Region;
 use crate::machine::board::{Board, NoFirmware, Parts, Ports};
 use crate::machine::{MachineConfig, MachineError};
@@ -23,11 +24,40 @@ use crate::machine::{MachineConfig, MachineError};
 pub(super) struct Pc {
     cpu: CpuConfig,
     ram: PcRam,
-    plan: BootPlan,
+    boot: Boot,
+    /// What processors find in RAM's place, once there is RAM.
+    map: Option<PhysMap>,
+    /// The display's memory, from then until the display is made of it.
+    display: Option<GuestMemory>,
     /// One for each processor, once the devices are placed.
     local_apics: Vec<Arc<LocalApic>>,
     /// The PCI bus, then too.
     pci: Option<Arc<PciRoot>>,
+}
+
+/// What runs first.
+enum Boot {
+    Kernel(BootPlan),
+    Firmware(PcFirmware),
+}
+
+fn kernel_plan(cpus: u32, ram: PcRam, kernel: PcKernel) -> Result<BootPlan, MachineError> {
+    Ok(BootPlan::new(&BootRequest {
+        kernel: kernel.kernel,
+        initrd: kernel.initrd,
+        command_line: kernel.bootargs,
+        ram,
+        reserved: [
+            layout::PCIE_ECAM,
+            layout::IOAPIC,
+            layout::HPET,
+            layout::LOCAL_APIC,
+        ]
+        .map(|Region { base, bytes }| Extent { base, bytes })
+        .into(),
+        tables: tables::acpi(cpus, ram_end(ram), layout::PCIE_ECAM.base, false).placed()?,
+        entry: kernel.entry,
+    })?)
 }
 
 impl Board for Pc {
@@ -37,29 +67,25 @@ impl Board for Pc {
 
     fn new(machine: &MachineConfig, config: PcConfig) -> Result<Self, MachineError> {
         let ram = PcRam::split(machine.ram_bytes);
-        let plan = BootPlan::new(&BootRequest {
-            kernel: config.kernel,
-            initrd: config.initrd,
-            command_line: config.bootargs,
-            ram,
-            reserved: [
-                layout::PCIE_ECAM,
-                layout::IOAPIC,
-                layout::HPET,
-                layout::LOCAL_APIC,
-            ]
-            .map(|Region { base, bytes }| Extent { base, bytes })
-            .into(),
-            tables: tables::acpi(machine.cpus, ram_end(ram))?,
-            entry: config.entry,
-        })?;
+        let boot = match config.boot {
+            PcBoot::Kernel(kernel) => Boot::Kernel(kernel_plan(machine.cpus, ram, kernel)?),
+            PcBoot::Firmware(image) => {
+                let variables = image.variables.as_ref();
+                let variables_bytes = variables.map_or(0, |bank| bank.image.len() as u64);
+                firmware::check(image.image.len() as u64, variables_bytes)
+                    .map_err(|error| MachineError::Board(error.into()))?;
+                Boot::Firmware(image)
+            }
+        };
         Ok(Self {
             cpu: CpuConfig {
                 cpus: machine.cpus,
                 ..config.cpu
             },
             ram,
-            plan,
+            boot,
+            map: None,
+            display: None,
             local_apics: Vec::new(),
             pci: None,
         })
@@ -72,6 +98,20 @@ impl Board for Pc {
 
     fn rom(&self) -> Vec<Region> {
         Vec::new()
+    }
+
+    fn map(&mut self, ram: &GuestMemory) -> Result<PhysMap, MachineError> {
+        let image = match &self.boot {
+            Boot::Kernel(_) => None,
+            Boot::Firmware(firmware) => Some(&firmware.image[..]),
+        };
+        if image.is_some() {
+            let whole = (GuestPhysAddr(0), MEMORY_BYTES as u64);
+            self.display = Some(GuestMemory::new(&[whole])?);
+        }
+        let map = firmware::map(ram, image, self.display.clone())?;
+        self.map = Some(map.clone());
+        Ok(map)
     }
 
     fn cpu(&self) -> CpuConfig {
@@ -91,7 +131,19 @@ impl Board for Pc {
     }
 
     fn place(&mut self, parts: Parts<'_>) -> Result<Ports, MachineError> {
-        let placed = wiring::place_devices(parts, self.ram)?;
+        let map = self.map.take().expect("invariant: there is RAM");
+        let firmware = match &mut self.boot {
+            Boot::Kernel(_) => None,
+            Boot::Firmware(firmware) => Some(firmware),
+        };
+        let plan = wiring::Plan {
+            ram: self.ram,
+            cpu: &self.cpu,
+            map,
+            display: self.display.take(),
+            firmware,
+        };
+        let placed = wiring::place_devices(parts, plan)?;
         self.local_apics = placed.local_apics;
         self.pci = Some(placed.pci);
         Ok(placed.ports)
@@ -103,10 +155,13 @@ impl Board for Pc {
     }
 
     fn load(&self, memory: &GuestMemory) -> Result<(), MachineError> {
+        let Boot::Kernel(plan) = &self.boot else {
+            return Ok(());
+        };
         if let Some(pci) = &self.pci {
             q35::set_up_without_firmware(pci, layout::PCIE_ECAM.base.raw());
         }
-        Ok(self.plan.load(memory)?)
+        Ok(plan.load(memory)?)
     }
 
     fn power_on(&self, vcpu: &mut Vcpu<X86>) {
@@ -116,8 +171,10 @@ impl Board for Pc {
         }
         vcpu.reset(self.spec(id));
         vcpu.shared().set_lines(0, u64::MAX);
-        if id.0 == 0 {
-            start::entry(self.plan.entry()).apply(vcpu.state_mut());
+        if id.0 == 0
+            && let Boot::Kernel(plan) = &self.boot
+        {
+            start::entry(plan.entry()).apply(vcpu.state_mut());
         }
     }
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use vm_core::GuestPhysAddr;
 use vm_device::BusDevice;
 use vm_device::chardev::NoSink;
+use vm_device::debug::debugcon::DebugCon;
+use vm_device::display::vga::Vga;
+use vm_device::firmware::fw_cfg::FwCfgPorts;
 use vm_device::input::i8042::I8042;
 use vm_device::pci::{ConfigPorts, Space};
 use vm_device::power::port92::Port92;
@@ -17,7 +20,8 @@ use super::wiring::Wiring;
 use crate::Region;
 use crate::machine::MachineError;
 
-type Made = Result<Arc<dyn BusDevice>, MachineError>;
+/// `None` where this machine has not that device.
+type Made = Result<Option<Arc<dyn BusDevice>>, MachineError>;
 /// What makes the device of a row.
 type Make = fn(&Row, &mut Wiring<'_>) -> Made;
 
@@ -25,10 +29,12 @@ type Make = fn(&Row, &mut Wiring<'_>) -> Made;
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     Memory(Region),
+    /// Wherever no other device is.
+    Behind(Region),
     Ports(layout::Ports),
 }
 
-use Place::{Memory, Ports};
+use Place::{Behind, Memory, Ports};
 
 /// A device that answers at a fixed place.
 pub(super) struct Row {
@@ -41,20 +47,25 @@ pub(super) struct Row {
 /// All rows of a board whose RAM ends at `ram_end`.
 #[rustfmt::skip]
 pub(super) fn rows(ram_end: GuestPhysAddr) -> Vec<Row> {
-    let row = |name, place, make| Row { name, place, make };
+    let row = |name, place, make: Make| Row { name, place, make };
     vec![
-        row("pci-mmio32",  Memory(layout::PCI_MMIO32),  pci_memory as Make),
-        row("ioapic",      Memory(layout::IOAPIC),      |_, wiring| Ok(wiring.ioapic.clone())),
+        row("vga-window",  Memory(layout::DISPLAY_WINDOW), |_, wiring| display(wiring, Vga::window)),
+        row("pci-mmio32",  Behind(layout::PCI_MMIO32),  pci_memory),
+        row("ioapic",      Memory(layout::IOAPIC),      |_, wiring| Ok(Some(wiring.ioapic.clone()))),
         row("pci-mmio64",  Memory(layout::pci_mmio64(ram_end)), pci_memory),
-        row("hpet",        Memory(layout::HPET),        |_, wiring| Ok(wiring.hpet.clone())),
-        row("pic-master",  Ports(layout::PIC_MASTER),   |_, wiring| Ok(wiring.pic.master())),
+        row("hpet",        Memory(layout::HPET),        |_, wiring| Ok(Some(wiring.hpet.clone()))),
+        row("pic-master",  Ports(layout::PIC_MASTER),   |_, wiring| Ok(Some(wiring.pic.master()))),
         row("pit",         Ports(layout::PIT),          pit),
         row("i8042-data",  Ports(layout::I8042_DATA),   keyboard),
         row("rtc",         Ports(layout::RTC),          rtc),
         row("port92",      Ports(layout::PORT92),       port92),
-        row("pic-slave",   Ports(layout::PIC_SLAVE),    |_, wiring| Ok(wiring.pic.slave())),
-        row("apm",         Ports(layout::APM),          |_, wiring| Ok(wiring.pm.command_ports())),
-        row("elcr",        Ports(layout::ELCR),         |_, wiring| Ok(wiring.pic.elcr())),
+        row("pic-slave",   Ports(layout::PIC_SLAVE),    |_, wiring| Ok(Some(wiring.pic.slave()))),
+        row("apm",         Ports(layout::APM),          |_, wiring| Ok(Some(wiring.pm.command_ports()))),
+        row("vga-vbe",     Ports(layout::DISPLAY_EXTENSIONS), |_, wiring| display(wiring, Vga::extension_ports)),
+        row("vga",         Ports(layout::DISPLAY),      |_, wiring| display(wiring, Vga::ports)),
+        row("debugcon",    Ports(layout::DEBUGCON),     debugcon),
+        row("fw-cfg",      Ports(layout::FW_CFG),       fw_cfg),
+        row("elcr",        Ports(layout::ELCR),         |_, wiring| Ok(Some(wiring.pic.elcr()))),
         row("com2",        Ports(layout::COM2),         com2),
         row("com1",        Ports(layout::COM1),         com1),
         row("pci-config",  Ports(layout::PCI_CONFIG),   pci_config),
@@ -66,13 +77,13 @@ fn com1(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let output = wiring.parts.serial.clone();
     let serial = Arc::new(Ns16550::new(wiring.isa.line(layout::IRQ_COM1), output));
     wiring.serial = Some(serial.clone());
-    Ok(serial)
+    Ok(Some(serial))
 }
 
 /// Nothing is connected to it.
 fn com2(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let line = wiring.isa.line(layout::IRQ_COM2);
-    Ok(Arc::new(Ns16550::new(line, Arc::new(NoSink))))
+    Ok(Some(Arc::new(Ns16550::new(line, Arc::new(NoSink)))))
 }
 
 /// The timer, and its gate on port 61h.
@@ -85,7 +96,7 @@ fn pit(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     parts
         .ports
         .insert("port-b", port.into(), count.into(), speaker)?;
-    Ok(pit)
+    Ok(Some(pit))
 }
 
 /// The keyboard controller, both of its ports.
@@ -100,7 +111,8 @@ fn keyboard(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let command = controller.command_port();
     let ports = wiring.parts.ports;
     ports.insert("i8042-command", port.into(), count.into(), command)?;
-    Ok(controller.data_port())
+    wiring.keyboard = Some(controller.clone());
+    Ok(Some(controller.data_port()))
 }
 
 fn rtc(_: &Row, wiring: &mut Wiring<'_>) -> Made {
@@ -113,27 +125,41 @@ fn rtc(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     );
     let ram = wiring.ram;
     rtc.describe(ram.low_bytes, ram.high_bytes, parts.vcpus.len() as u32);
-    Ok(rtc)
+    Ok(Some(rtc))
 }
 
 fn port92(_: &Row, wiring: &mut Wiring<'_>) -> Made {
-    Ok(Arc::new(Port92::new(wiring.events.clone())))
+    Ok(Some(Arc::new(Port92::new(wiring.events.clone()))))
 }
 
 fn pci_config(_: &Row, wiring: &mut Wiring<'_>) -> Made {
-    Ok(ConfigPorts::new(&wiring.pci, wiring.events.clone()))
+    Ok(Some(ConfigPorts::new(&wiring.pci, wiring.events.clone())))
 }
 
 fn pci_io(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let (first, _) = layout::PCI_IO;
-    Ok(wiring.pci.window(Space::Io, first.into()))
+    Ok(Some(wiring.pci.window(Space::Io, first.into())))
 }
 
 /// PCI memory has the same addresses on both sides of the bridge.
 fn pci_memory(row: &Row, wiring: &mut Wiring<'_>) -> Made {
     let base = match row.place {
-        Memory(region) => region.base.raw(),
+        Memory(region) | Behind(region) => region.base.raw(),
         Ports((first, _)) => first.into(),
     };
-    Ok(wiring.pci.window(Space::Memory, base))
+    Ok(Some(wiring.pci.window(Space::Memory, base)))
+}
+
+fn display(wiring: &Wiring<'_>, part: fn(&Vga) -> Arc<dyn BusDevice>) -> Made {
+    Ok(wiring.display.as_deref().map(part))
+}
+
+fn debugcon(_: &Row, wiring: &mut Wiring<'_>) -> Made {
+    let sink = wiring.parts.debugcon.clone();
+    Ok(sink.map(|sink| Arc::new(DebugCon::new(sink)) as _))
+}
+
+fn fw_cfg(_: &Row, wiring: &mut Wiring<'_>) -> Made {
+    let device = wiring.fw_cfg.clone();
+    Ok(device.map(|device| Arc::new(FwCfgPorts::new(device)) as _))
 }

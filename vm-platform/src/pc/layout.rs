@@ -4,6 +4,11 @@
 //! platform, which firmware and kernels know without being told.
 
 use vm_core::GuestPhysAddr;
+use vm_device::debug::debugcon;
+use vm_device::display::vga::spec::{
+    EXTENSION_PORT, EXTENSION_RANGE_BYTES, PORT, RANGE_BYTES, WINDOW_BASE, WINDOW_BYTES,
+};
+use vm_device::firmware::fw_cfg;
 
 use crate::Region;
 
@@ -11,16 +16,27 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// PCI Express configuration space, 1 MiB for each of 256 buses.
+/// PCI Express configuration space, 1 MiB for each of 256 buses, where it is without firmware or by SeaBIOS' choice.
 pub const PCIE_ECAM: Region = Region::new(0xb000_0000, 256 * MIB);
-/// PCI memory below 4 GiB, at the same address on the PCI side, up to the interrupt controllers.
-pub const PCI_MMIO32: Region = Region::new(0xc000_0000, 0xfec0_0000 - 0xc000_0000);
+/// PCI memory below 4 GiB, at the same address on the PCI side, from the most that there may be of RAM up to the interrupt
+/// controllers. Configuration space is in front of it.
+pub const PCI_MMIO32: Region = Region::new(2 * GIB, 0xfec0_0000 - 2 * GIB);
 /// I/O APIC.
 pub const IOAPIC: Region = Region::new(0xfec0_0000, 4 * KIB);
 /// High-precision event timer.
 pub const HPET: Region = Region::new(0xfed0_0000, KIB);
 /// Local APIC of each virtual CPU after power-on; the virtual CPU finds it by itself.
 pub const LOCAL_APIC: Region = Region::new(0xfee0_0000, 4 * KIB);
+/// Where firmware ends, by which its place is known.
+pub const FIRMWARE_END: u64 = 4 * GIB;
+/// Bytes of firmware and of its variables at most: from there on nothing else is below 4 GiB.
+pub const FIRMWARE_MAX_BYTES: u64 = 16 * MIB;
+/// Where the firmware's last bytes end that are below 1 MiB as well.
+pub const LOW_FIRMWARE_END: u64 = MIB;
+/// How many there are at most.
+pub const LOW_FIRMWARE_MAX_BYTES: u64 = 128 * KIB;
+/// The display adapter's window; RAM never shows there.
+pub const DISPLAY_WINDOW: Region = Region::new(WINDOW_BASE, WINDOW_BYTES);
 /// First address behind RAM below 4 GiB at most: what is more lies from 4 GiB on.
 pub const LOW_RAM_END: GuestPhysAddr = GuestPhysAddr(2 * GIB);
 /// Length of the 64-bit PCI memory window; its base depends on RAM, see [`pci_mmio64`].
@@ -52,6 +68,14 @@ pub const I8042_COMMAND: Ports = (0x64, 1);
 pub const RTC: Ports = (0x70, 2);
 /// 8259 that is the slave.
 pub const PIC_SLAVE: Ports = (0xa0, 2);
+/// The display adapter's own ports.
+pub const DISPLAY_EXTENSIONS: Ports = (EXTENSION_PORT as u16, EXTENSION_RANGE_BYTES as u16);
+/// Ports of the VGA.
+pub const DISPLAY: Ports = (PORT as u16, RANGE_BYTES as u16);
+/// The port that firmware writes its log to.
+pub const DEBUGCON: Ports = (debugcon::PORT as u16, 1);
+/// Firmware configuration.
+pub const FW_CFG: Ports = (fw_cfg::FIRST_PORT as u16, fw_cfg::PORTS as u16);
 /// Second serial port.
 pub const COM2: Ports = (0x2f8, 8);
 /// First serial port.
@@ -103,11 +127,11 @@ mod tests {
         let high = Region::new(4 * GIB, 60 * GIB);
         let all = [
             low,
-            PCIE_ECAM,
             PCI_MMIO32,
             IOAPIC,
             HPET,
             LOCAL_APIC,
+            Region::new(FIRMWARE_END - FIRMWARE_MAX_BYTES, FIRMWARE_MAX_BYTES),
             high,
             pci_mmio64(high.end()),
         ];
@@ -146,6 +170,10 @@ mod tests {
             PCI_IO,
             APM,
             PORT92,
+            DISPLAY_EXTENSIONS,
+            DISPLAY,
+            DEBUGCON,
+            FW_CFG,
         ];
         all.sort_unstable();
         for pair in all.windows(2) {

@@ -3,28 +3,41 @@
 use std::sync::Arc;
 
 use vm_boot::x86::PcRam;
-use vm_core::{IrqLine, NoIrq, TimeBase};
+use vm_core::config::DiskBus;
+use vm_core::{GuestPhysAddr, IrqLine, NoIrq, TimeBase};
+use vm_device::display::Display;
+use vm_device::display::vga::Vga;
+use vm_device::firmware::flash::Flash;
+use vm_device::firmware::fw_cfg::FwCfg;
+use vm_device::input::i8042::I8042;
+use vm_device::intc::MsiTarget;
 use vm_device::intc::i8259::I8259;
 use vm_device::intc::ioapic::IoApic;
 use vm_device::intc::ioapic::spec::INPUTS;
 use vm_device::intc::isa::{IRQ0_GSI, ISA_IRQS, IsaIrqs};
 use vm_device::intc::lapic::{ApicBus, ApicIdentity, ApicLines, ApicTime, LocalApic};
 use vm_device::movable::Movable;
-use vm_device::pci::PciRoot;
-use vm_device::pci::q35::{Lpc, LpcRanges, Mch, Smbus};
+use vm_device::pci::q35::{Lpc, LpcRanges, Mch, ShadowRange, Smbus};
+use vm_device::pci::{PciFunction, PciRoot};
 use vm_device::power::acpi_pm::AcpiPm;
 use vm_device::power::{SystemEvent, SystemEvents};
 use vm_device::serial::ns16550::Ns16550;
+use vm_device::storage::ahci::spec::PORTS as SATA_PORTS;
+use vm_device::storage::ahci::{Ahci, SataDrive};
+use vm_device::storage::nvme::Nvme;
 use vm_device::timer::hpet::{Hpet, HpetLines};
-use vm_frontend::x86::cpu::{PHYS_ADDR_BITS, TSC_HZ};
+use vm_frontend::x86::cpu::{CpuConfig, PHYS_ADDR_BITS, TSC_HZ};
 use vm_frontend::x86::line;
+use vm_mem::{GuestMemory, PhysMap};
 
+use super::config::PcFirmware;
 use super::devices::{self, Place};
+use super::firmware::{self, BootDisk, DISPLAY_APERTURE, Told};
 use super::layout;
 use crate::machine::board::{Parts, Ports};
 use crate::machine::control::{Control, Event};
-use crate::machine::virtio::{PCI_SLOTS, VirtioDevices};
-use crate::machine::{MachineError, Outcome};
+use crate::machine::virtio::{Kind, PCI_SLOTS, VirtioDevices};
+use crate::machine::{Disk, FlashBank, MachineError, Outcome};
 
 /// Interrupts of the ISA bus that the HPET can take the place of: those of the 8254 and the real-time clock.
 const HPET_LEGACY: [u8; 2] = [layout::IRQ_PIT, layout::IRQ_RTC];
@@ -40,8 +53,22 @@ pub(super) struct Wiring<'a> {
     pub(super) hpet: Arc<Hpet>,
     pub(super) events: SystemEvents,
     pub(super) ram: PcRam,
-    /// The first serial port, once it is made.
+    /// Through which firmware is told of the machine, and its display, where there is firmware.
+    pub(super) fw_cfg: Option<Arc<FwCfg>>,
+    pub(super) display: Option<Arc<Vga>>,
+    /// The first serial port and the keyboard controller, once they are made.
     pub(super) serial: Option<Arc<Ns16550>>,
+    pub(super) keyboard: Option<Arc<I8042>>,
+}
+
+/// What the board has planned.
+pub(super) struct Plan<'a> {
+    pub(super) ram: PcRam,
+    pub(super) cpu: &'a CpuConfig,
+    pub(super) map: PhysMap,
+    /// The display's memory.
+    pub(super) display: Option<GuestMemory>,
+    pub(super) firmware: Option<&'a mut PcFirmware>,
 }
 
 /// What others reach.
@@ -55,7 +82,14 @@ pub(super) struct Placed {
 ///
 /// # Errors
 /// When there are more than the board has room for.
-pub(super) fn place_devices(mut parts: Parts<'_>, ram: PcRam) -> Result<Placed, MachineError> {
+pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Placed, MachineError> {
+    let Plan {
+        ram,
+        cpu,
+        map,
+        display,
+        mut firmware,
+    } = plan;
     let apics = ApicBus::new();
     let local_apics = local_apics(&parts, &apics);
     let pic = I8259::new(apics.lint(0));
@@ -73,10 +107,34 @@ pub(super) fn place_devices(mut parts: Parts<'_>, ram: PcRam) -> Result<Placed, 
         messages: apics.clone(),
     };
     let hpet = Hpet::new(clock, timers, hpet_lines);
-    let pci = chipset(&parts, &pm, &isa, &ioapic)?;
+    let pci = chipset(&parts, &pm, &isa, &ioapic, map.clone())?;
     let virtio = VirtioDevices::new(std::mem::take(&mut parts.virtio), parts.memory, PCI_SLOTS)?;
     let (console, balloon) = (virtio.console.clone(), virtio.balloon.clone());
-    virtio.plug(&pci, parts.memory, Some(apics))?;
+    let display = display.map(|memory| {
+        let moved = move |at| map.place(DISPLAY_APERTURE, at);
+        Vga::new(memory, Box::new(moved))
+    });
+    let drives = std::mem::take(&mut parts.drives);
+    let boot_order = plug(virtio, drives, display.clone(), &pci, parts.memory, apics)?;
+    if let Some(firmware) = &mut firmware
+        && let Some((base, bank)) = firmware::variables(firmware)
+    {
+        let FlashBank { image, access } = bank;
+        let bytes = image.len() as u64;
+        let flash = Arc::new(Flash::pc(base, bytes, &image, access)?);
+        parts
+            .bus
+            .insert("flash-variables", base.raw(), bytes, flash)?;
+    }
+    let fw_cfg = firmware.map(|firmware| {
+        let told = Told {
+            firmware,
+            cpu,
+            ram,
+            boot_order,
+        };
+        firmware::fw_cfg(parts.memory, &pci, &told)
+    });
     let (bus, ports) = (parts.bus, parts.ports);
     let mut wiring = Wiring {
         parts,
@@ -88,13 +146,21 @@ pub(super) fn place_devices(mut parts: Parts<'_>, ram: PcRam) -> Result<Placed, 
         hpet,
         events,
         ram,
+        fw_cfg: fw_cfg.transpose()?,
+        display,
         serial: None,
+        keyboard: None,
     };
     for row in devices::rows(super::board::ram_end(ram)) {
-        let device = (row.make)(&row, &mut wiring)?;
+        let Some(device) = (row.make)(&row, &mut wiring)? else {
+            continue;
+        };
         match row.place {
             Place::Memory(region) => {
                 bus.insert(row.name, region.base.raw(), region.bytes, device)?;
+            }
+            Place::Behind(region) => {
+                bus.insert_behind(row.name, region.base.raw(), region.bytes, device)?;
             }
             Place::Ports((first, count)) => {
                 ports.insert(row.name, first.into(), count.into(), device)?;
@@ -109,10 +175,85 @@ pub(super) fn place_devices(mut parts: Parts<'_>, ram: PcRam) -> Result<Placed, 
             serial,
             console,
             balloon,
+            display: wiring.display.map(|vga| vga as Arc<dyn Display>),
+            keyboard: wiring.keyboard,
         },
         local_apics,
         pci,
     })
+}
+
+/// Puts all that is in a slot into one: virtio devices, disks of other kinds, the display. Gives the order in which firmware
+/// tries the disks.
+fn plug(
+    mut devices: VirtioDevices,
+    drives: Vec<(usize, Disk)>,
+    display: Option<Arc<Vga>>,
+    pci: &Arc<PciRoot>,
+    memory: &GuestMemory,
+    messages: Arc<ApicBus>,
+) -> Result<String, MachineError> {
+    let mut sata = Vec::new();
+    let mut order = Vec::new();
+    let mut nvme = Vec::new();
+    for (number, disk) in drives {
+        let Disk {
+            backend,
+            serial,
+            room,
+            slot,
+            bus,
+            optical,
+        } = disk;
+        if bus == DiskBus::Nvme {
+            let (memory, messages) = (memory.clone(), messages.clone());
+            nvme.push(number);
+            let make = move |intx| -> Result<Arc<dyn PciFunction>, MachineError> {
+                let messages = Some(messages as Arc<dyn MsiTarget>);
+                Ok(Nvme::new(backend, &serial, room, memory, intx, messages)?)
+            };
+            devices.add(Kind::Nvme, slot, Some(number), Box::new(make));
+            continue;
+        }
+        order.push(BootDisk {
+            number,
+            bus,
+            place: sata.len() as u8,
+        });
+        sata.push(Some(match optical {
+            true => SataDrive::Optical {
+                medium: Some(backend),
+                serial,
+            },
+            false => SataDrive::Disk {
+                backend,
+                serial,
+                room,
+            },
+        }));
+    }
+    if sata.len() > SATA_PORTS {
+        return Err(MachineError::TooManySataDrives {
+            count: sata.len(),
+            room: SATA_PORTS,
+        });
+    }
+    if !sata.is_empty() {
+        let controller = Ahci::new(sata, memory.clone(), pci.intx(layout::ICH_SLOT))?;
+        pci.insert_function(layout::ICH_SLOT, 2, controller)?;
+    }
+    if let Some(display) = display {
+        devices.add(Kind::Display, None, None, Box::new(move |_| Ok(display)));
+    }
+    let slots = devices.plug(pci, memory, Some(messages), &[layout::ICH_SLOT])?;
+    order.extend(slots.into_iter().map(|(number, place)| {
+        let bus = match nvme.contains(&number) {
+            true => DiskBus::Nvme,
+            false => DiskBus::Virtio,
+        };
+        BootDisk { number, bus, place }
+    }));
+    Ok(firmware::boot_order(order))
 }
 
 /// One for each processor; its number is the processor's.
@@ -169,17 +310,20 @@ fn hpet_routes(isa: &IsaIrqs, ioapic: &IoApic) -> Vec<Arc<dyn IrqLine>> {
     (0..INPUTS).map(route).collect()
 }
 
-/// The PCI bus with the chipset on it. All RAM below 1 MiB is RAM, whatever the chipset's registers say: there is no
-/// firmware that would lie there.
+/// The PCI bus with the chipset on it, which says where processors find RAM below 1 MiB.
 fn chipset(
     parts: &Parts<'_>,
     pm: &Arc<AcpiPm>,
     isa: &IsaIrqs,
     ioapic: &IoApic,
+    map: PhysMap,
 ) -> Result<Arc<PciRoot>, MachineError> {
     let ranges = LpcRanges::new(parts.ports, parts.bus, pm);
     let lpc = Lpc::new(ranges, pm.clone(), isa, ioapic);
-    let mch = Mch::new(Box::new(|_| {}));
+    let mch = Mch::new(Box::new(move |range: ShadowRange| {
+        let base = GuestPhysAddr(range.base);
+        map.uncover(base, range.reads_ram, range.writes_ram);
+    }));
     let lines = std::array::from_fn(|pin| lpc.pirq(layout::PIRQ_PCI + pin as u8));
     let pci = PciRoot::with_host_bridge(lines, mch.clone());
     let root = Arc::downgrade(&pci);

@@ -12,15 +12,16 @@ use vm_frontend::riscv::isa::{IsaConfig, SatpMode};
 use vm_frontend::riscv::sys::Riscv;
 use vm_mem::GuestMemory;
 
-use super::config::{FlashBank, VirtConfig};
+use super::config::VirtConfig;
 use super::fdt::{self, FdtConfig, FdtError, MmuType};
 use super::firmware::BuiltinSbi;
 use super::wiring::line;
-use super::{devices, htif, layout, wiring};
+use super::{htif, layout, wiring};
 use crate::Region;
 use crate::machine::board::{Board, Parts, Poll, Ports};
+use crate::machine::offered::kernel_items;
 use crate::machine::shared::Shared;
-use crate::machine::{MachineConfig, MachineError};
+use crate::machine::{FlashBank, MachineConfig, MachineError};
 
 /// The `virt` board.
 pub(super) struct Virt {
@@ -66,7 +67,7 @@ impl Board for Virt {
         )?;
         let offered = config
             .offered
-            .map(|kernel| devices::kernel_items(&kernel, &config.bootargs))
+            .map(|kernel| kernel_items(&kernel, &config.bootargs))
             .transpose()?;
         let description = description(machine, &config.isa, &plan, config.bootargs);
         let device_tree = match &config.device_tree {
@@ -123,6 +124,8 @@ impl Board for Virt {
             serial: placed.serial,
             console: placed.console,
             balloon: placed.balloon,
+            display: None,
+            keyboard: None,
         })
     }
 

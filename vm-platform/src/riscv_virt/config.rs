@@ -1,36 +1,10 @@
 //! What the RISC-V `virt` board is made from beside what all machines are.
 
-use vm_boot::BootFile;
 use vm_boot::riscv::BootRequest;
 use vm_core::config::VirtioTransport;
-use vm_device::firmware::flash::FlashAccess;
 use vm_frontend::riscv::isa::IsaConfig;
 
-/// What a flash bank holds after power-on.
-pub struct FlashBank {
-    /// Its first bytes; the rest is erased.
-    pub image: Vec<u8>,
-    /// What the guest may do to it.
-    pub access: FlashAccess,
-}
-
-impl Default for FlashBank {
-    /// Erased; the guest may program it until the machine ends.
-    fn default() -> Self {
-        Self {
-            image: Vec::new(),
-            access: FlashAccess::Volatile,
-        }
-    }
-}
-
-/// A kernel that firmware can fetch from the machine by fw_cfg and start as it starts EFI programs.
-pub struct OfferedKernel {
-    /// The kernel's file as it is.
-    pub kernel: BootFile,
-    /// Its initial RAM disk.
-    pub initrd: Option<BootFile>,
-}
+use crate::machine::{FlashBank, OfferedKernel};
 
 /// What the board is made from.
 pub struct VirtConfig {

@@ -6,10 +6,7 @@ use vm_core::{IrqLine, NoIrq};
 use vm_device::BusDevice;
 use vm_device::firmware::flash::Flash;
 use vm_device::firmware::fw_cfg::FwCfg;
-use vm_device::firmware::fw_cfg::spec::{
-    KEY_CMDLINE_DATA, KEY_CMDLINE_SIZE, KEY_INITRD_DATA, KEY_INITRD_SIZE, KEY_KERNEL_DATA,
-    KEY_KERNEL_SIZE, KEY_NB_CPUS,
-};
+use vm_device::firmware::fw_cfg::spec::KEY_NB_CPUS;
 use vm_device::firmware::rom::Rom;
 use vm_device::intc::clint::{Clint, HartLines};
 use vm_device::pci::Space;
@@ -19,13 +16,12 @@ use vm_device::timer::goldfish::GoldfishRtc;
 use vm_device::virtio::{EmptySlot, VirtioMmio};
 use vm_engine::VcpuShared;
 
-use super::config::{FlashBank, OfferedKernel};
 use super::fdt::node::{self, Node};
 use super::layout;
 use super::wiring::{Wiring, line};
 use crate::Region;
 use crate::machine::control::Event;
-use crate::machine::{MachineError, Outcome};
+use crate::machine::{FlashBank, MachineError, Outcome};
 
 type Made = Result<Arc<dyn BusDevice>, MachineError>;
 /// What makes the device of a row.
@@ -98,27 +94,6 @@ fn fw_cfg(_: &Row, wiring: &mut Wiring<'_>) -> Made {
         fw_cfg.add_bytes(key, bytes);
     }
     Ok(Arc::new(fw_cfg))
-}
-
-/// The fw_cfg items from which firmware takes a kernel.
-pub(super) fn kernel_items(
-    offered: &OfferedKernel,
-    bootargs: &str,
-) -> Result<Vec<(u16, Vec<u8>)>, MachineError> {
-    let mut command_line = bootargs.as_bytes().to_vec();
-    command_line.push(0);
-    let mut items = vec![
-        (KEY_KERNEL_SIZE, KEY_KERNEL_DATA, offered.kernel.bytes()?),
-        (KEY_CMDLINE_SIZE, KEY_CMDLINE_DATA, command_line),
-    ];
-    if let Some(initrd) = &offered.initrd {
-        items.push((KEY_INITRD_SIZE, KEY_INITRD_DATA, initrd.bytes()?));
-    }
-    let of = |(size, data, bytes): (u16, u16, Vec<u8>)| {
-        let length = (bytes.len() as u32).to_le_bytes().to_vec();
-        [(size, length), (data, bytes)]
-    };
-    Ok(items.into_iter().flat_map(of).collect())
 }
 
 fn flash(row: &Row, wiring: &mut Wiring<'_>) -> Made {

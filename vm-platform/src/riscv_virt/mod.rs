@@ -12,7 +12,7 @@ mod wiring;
 
 use crate::machine::{Machine, MachineConfig, MachineError};
 
-pub use config::{FlashBank, OfferedKernel, VirtConfig};
+pub use config::VirtConfig;
 
 /// Builds a machine around this board and loads its programs. Nothing runs yet.
 ///

@@ -55,6 +55,9 @@ pub(super) fn place_devices(
     mut parts: Parts<'_>,
     fittings: Fittings,
 ) -> Result<Placed, MachineError> {
+    if let Some((_, drive)) = parts.drives.first() {
+        return Err(MachineError::NoSuchBus(drive.bus));
+    }
     let contexts = parts.vcpus.iter().flat_map(|vcpu| {
         [
             vcpu.line(line::MACHINE_EXTERNAL),
@@ -71,7 +74,9 @@ pub(super) fn place_devices(
     let (console, balloon) = (virtio.console.clone(), virtio.balloon.clone());
     let mut on_mmio = Vec::new();
     match fittings.virtio {
-        VirtioTransport::Pci => virtio.plug(&pci, parts.memory, None)?,
+        VirtioTransport::Pci => {
+            virtio.plug(&pci, parts.memory, None, &[])?;
+        }
         VirtioTransport::Mmio => on_mmio = virtio.in_order()?,
     }
     let (bus, ram_bytes) = (parts.bus, fittings.ram_bytes);

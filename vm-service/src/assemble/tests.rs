@@ -11,6 +11,7 @@ fn assembly(config: &VmConfig) -> Result<Assembly, VmError> {
         &null,
         None,
         &[],
+        None,
     )
 }
 

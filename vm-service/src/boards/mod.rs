@@ -10,7 +10,7 @@ use vm_boot::{BootFile, Role};
 use vm_core::GuestArch;
 use vm_core::config::{ArchChoice, VmConfig};
 use vm_platform::machine::{Machine, MachineConfig, MachineError};
-use vm_platform::pc::PcConfig;
+use vm_platform::pc::{PcBoot, PcConfig};
 use vm_platform::riscv_virt::VirtConfig;
 
 use crate::VmError;
@@ -45,7 +45,11 @@ impl Board {
     pub(crate) fn make_files(&mut self, config: &VmConfig) -> Result<(), VmError> {
         match self {
             Self::RiscvVirt(board) => board.flash = crate::flash::open(&config.flash)?,
-            Self::Pc(_) => {}
+            Self::Pc(board) => {
+                if let PcBoot::Firmware(firmware) = &mut board.boot {
+                    firmware.variables = crate::flash::pc_variables(&config.flash)?;
+                }
+            }
         }
         Ok(())
     }

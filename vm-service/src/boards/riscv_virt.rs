@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
 use vm_boot::{Extent, Role};
-use vm_core::config::{Bios, VmConfig};
+use vm_core::config::{Bios, ConfigError, DiskBus, DiskConfig, VmConfig};
 use vm_core::{GuestArch, GuestPhysAddr};
 use vm_frontend::riscv::isa::{CpuModel, IsaConfig};
-use vm_platform::riscv_virt::{OfferedKernel, VirtConfig, layout};
+use vm_platform::machine::OfferedKernel;
+use vm_platform::riscv_virt::{VirtConfig, layout};
 
 use super::{file, program, signature};
 use crate::signature::Signature;
@@ -15,13 +16,37 @@ use crate::{VmError, flash};
 
 const ARCH: GuestArch = GuestArch::Riscv64;
 
+const FIRMWARE_OF_PCS: &str = "--bios seabios and --bios uefi are a PC's firmware: give this machine a file, or use --arch x86_64";
+
 pub(super) fn cpu_models() -> impl Iterator<Item = &'static str> {
     CpuModel::ALL.iter().map(|model| model.name)
 }
 
 pub(super) fn check(config: &VmConfig) -> Result<(), VmError> {
     config.cpu.parse::<IsaConfig>()?;
-    Ok(())
+    let on_pc = |disk: &DiskConfig| disk.bus != DiskBus::Virtio;
+    let of_pcs = [
+        (
+            matches!(config.bios, Bios::Seabios | Bios::Uefi),
+            FIRMWARE_OF_PCS,
+        ),
+        (
+            config.disks.iter().any(on_pc),
+            "disks with bus= or media= are a PC's, and this machine's are virtio devices: leave them out, or use --arch x86_64",
+        ),
+        (
+            config.debugcon.is_some(),
+            "the debug port is a PC's: leave out --debugcon, or use --arch x86_64",
+        ),
+        (
+            config.screenshot.is_some(),
+            "this machine has no display: leave out --screenshot, or use --arch x86_64",
+        ),
+    ];
+    match of_pcs.into_iter().find(|(given, _)| *given) {
+        Some((_, advice)) => Err(ConfigError::Missing(advice).into()),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn open(config: &VmConfig) -> Result<(VirtConfig, Option<Signature>), VmError> {
@@ -29,11 +54,14 @@ pub(super) fn open(config: &VmConfig) -> Result<(VirtConfig, Option<Signature>),
         Bios::Builtin => Firmware::BuiltIn,
         Bios::None => Firmware::None,
         Bios::File(path) => Firmware::Program(program(config, ARCH, Role::Firmware, path)?),
+        Bios::Seabios | Bios::Uefi => {
+            return Err(ConfigError::Missing(FIRMWARE_OF_PCS).into());
+        }
     };
     let code_flash = flash::code_base(&config.flash)?;
     let kernel_role = match config.bios {
         Bios::Builtin => Role::Kernel,
-        Bios::None | Bios::File(_) => Role::Payload,
+        _ => Role::Payload,
     };
     let kernel = config.kernel.as_deref();
     let initrd = config.initrd.as_deref();

@@ -261,6 +261,7 @@ pub(crate) const PARTS: &[Part] = &[
     },
     x86_64::LINUX,
     x86_64::FIRMWARE_FILES,
+    x86_64::GRUB_RESCUE_FILES,
     x86_64::INSTALLER_FILES,
     x86_64::DISK,
     x86_64::EMULATOR,

@@ -2,8 +2,60 @@
 //!
 //! Byte `a` of plane `p` lies at `4 * a + p`.
 
+use vm_core::GuestPhysAddr;
+use vm_mem::GuestMemory;
+
 use super::registers::Registers;
-use super::spec::{extension, graphics, sequencer};
+use super::spec::{MEMORY_BYTES, extension, graphics, sequencer};
+
+/// Video memory, which processors may access at the same time. What lies behind its end reads as nothing and takes no writes.
+pub(super) struct VideoMemory(GuestMemory);
+
+impl VideoMemory {
+    /// Of memory from address 0 on.
+    pub(super) fn new(memory: GuestMemory) -> Self {
+        Self(memory)
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<u8> {
+        self.cells::<1>(at).map(|[byte]| byte)
+    }
+
+    fn cells<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        let mut cells = [0; N];
+        let read = self.0.read(GuestPhysAddr(at as u64), &mut cells);
+        read.ok().map(|()| cells)
+    }
+
+    pub(super) fn set(&self, at: usize, value: u8) {
+        // Nothing is behind its end.
+        let _ = self.0.write(GuestPhysAddr(at as u64), &[value]);
+    }
+
+    /// Sets the first bytes to zero.
+    pub(super) fn clear(&self, bytes: usize) {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let bytes = bytes.min(MEMORY_BYTES);
+        for at in (0..bytes).step_by(ZEROS.len()) {
+            let part = &ZEROS[..ZEROS.len().min(bytes - at)];
+            // It is as long as that.
+            let _ = self.0.write(GuestPhysAddr(at as u64), part);
+        }
+    }
+
+    /// All of it.
+    pub(super) fn copy(&self) -> Vec<u8> {
+        let mut copy = vec![0; MEMORY_BYTES];
+        // It is as long as that.
+        let _ = self.0.read(GuestPhysAddr(0), &mut copy);
+        copy
+    }
+
+    pub(super) fn replace(&self, content: &[u8]) {
+        // The caller has looked at the length.
+        let _ = self.0.write(GuestPhysAddr(0), content);
+    }
+}
 
 /// Colour bits of a nibble, a byte for each plane.
 fn spread(nibble: u8) -> [u8; 4] {
@@ -33,23 +85,23 @@ impl Registers {
     }
 
     /// Reads a byte of the window.
-    pub(super) fn read_window(&mut self, memory: &[u8], offset: u64) -> u8 {
+    pub(super) fn read_window(&mut self, memory: &VideoMemory, offset: u64) -> u8 {
         let Some(at) = self.windowed(offset) else {
             return 0xff;
         };
         if self.chain_4() {
-            return memory.get(at).copied().unwrap_or(0xff);
+            return memory.get(at).unwrap_or(0xff);
         }
         if self.graphics[graphics::MODE] >> 4 & 1 != 0 {
             // Even and odd addresses are planes 0 and 1, or 2 and 3.
             let plane = self.graphics[graphics::READ_PLANE] as usize & 2 | at & 1;
             let at = (at & !1) << 1 | plane;
-            return memory.get(at).copied().unwrap_or(0xff);
+            return memory.get(at).unwrap_or(0xff);
         }
-        let Some(latch) = memory.get(at * 4..at * 4 + 4) else {
+        let Some(latch) = memory.cells(at * 4) else {
             return 0xff;
         };
-        self.latch.copy_from_slice(latch);
+        self.latch = latch;
         if self.graphics[graphics::MODE] & 8 == 0 {
             return self.latch[usize::from(self.graphics[graphics::READ_PLANE] & 3)];
         }
@@ -63,35 +115,29 @@ impl Registers {
     }
 
     /// Writes a byte of the window.
-    pub(super) fn write_window(&mut self, memory: &mut [u8], offset: u64, value: u8) {
+    pub(super) fn write_window(&mut self, memory: &VideoMemory, offset: u64, value: u8) {
         let Some(at) = self.windowed(offset) else {
             return;
         };
         let planes = self.sequencer[sequencer::MAP_MASK];
         if self.chain_4() {
-            if planes >> (at & 3) & 1 != 0
-                && let Some(cell) = memory.get_mut(at)
-            {
-                *cell = value;
+            if planes >> (at & 3) & 1 != 0 {
+                memory.set(at, value);
             }
             return;
         }
         if self.sequencer[sequencer::MODE] & sequencer::NOT_ODD_EVEN == 0 {
             let plane = self.graphics[graphics::READ_PLANE] as usize & 2 | at & 1;
             let at = (at & !1) << 1 | plane;
-            if planes >> plane & 1 != 0
-                && let Some(cell) = memory.get_mut(at)
-            {
-                *cell = value;
+            if planes >> plane & 1 != 0 {
+                memory.set(at, value);
             }
             return;
         }
         let new = self.combine(value);
-        if let Some(cells) = memory.get_mut(at * 4..at * 4 + 4) {
-            for (plane, cell) in cells.iter_mut().enumerate() {
-                if planes >> plane & 1 != 0 {
-                    *cell = new[plane];
-                }
+        for (plane, value) in new.into_iter().enumerate() {
+            if planes >> plane & 1 != 0 {
+                memory.set(at * 4 + plane, value);
             }
         }
     }

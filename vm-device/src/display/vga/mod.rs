@@ -14,21 +14,26 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use vm_core::AccessWidth;
+use vm_core::{AccessWidth, GuestPhysAddr};
+use vm_mem::GuestMemory;
 
 use super::{Display, Frame};
 use crate::BusDevice;
 use crate::pci::{BarKind, ConfigSpace, Identity, Mapping, PciFunction};
 use crate::state::{RestoreError, Saved, check_shape};
+use memory::VideoMemory;
 use registers::Registers;
 use spec::*;
 
 const DEVICE: &str = "vga";
 const VERSION: u32 = 1;
 
+/// Is told of the first address of the framebuffer, or that it is nowhere.
+pub type Moved = dyn Fn(Option<GuestPhysAddr>) + Send + Sync;
+
 struct State {
     registers: Registers,
-    memory: Vec<u8>,
+    memory: VideoMemory,
 }
 
 /// Everything that is to be saved.
@@ -72,8 +77,7 @@ impl Core {
         if state.registers.write_extension(index, value) {
             let line = state.registers.line_bytes();
             let height = usize::from(state.registers.extension[extension::HEIGHT]);
-            let bytes = (line * height).min(state.memory.len());
-            state.memory[..bytes].fill(0);
+            state.memory.clear(line * height);
         }
     }
 }
@@ -82,11 +86,14 @@ impl Core {
 pub struct Vga {
     core: Arc<Core>,
     config: Mutex<ConfigSpace>,
+    moved: Box<Moved>,
 }
 
 impl Vga {
-    /// An adapter that shows nothing. Firmware gets its option ROM from elsewhere (fw_cfg's `vgaroms/`).
-    pub fn new() -> Arc<Self> {
+    /// An adapter that shows nothing, with `memory` of [`MEMORY_BYTES`] from address 0 on. `moved` is told where the guest has
+    /// placed it, so that processors can access it there without coming here. Firmware gets its option ROM from elsewhere
+    /// (fw_cfg's `vgaroms/`).
+    pub fn new(video: GuestMemory, moved: Box<Moved>) -> Arc<Self> {
         let memory = |prefetchable| BarKind::Memory32 { prefetchable };
         let config = ConfigSpace::new(Identity {
             vendor: ID.0,
@@ -99,11 +106,12 @@ impl Vga {
         .with_bar(REGISTERS_BAR, memory(false), REGISTERS_BAR_BYTES);
         let state = State {
             registers: Registers::power_on(),
-            memory: vec![0; MEMORY_BYTES],
+            memory: VideoMemory::new(video),
         };
         Arc::new(Self {
             core: Arc::new(Core(Mutex::new(state))),
             config: Mutex::new(config),
+            moved,
         })
     }
 
@@ -122,10 +130,10 @@ impl Vga {
         Arc::new(Window(self.core.clone()))
     }
 
-    /// What a display in text mode says, a line each, without blanks at their ends; `None` in other modes.
-    pub fn text(&self) -> Option<Vec<String>> {
-        let state = self.core.0.lock();
-        state.registers.text(&state.memory)
+    fn tell_place(&self) {
+        let config = self.config.lock();
+        let framebuffer = config.mappings().find(|it| it.bar == FRAMEBUFFER_BAR);
+        (self.moved)(framebuffer.map(|it| GuestPhysAddr(it.base)));
     }
 
     /// Everything that a guest could tell apart.
@@ -133,7 +141,7 @@ impl Vga {
         let state = self.core.0.lock();
         let registers = SavedRegisters {
             registers: state.registers.clone(),
-            memory: state.memory.clone(),
+            memory: state.memory.copy(),
             config: self.config.lock().save(),
         };
         Saved::new(VERSION, 0, registers)
@@ -156,7 +164,12 @@ impl Vga {
             memory.len() == MEMORY_BYTES && registers.palette.len() == 256 && own.fits(&config);
         check_shape(DEVICE, "registers or memory", fits)?;
         own.restore(&config);
-        *self.core.0.lock() = State { registers, memory };
+        drop(own);
+        let mut state = self.core.0.lock();
+        state.registers = registers;
+        state.memory.replace(&memory);
+        drop(state);
+        self.tell_place();
         Ok(())
     }
 }
@@ -164,7 +177,12 @@ impl Vga {
 impl Display for Vga {
     fn frame(&self) -> Option<Frame> {
         let state = self.core.0.lock();
-        state.registers.frame(&state.memory)
+        state.registers.frame(&state.memory.copy())
+    }
+
+    fn text(&self) -> Option<Vec<String>> {
+        let state = self.core.0.lock();
+        state.registers.text(&state.memory.copy())
     }
 }
 
@@ -229,6 +247,7 @@ impl PciFunction for Vga {
 
     fn write_config(&self, offset: u16, width: AccessWidth, value: u32) {
         self.config.lock().write(offset, width, value);
+        self.tell_place();
     }
 
     fn mappings(&self) -> Vec<Mapping> {
@@ -238,8 +257,9 @@ impl PciFunction for Vga {
     fn read_bar(&self, bar: u8, offset: u64, width: AccessWidth) -> u64 {
         if bar == FRAMEBUFFER_BAR {
             let state = self.core.0.lock();
-            let byte = |at| state.memory.get((offset + at) as usize).copied();
-            return Core::read_each(width, |at| byte(at).unwrap_or(0xff));
+            return Core::read_each(width, |at| {
+                state.memory.get((offset + at) as usize).unwrap_or(0xff)
+            });
         }
         match offset {
             REGISTERS_PORTS..0x420 => self
@@ -256,11 +276,9 @@ impl PciFunction for Vga {
 
     fn write_bar(&self, bar: u8, offset: u64, width: AccessWidth, value: u64) {
         if bar == FRAMEBUFFER_BAR {
-            let mut state = self.core.0.lock();
+            let state = self.core.0.lock();
             return Core::write_each(width, value, |at, byte| {
-                if let Some(cell) = state.memory.get_mut((offset + at) as usize) {
-                    *cell = byte;
-                }
+                state.memory.set((offset + at) as usize, byte);
             });
         }
         match offset {
@@ -280,7 +298,9 @@ impl PciFunction for Vga {
         self.config.lock().reset();
         let mut state = self.core.0.lock();
         state.registers = Registers::power_on();
-        state.memory.fill(0);
+        state.memory.clear(MEMORY_BYTES);
+        drop(state);
+        self.tell_place();
     }
 }
 

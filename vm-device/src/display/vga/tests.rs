@@ -9,7 +9,9 @@ struct Board {
 }
 
 fn board() -> Board {
-    let vga = Vga::new();
+    let bytes = MEMORY_BYTES as u64;
+    let memory = GuestMemory::new(&[(GuestPhysAddr(0), bytes)]).unwrap();
+    let vga = Vga::new(memory, Box::new(|_| {}));
     Board {
         ports: vga.ports(),
         extensions: vga.extension_ports(),

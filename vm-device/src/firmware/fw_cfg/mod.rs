@@ -39,8 +39,8 @@ pub enum FwCfgError {
 
 /// Is told of all bytes of an item after a write.
 pub type Written = dyn Fn(&[u8]) + Send + Sync;
-/// Prepares items when firmware first looks.
-type FirstLook = dyn Fn(&FwCfg) + Send + Sync;
+/// Prepares files when one of them is selected.
+type Prepare = dyn Fn(&FwCfg) + Send + Sync;
 
 #[derive(Default)]
 struct Items {
@@ -75,8 +75,6 @@ struct State {
     offset: usize,
     /// Upper half of the DMA register.
     dma_high: u32,
-    /// An item was selected since the reset.
-    looked: bool,
 }
 
 impl State {
@@ -91,7 +89,7 @@ pub struct FwCfg {
     items: RwLock<Items>,
     state: Mutex<State>,
     ram: GuestMemory,
-    first_look: OnceLock<Box<FirstLook>>,
+    prepare: OnceLock<(&'static [&'static str], Box<Prepare>)>,
 }
 
 impl FwCfg {
@@ -101,7 +99,7 @@ impl FwCfg {
             items: RwLock::default(),
             state: Mutex::default(),
             ram,
-            first_look: OnceLock::new(),
+            prepare: OnceLock::new(),
         };
         device.add_bytes(KEY_SIGNATURE, b"QEMU".to_vec());
         device.add_u32(KEY_ID, ID_TRADITIONAL | ID_DMA);
@@ -178,20 +176,31 @@ impl FwCfg {
         Ok(())
     }
 
-    /// Names who prepares items (tables that depend on what firmware has set up) when the guest first selects one after
-    /// a reset. The first that is named stays.
-    pub fn on_first_look(&self, prepare: impl Fn(&FwCfg) + Send + Sync + 'static) {
+    /// Names who prepares `files`, such as tables that depend on what firmware has set up, whenever the guest selects one of
+    /// them. Their lengths do not change, as the directory may have been read before. The first that is named stays.
+    pub fn on_select(
+        &self,
+        files: &'static [&'static str],
+        prepare: impl Fn(&FwCfg) + Send + Sync + 'static,
+    ) {
         // A second call is a machine that is wired twice; what was first goes on.
-        let _ = self.first_look.set(Box::new(prepare));
+        let _ = self.prepare.set((files, Box::new(prepare)));
     }
 
     /// Selects an item.
     fn select_key(&self, key: u16) {
-        let looked = std::mem::replace(&mut self.state.lock().looked, true);
-        if let Some(prepare) = self.first_look.get().filter(|_| !looked) {
+        if let Some((files, prepare)) = self.prepare.get()
+            && let Some(name) = self.file_name(key)
+            && files.contains(&name.as_str())
+        {
             prepare(self);
         }
         self.state.lock().select(key);
+    }
+
+    fn file_name(&self, key: u16) -> Option<String> {
+        let at = key.checked_sub(KEY_FIRST_FILE)?;
+        self.items.read().files.get(usize::from(at)).cloned()
     }
 
     fn item(&self, key: u16) -> Arc<[u8]> {

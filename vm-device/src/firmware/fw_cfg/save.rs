@@ -19,8 +19,6 @@ pub struct SavedState {
     pub offset: u64,
     /// Upper half of the DMA register.
     pub dma_high: u32,
-    /// Whether an item was selected since the reset.
-    pub looked: bool,
 }
 
 impl FwCfg {
@@ -30,14 +28,12 @@ impl FwCfg {
             key,
             offset,
             dma_high,
-            looked,
         } = *self.state.lock();
         SavedState {
             version: VERSION,
             key,
             offset: offset as u64,
             dma_high,
-            looked,
         }
     }
 
@@ -51,7 +47,6 @@ impl FwCfg {
             key,
             offset,
             dma_high,
-            looked,
         } = saved;
         check_version(DEVICE, version, VERSION)?;
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -59,7 +54,6 @@ impl FwCfg {
             key,
             offset,
             dma_high,
-            looked,
         };
         Ok(())
     }

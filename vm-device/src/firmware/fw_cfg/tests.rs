@@ -222,18 +222,20 @@ fn select_and_expect(device: &FwCfg, key: u16, bytes: &[u8]) {
 }
 
 #[test]
-fn first_look_after_a_reset_prepares() {
+fn select_of_a_named_file_prepares_it() {
     let (device, _) = device();
-    let count = std::sync::atomic::AtomicU32::new(0);
-    device.on_first_look(move |device| {
+    device.add_file("etc/other", vec![9]).unwrap();
+    device.add_file("etc/prepared", vec![0]).unwrap();
+    let count = std::sync::atomic::AtomicU8::new(0);
+    device.on_select(&["etc/prepared"], move |device| {
         let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        device.add_u32(0x50, number);
+        device.add_file("etc/prepared", vec![number + 1]).unwrap();
     });
-    for number in [0, 0] {
-        select_and_expect(&device, 0x50, &[number, 0, 0, 0]);
-    }
-    device.reset();
-    select_and_expect(&device, 0x50, &[1, 0, 0, 0]);
+    let (other, prepared) = (KEY_FIRST_FILE, KEY_FIRST_FILE + 1);
+    select_and_expect(&device, other, &[9]);
+    select_and_expect(&device, prepared, &[1]);
+    select_and_expect(&device, KEY_SIGNATURE, b"QEMU");
+    select_and_expect(&device, prepared, &[2]);
 }
 
 #[test]
@@ -275,7 +277,6 @@ fn restore_of_a_save_continues_alike() {
             key: 0,
             offset: 0,
             dma_high: 0,
-            looked: false,
         }
     );
     other

@@ -34,6 +34,11 @@ const RANGES: [(u64, u64); 13] = {
     ranges
 };
 
+/// All ranges that can be shadowed: first address and bytes.
+pub fn shadow_ranges() -> impl Iterator<Item = (u64, u64)> {
+    RANGES.into_iter()
+}
+
 /// The ranges as seven registers have them.
 fn ranges(registers: [u8; 7]) -> [ShadowRange; 13] {
     std::array::from_fn(|at| {

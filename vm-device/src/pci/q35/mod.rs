@@ -9,7 +9,7 @@ mod smbus;
 pub mod spec;
 
 pub use lpc::{Lpc, LpcRanges};
-pub use mch::{Mch, ShadowRange};
+pub use mch::{Mch, ShadowRange, shadow_ranges};
 pub use smbus::Smbus;
 
 use vm_core::AccessWidth;

@@ -31,6 +31,12 @@ const FIRMWARE: Bundle = Bundle {
     packages: &["seabios", "ovmf"],
     closure: false,
 };
+const GRUB_RESCUE: Bundle = Bundle {
+    name: "x86_64-grub-rescue",
+    root: Root::Amd64,
+    packages: &["grub-rescue-pc"],
+    closure: false,
+};
 const INSTALLER: Bundle = Bundle {
     name: "x86_64-installer",
     root: Root::Amd64,
@@ -98,6 +104,16 @@ pub(super) const FIRMWARE_FILES: Part = Part {
     assemble: firmware,
 };
 
+pub(super) const GRUB_RESCUE_FILES: Part = Part {
+    name: "x86_64-grub-rescue",
+    about: "GRUB on a CD and on a disk, for the PC's BIOS",
+    bundles: &[&GRUB_RESCUE],
+    on_request: false,
+    recipe: &[],
+    outputs: &["x86_64/grub-rescue-cdrom.iso", "x86_64/grub-rescue-usb.img"],
+    assemble: grub_rescue,
+};
+
 pub(super) const INSTALLER_FILES: Part = Part {
     name: "x86_64-installer",
     about: "Debian's netboot installer",
@@ -158,6 +174,18 @@ fn firmware(cache: &Cache) -> Result<(), Error> {
             ("seabios/vgabios-ramfb.bin", "vgabios-ramfb.bin"),
             ("OVMF/OVMF_CODE_4M.fd", "OVMF_CODE_4M.fd"),
             ("OVMF/OVMF_VARS_4M.fd", "OVMF_VARS_4M.fd"),
+        ],
+    )
+}
+
+fn grub_rescue(cache: &Cache) -> Result<(), Error> {
+    let images = cache.unpacked(GRUB_RESCUE.name).join("usr/lib/grub-rescue");
+    copy_all(
+        cache,
+        &images,
+        &[
+            ("grub-rescue-cdrom.iso", "grub-rescue-cdrom.iso"),
+            ("grub-rescue-usb.img", "grub-rescue-usb.img"),
         ],
     )
 }
