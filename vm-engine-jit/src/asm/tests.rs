@@ -669,5 +669,6 @@ fn vector_instructions_decode_as_written() {
             asm.vones(a)
         });
     }
+    case(&mut cases, "vzeroupper".into(), Assembler::vzeroupper);
     check(cases);
 }

@@ -107,6 +107,11 @@ impl Assembler {
         self.vex(STORE, src.0, 0, dst);
     }
 
+    /// Clears the high halves of all 256-bit registers, on which instructions without VEX prefixes would have to wait.
+    pub fn vzeroupper(&mut self) {
+        self.put_slice([0xc5, 0xf8, 0x77]);
+    }
+
     /// Clears a register.
     pub fn vzero(&mut self, dst: Xmm) {
         self.vex(XOR, dst.0, dst.0, dst);

@@ -168,6 +168,34 @@ const X86_BLOCKS: &[(&str, &[u8])] = &[
             0x10,
         ],
     ),
+    // movups xmm0, [rax + rcx]; paddd xmm0, xmm1; pmuludq xmm2, xmm0; movaps [rdx + rcx], xmm2; jmp
+    (
+        "vectors",
+        &[
+            0x0f, 0x10, 0x04, 0x08, 0x66, 0x0f, 0xfe, 0xc1, 0x66, 0x0f, 0xf4, 0xd0, 0x0f, 0x29,
+            0x14, 0x0a, 0xeb, 0x10,
+        ],
+    ),
+    // movsd xmm0, [rax]; mulsd xmm0, [rdx]; addsd xmm1, xmm0; cvttsd2si ecx, xmm1; jmp
+    (
+        "scalar product of doubles",
+        &[
+            0xf2, 0x0f, 0x10, 0x00, 0xf2, 0x0f, 0x59, 0x02, 0xf2, 0x0f, 0x58, 0xc8, 0xf2, 0x0f,
+            0x2c, 0xc9, 0xeb, 0x10,
+        ],
+    ),
+    // comisd xmm0, xmm1; ja
+    (
+        "comparison of doubles",
+        &[0x66, 0x0f, 0x2f, 0xc1, 0x77, 0x10],
+    ),
+    // vmovdqu ymm0, [rax]; vpaddd ymm1, ymm1, ymm0; vmovdqu [rdx], ymm1; jmp
+    (
+        "wide vectors",
+        &[
+            0xc5, 0xfe, 0x6f, 0x00, 0xc5, 0xf5, 0xfe, 0xc8, 0xc5, 0xfe, 0x7f, 0x0a, 0xeb, 0x10,
+        ],
+    ),
     // call
     ("x86 call", &[0xe8, 0x10, 0x00, 0x00, 0x00]),
     // ret
@@ -229,7 +257,7 @@ fn x86_line(template: &Template, name: &str, bytes: &'static [u8]) -> String {
         max_insns: 64,
         stop_before: &[],
     };
-    let config = CpuConfig::default();
+    let config: CpuConfig = "max".parse().expect("a model");
     let mut block =
         X86::lift(&config, key, &mut Bytes(bytes), limits, Block::default()).expect("no fault");
     remove_dead_flags(&mut block, X86::layout());

@@ -212,8 +212,9 @@ impl Emitter<'_> {
                 let index = self.in_xmm(c?, SECOND);
                 self.asm.vex(vex.long(), ACC.0, index.0, ACC);
                 let to = self.result(dst);
-                // What is above must become zero again.
                 self.asm.vex(COPY, to.0, 0, ACC);
+                // Nothing is kept above.
+                self.asm.vzeroupper();
                 self.has_result(dst, to);
             }
             Form::Narrow => {
