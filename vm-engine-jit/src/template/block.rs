@@ -6,6 +6,8 @@ use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
 use super::cold::Cold;
 use super::float::{self, Unpacked};
+use super::lazy::Lazy;
+use super::reach::Scatter;
 use super::stubs::Stubs;
 use super::vector::{self, Held};
 use super::{Pins, RETIRED, Scratch, Template};
@@ -41,9 +43,20 @@ pub(crate) struct Emitter<'a> {
     pub(crate) host_flags: Option<Slot>,
     /// A slot that has the carry of a group.
     pub(crate) carry: Option<(Slot, Slot)>,
+    /// Flags that are not in memory.
+    pub(super) lazy: Option<Lazy>,
+    /// A temporary that only RAX has.
+    pub(crate) pending: Option<Slot>,
+    /// The operation that takes it from there, and the one at hand.
+    pub(crate) taken_at: usize,
+    pub(crate) at: usize,
+    /// The operation behind those at hand.
+    pub(crate) next: usize,
+    /// How far the guest's registers lead.
+    pub(crate) scatter: Scatter,
     /// What the branch at the block's end goes by, where an operation before it has told.
     pub(crate) branch_by: Option<Cc>,
-    /// How often each temporary is read, where the block sets flags or has vectors among them.
+    /// How often each temporary is read.
     pub(crate) reads: &'a mut Vec<u8>,
     /// Whether the host's logic clears A, which its manuals leave undefined.
     pub(crate) logic_clears_a: bool,
@@ -188,6 +201,12 @@ pub(crate) fn translate(
         held: Held::default(),
         host_flags: None,
         carry: None,
+        lazy: None,
+        pending: None,
+        taken_at: 0,
+        at: 0,
+        next: 0,
+        scatter: Scatter::default(),
         branch_by: None,
         reads,
         logic_clears_a: template.logic_clears_a,
@@ -197,24 +216,33 @@ pub(crate) fn translate(
     let insts = of.block.insts.as_slice();
     let mut at = 0;
     while at < insts.len() {
-        if let Some(together) = emitter.vectors_together(at) {
-            at += together;
-            continue;
-        }
-        at += match &insts[at..] {
+        emitter.settle(at);
+        let pending = emitter.pending;
+        (emitter.at, emitter.next) = (at, at + 2);
+        let done = match &insts[at..] {
+            _ if let Some(together) = emitter.vectors_together(at) => together,
             [first, second, ..] if emitter.two_as_one(first, second, &of.steps[at + 1]) => 2,
             [last] if emitter.flag_of_branch(last) => 1,
+            _ if let Some(count) = emitter.modify_in_place(at) => count,
+            _ if let Some(count) = emitter.double_width(at) => count,
             _ => match emitter.group(at) {
                 Some(grouped) => {
                     emitter.host_flags = None;
                     grouped
                 }
                 None => {
+                    emitter.next = at + 1;
                     emitter.inst(&insts[at], &of.steps[at])?;
                     1
                 }
             },
         };
+        emitter.follow_flags(&insts[at..at + done]);
+        for inst in &insts[at..at + done] {
+            emitter.scatter.follow(inst);
+        }
+        at += done;
+        emitter.taken(pending, at);
     }
     match of.block.terminator {
         Terminator::Branch { a, b, .. } => emitter.spill(&[a, b]),
@@ -222,16 +250,16 @@ pub(crate) fn translate(
         _ => {}
     }
     emitter.terminator()?;
+    (emitter.pending, emitter.lazy) = (None, None);
     let cold = emitter.asm.len();
-    emitter.finish();
+    emitter.finish()?;
     Some(cold)
 }
 
-/// Counts reads of temporaries, of blocks that set flags or have vectors among them.
+/// Counts reads of temporaries.
 fn count_reads(reads: &mut Vec<u8>, of: &Translation<'_>) {
     reads.clear();
-    let sets_flags = || of.block.insts.iter().any(|inst| inst.op == Op::SetFlags);
-    if !of.block.temps.contains(&Type::V128) && !sets_flags() {
+    if of.block.temps.is_empty() {
         return;
     }
     reads.resize(of.block.temps.len(), 0);
@@ -263,7 +291,7 @@ impl Emitter<'_> {
     /// The host register of a slot, if it has one.
     pub(crate) fn pin(&self, slot: Slot) -> Option<Reg> {
         if slot.is_temp() {
-            None
+            (self.pending == Some(slot)).then_some(Reg::Rax)
         } else {
             self.pins.of_state(slot.index())
         }
@@ -373,13 +401,13 @@ impl Emitter<'_> {
         if inst.ty == Type::I32 && inst.ext == Ext::Sign {
             let to = self.pin(dst).unwrap_or(from);
             self.asm.movsx(Width::Q, Width::D, to, from);
-            self.put(dst, to);
+            self.give(dst, to);
         } else {
-            self.put(dst, from);
+            self.give(dst, from);
         }
     }
 
-    fn inst(&mut self, inst: &Inst, step: &Step) -> Option<()> {
+    pub(super) fn inst(&mut self, inst: &Inst, step: &Step) -> Option<()> {
         if inst.dst.is_some() && inst.dst == self.carry.map(|(slot, _)| slot) {
             self.carry = None;
         }

@@ -47,7 +47,7 @@ impl Emitter<'_> {
 
     /// The same as [`Self::go_to`] where the host's condition holds, else goes on behind.
     pub(crate) fn go_to_if(&mut self, cc: Cc, offset: i64, undo: u16) -> Option<()> {
-        if undo == 0 && self.is_ahead(offset) {
+        if undo == 0 && self.lazy.is_none() && self.is_ahead(offset) {
             let away = self.asm.label();
             let at = self.asm.jcc_for_now(cc, away);
             self.leads(away, offset, Jump::At(at));
@@ -55,6 +55,7 @@ impl Emitter<'_> {
         }
         let stay = self.asm.label();
         self.asm.jcc_short(cc.inverse(), stay);
+        self.put_lazy_on_leaving();
         self.go_to(offset, undo)?;
         self.asm.bind(stay);
         Some(())

@@ -5,9 +5,11 @@ use vm_ir::{Operand, Slot};
 
 use super::block::Emitter;
 use super::float::Unpacked;
+use super::lazy::Lazy;
+use super::reach::Way;
 use super::stubs::if_misaligned;
 use super::vector::{Away, Held, PairAway};
-use crate::asm::{Cc, DISPLACEMENT_BYTES, Label, Reg, Xmm};
+use crate::asm::{Cc, DISPLACEMENT_BYTES, Label, Reg, Width, Xmm};
 
 /// Code out of the way, emitted behind the block.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ pub(crate) enum Cold {
         hit: Label,
         /// Behind the group.
         back: Label,
+        /// Flags that a fault must find in memory. The same below.
+        lazy: Option<Lazy>,
     },
     /// Does an access that its recent translation does not serve, and goes back to `hit`.
     Access {
@@ -44,6 +48,22 @@ pub(crate) enum Cold {
         unpacked: Unpacked,
         /// The same of vectors.
         held: Held,
+        /// Where the address is.
+        way: Way,
+        /// What RAX has.
+        kept: Option<Slot>,
+        lazy: Option<Lazy>,
+    },
+    /// Does operations of the block one by one.
+    Apart {
+        from: Label,
+        /// The first, and how many.
+        at: usize,
+        count: usize,
+        kept: Option<Slot>,
+        lazy: Option<Lazy>,
+        back: Label,
+        live: bool,
     },
     /// The same of 16 bytes.
     Vector(Away),
@@ -127,10 +147,13 @@ impl Site {
 
 impl Emitter<'_> {
     /// Emits what is out of the way.
-    pub(super) fn finish(&mut self) {
+    /// `None`: not this block.
+    pub(super) fn finish(&mut self) -> Option<()> {
         let start = self.asm.len();
-        for at in 0..self.cold.len() {
-            match self.cold[at] {
+        let mut at = 0;
+        // Some are added on the way.
+        while let Some(&cold) = self.cold.get(at) {
+            match cold {
                 Cold::Leave { from, op } => {
                     self.asm.bind(from);
                     self.leave(op);
@@ -144,10 +167,14 @@ impl Emitter<'_> {
                     hit,
                     unpacked,
                     held,
+                    way,
+                    kept,
+                    lazy,
                 } => {
                     self.held = held;
                     self.asm.bind(from);
                     self.store_all_held();
+                    self.address_in_rax(way, kept, lazy);
                     if let Some(value) = value {
                         let value = self.in_reg(value, Reg::Rcx);
                         self.asm.push(value);
@@ -156,7 +183,26 @@ impl Emitter<'_> {
                     self.asm.call_to(access);
                     self.unpack_again(unpacked);
                     self.load_held(held);
+                    self.as_behind_look_up(way, kept);
                     self.asm.jmp(hit);
+                }
+                Cold::Apart {
+                    from,
+                    at,
+                    count,
+                    kept,
+                    lazy,
+                    back,
+                    live,
+                } => {
+                    self.asm.bind(from);
+                    if let Some(temp) = kept {
+                        let home = self.home(temp);
+                        self.asm.store(Width::Q, home, Reg::Rax);
+                    }
+                    self.put_lazy(lazy);
+                    self.one_by_one(at, count, live)?;
+                    self.asm.jmp(back);
                 }
                 Cold::Vector(away) => self.cold_vector(away),
                 Cold::Pair(away) => self.cold_pair(away),
@@ -213,12 +259,14 @@ impl Emitter<'_> {
                     self.asm.jmp(back);
                 }
             }
+            at += 1;
         }
         for at in 0..self.cold.len() {
             if let Cold::Leads { from, offset, jump } = self.cold[at] {
                 self.site(start, from, offset, jump);
             }
         }
+        Some(())
     }
 
     /// A jump within the page that does not go there at once. The call's displacement is aligned, as it is replaced when

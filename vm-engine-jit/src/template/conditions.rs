@@ -30,6 +30,11 @@ fn condition(cond: FlagCond) -> Option<Cc> {
     })
 }
 
+/// Whether the host has the condition that a `getflag` asks for.
+pub(super) fn has_condition(get: &Inst) -> bool {
+    matches!(get.attr, Attr::FlagCond(cond) if condition(cond).is_some())
+}
+
 /// How a group is tested in memory: a byte of it against a mask, and the condition then.
 fn byte_test(cond: FlagCond) -> Option<(i32, i32, Cc)> {
     Some(match cond {
@@ -73,6 +78,11 @@ impl Emitter<'_> {
             return cc;
         }
         self.host_flags = None;
+        if let Some(cc) = condition(cond)
+            && self.compute_again(group)
+        {
+            return cc;
+        }
         if let Some((byte, mask, cc)) = byte_test(cond) {
             let at = self.group_byte(group, byte);
             self.asm.test_imm(Width::B, at, mask);

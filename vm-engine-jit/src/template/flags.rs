@@ -13,6 +13,7 @@ use vm_ir::family::{Binary, Flags, Ternary, Unary};
 use vm_ir::{Attr, Ext, Family, FlagCond, FlagKind, Inst, Op, Operand, Slot, Type};
 
 use super::block::Emitter;
+use super::lazy::Recipe;
 use crate::asm::{Alu, BitTest, Cc, Mem, Reg, Shift, Width};
 
 /// In the word of a group.
@@ -71,7 +72,7 @@ pub(crate) fn short(width: Width, operand: Operand) -> Option<i32> {
 
 /// What an instruction does besides setting flags.
 #[derive(Clone, Copy)]
-enum Host {
+pub(super) enum Host {
     /// `a = a op b`.
     Alu(Alu, Operand),
     Neg,
@@ -83,8 +84,8 @@ enum Host {
 
 /// An operation and the flags about its result as one instruction.
 #[derive(Clone, Copy)]
-struct Together {
-    host: Host,
+pub(super) struct Together {
+    pub(super) host: Host,
     /// First operand.
     a: Operand,
     /// What CF must be before.
@@ -93,8 +94,33 @@ struct Together {
     clears_a: bool,
 }
 
+/// What an operation's flags ask for besides its instruction.
+#[derive(Clone, Copy)]
+pub(super) struct About {
+    pub(super) carry_in: CarryIn,
+    pub(super) clears_a: bool,
+}
+
+impl About {
+    pub(super) const fn logic(clears_a: bool) -> Self {
+        Self {
+            carry_in: CarryIn::Any,
+            clears_a,
+        }
+    }
+}
+
+impl From<Together> for About {
+    fn from(together: Together) -> Self {
+        Self {
+            carry_in: together.carry_in,
+            clears_a: together.clears_a,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq)]
-enum CarryIn {
+pub(super) enum CarryIn {
     Any,
     /// Of the group at this slot.
     Old(Slot),
@@ -164,12 +190,14 @@ impl Emitter<'_> {
                 self.compare_exactly(width, a, b);
                 if kind == FlagKind::SubNotBorrow {
                     self.asm.cmc();
+                    self.store_flags(dst, false);
+                } else {
+                    self.have_flags(dst, width, Recipe::Sum(Alu::Cmp, a, b), false);
                 }
-                self.store_flags(dst, false);
             }
             FlagKind::Logic => {
                 self.compare_exactly(width, a, Operand::Imm(0));
-                self.store_flags(dst, false);
+                self.have_flags(dst, width, Recipe::Logic(a), false);
             }
             FlagKind::Mul => {
                 self.load(b, Reg::Rcx);
@@ -296,7 +324,7 @@ impl Emitter<'_> {
     }
 
     /// Has the host's carry flag be what an operation takes in. Uses RCX.
-    fn prepare_carry(&mut self, carry: CarryIn) {
+    pub(super) fn prepare_carry(&mut self, carry: CarryIn) {
         match carry {
             CarryIn::Any => {}
             CarryIn::Old(group) if self.host_flags == Some(group) => {}
@@ -502,7 +530,7 @@ impl Emitter<'_> {
                     self.asm.test(width, left, right);
                 }
             }
-            self.store_flags(dst, !self.logic_clears_a);
+            self.have_flags(dst, width, Recipe::And(a, b), !self.logic_clears_a);
             return Some(());
         }
         let together = Together {
@@ -549,7 +577,17 @@ impl Emitter<'_> {
             self.host(host, width, Reg::Rax.into());
             self.put_whole(op, to, Reg::Rax);
         }
-        self.store_flags(group, clears_a);
+        let recipe = match host {
+            Host::Alu(op @ (Alu::Add | Alu::Sub), b) if b.slot() != Some(to) => {
+                Some(Recipe::Undo(op, to, b))
+            }
+            Host::Alu(Alu::And | Alu::Or | Alu::Xor, _) => Some(Recipe::Logic(to.into())),
+            _ => None,
+        };
+        match recipe {
+            Some(recipe) => self.have_flags(group, width, recipe, clears_a),
+            None => self.store_flags(group, clears_a),
+        }
     }
 
     /// Fills a slot with what an instruction of the operation's width has put into a register.
@@ -559,6 +597,17 @@ impl Emitter<'_> {
         } else {
             self.put_narrow(inst, dst, from);
         }
+    }
+}
+
+/// Whether an operation reads a group that it sets anew.
+pub(super) fn reads_old(set: &Inst) -> bool {
+    match set.attr {
+        Attr::FlagKind(FlagKind::Shl | FlagKind::Shr | FlagKind::Sar) => {
+            let mask = if set.ty == Type::I64 { 63 } else { 31 };
+            !matches!(set.args[1], Operand::Imm(count) if count & mask != 0)
+        }
+        _ => set.args[3].slot().is_some(),
     }
 }
 
@@ -580,7 +629,7 @@ fn carry_in(kind: FlagKind, c: Operand, old: Operand) -> CarryIn {
 }
 
 /// The instruction that an operation and flags of this kind are, if they are about each other.
-fn about(kind: FlagKind, set: &Inst, op: &Inst) -> Option<Together> {
+pub(super) fn about(kind: FlagKind, set: &Inst, op: &Inst) -> Option<Together> {
     let [a, b, c, old] = set.args;
     let [x, y, z, _] = op.args;
     let one = Operand::Imm(1);

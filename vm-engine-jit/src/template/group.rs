@@ -43,7 +43,7 @@ impl Emitter<'_> {
     /// Translates a group that begins at operation `first`; tells how many operations it had, or `None` when none begins
     /// there.
     pub(super) fn group(&mut self, first: usize) -> Option<usize> {
-        if self.has_unpacked() || !self.held.is_empty() {
+        if self.has_unpacked() || !self.held.is_empty() || self.pending.is_some() {
             return None;
         }
         let mut group = [self.grouped(first)?; MAX_GROUP];
@@ -92,6 +92,9 @@ impl Emitter<'_> {
             Op::Store => true,
             _ => false,
         };
+        if inst.op == Op::Load && self.modification(at).is_some() {
+            return None;
+        }
         let plain = native && memory::is_native(memory::access_of(inst)?, inst);
         if !plain || mem.order != MemOrder::Relaxed || base.is_temp() {
             return None;
@@ -180,6 +183,7 @@ impl Emitter<'_> {
             members: (start, group.len()),
             hit,
             back: hit,
+            lazy: self.lazy,
         });
         Some(())
     }
@@ -211,6 +215,7 @@ impl Emitter<'_> {
             members: (start, count),
             hit,
             back,
+            lazy,
         } = self.cold[at]
         else {
             return;
@@ -227,6 +232,7 @@ impl Emitter<'_> {
         self.asm.bind(miss);
         self.asm.mov_imm(Reg::Rcx, word(site));
         self.asm.bind(call);
+        self.put_lazy_keeping(lazy, &[Reg::Rax, Reg::Rcx]);
         self.asm.call_to(access);
         self.asm.jmp(hit);
         self.asm.jmp(back);

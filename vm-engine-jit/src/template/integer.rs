@@ -254,7 +254,7 @@ impl Emitter<'_> {
             self.asm.shift_imm(Shift::Shl, width, Reg::Rax, shift);
         }
         self.alu_with(Alu::Add, width, Reg::Rax, y);
-        self.put(dst, Reg::Rax);
+        self.give(dst, Reg::Rax);
         Some(())
     }
 
@@ -297,7 +297,7 @@ impl Emitter<'_> {
                 self.asm.alu(Alu::Add, width, target, base);
             }
         }
-        self.put(dst, target);
+        self.give(dst, target);
     }
 
     fn alu_with(&mut self, op: Alu, width: Width, target: Reg, operand: Operand) {
@@ -316,7 +316,13 @@ impl Emitter<'_> {
         let [mut x, mut y, ..] = inst.args;
         let commutes = op != Alu::Sub;
         let is_dst = |operand: Operand| operand == Operand::Slot(dst);
-        if commutes && (is_dst(y) || !matches!(x, Operand::Slot(_))) {
+        let in_rax = |operand: Operand| {
+            operand
+                .slot()
+                .is_some_and(|slot| self.pending == Some(slot))
+        };
+        let swaps = is_dst(y) || !matches!(x, Operand::Slot(_)) || in_rax(y) && !is_dst(x);
+        if commutes && swaps {
             (x, y) = (y, x);
         }
         let pin_of = |this: &Self, operand: Operand| operand.slot().and_then(|slot| this.pin(slot));

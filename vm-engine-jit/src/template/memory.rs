@@ -1,8 +1,8 @@
 //! Loads, stores, fences.
 
-use vm_engine::tier::{AccessSite, FrameOffsets, Step};
+use vm_engine::tier::{FrameOffsets, Step};
 use vm_ir::family::Access;
-use vm_ir::{Attr, Endian, Ext, Family, Inst, MemAttr, MemOrder, Op, Operand, Type};
+use vm_ir::{Attr, Endian, Ext, Family, Inst, MemAttr, MemOrder, Operand, Type};
 
 use super::block::Emitter;
 use super::cold::Cold;
@@ -128,31 +128,6 @@ impl Emitter<'_> {
         (miss, hit)
     }
 
-    /// The host address of a load or store at the guest's in RAX, as a sum of two registers; RDX is used.
-    pub(super) fn reach(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
-        let write = inst.op == Op::Store;
-        let line = self.line_of(inst.args[0]);
-        self.count_access();
-        let (from, hit) = self.probe_recent(mem.size_log2, write, line);
-        let site = AccessSite {
-            line,
-            size_log2: mem.size_log2,
-            pc_offset: step.pc_offset,
-            left: step.left,
-            must_align: false,
-        };
-        self.cold.push(Cold::Access {
-            from,
-            access: self.stubs.access[usize::from(write)],
-            site: site.pack()?,
-            value: write.then_some(inst.args[3]),
-            hit,
-            unpacked: self.unpacked,
-            held: self.held,
-        });
-        Some(Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0))
-    }
-
     pub(crate) fn access(&mut self, op: Access, inst: &Inst, step: &Step) -> Option<()> {
         match op {
             Access::Load => self.memory_load(inst, step),
@@ -165,7 +140,6 @@ impl Emitter<'_> {
         let Attr::Mem(mem) = inst.attr else {
             return None;
         };
-        self.address(inst, mem)?;
         let from = self.reach(inst, mem, step)?;
         if self.load_vector(inst, mem, from) {
             return Some(());
@@ -200,7 +174,7 @@ impl Emitter<'_> {
         }
         match inst.dst {
             Some(dst) if keeps => self.put_narrow(inst, dst, to),
-            Some(dst) => self.put(dst, to),
+            Some(dst) => self.give(dst, to),
             None => {}
         }
         Some(())
@@ -210,7 +184,6 @@ impl Emitter<'_> {
         let Attr::Mem(mem) = inst.attr else {
             return None;
         };
-        self.address(inst, mem)?;
         let to = self.reach(inst, mem, step)?;
         if !self.store_vector(inst, mem, to) {
             let value = self.in_reg(inst.args[3], Reg::Rdx);

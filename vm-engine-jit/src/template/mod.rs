@@ -12,9 +12,14 @@ mod float;
 #[cfg(test)]
 mod golden;
 mod group;
+mod in_place;
 mod integer;
+mod lazy;
 mod memory;
 mod narrow;
+mod pending;
+mod product;
+mod reach;
 mod stubs;
 mod vector;
 

@@ -284,7 +284,7 @@ impl Emitter<'_> {
     }
 
     /// `at = at op operand`. Uses RCX.
-    fn narrow_alu(&mut self, op: Alu, width: Width, at: Rm, operand: Operand) {
+    pub(super) fn narrow_alu(&mut self, op: Alu, width: Width, at: Rm, operand: Operand) {
         if let Some(value) = short(width, operand) {
             return self.asm.alu_imm(op, width, at, value);
         }

@@ -85,9 +85,11 @@ impl Emitter<'_> {
     }
 
     fn reach_any(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
-        self.address(inst, mem)?;
         match mem.size_log2 {
-            4 => self.reach_vector(inst, mem, step),
+            4 => {
+                self.address(inst, mem)?;
+                self.reach_vector(inst, mem, step)
+            }
             _ => self.reach(inst, mem, step),
         }
     }

@@ -1,0 +1,282 @@
+//! From the guest's addresses to the host's.
+//!
+//! An access first tries the recent translation of its base register. Where an index lies far from the last one, as those
+//! of hash tables do, that one is seldom right, and so the TLB is looked into at once ([`Scatter`]).
+
+use vm_engine::tier::{AccessSite, FrameOffsets, Step, TlbOffsets};
+use vm_ir::family::{Access, Binary, Field, Ternary};
+use vm_ir::{Attr, Family, Inst, MemAttr, Op, Operand, Slot, Type};
+
+use super::block::Emitter;
+use super::cold::Cold;
+use super::lazy::Lazy;
+use super::stubs::{recent, tlb_entry};
+use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
+
+/// Where the guest's address is while the host's is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// RAX has it.
+    Sum,
+    /// It is so many bytes from a register, which the host's instruction adds up itself.
+    From(Reg, i32),
+    /// RCX has it, and then the host's: RAX is taken.
+    Apart,
+}
+
+/// Bits of an offset from which on accesses are expected to go from page to page.
+const WIDE: u8 = 14;
+
+/// How many bits the registers have that were computed as numbers without order, such as hashes; zero for others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scatter([u8; Self::SLOTS]);
+
+impl Default for Scatter {
+    fn default() -> Self {
+        Self([0; Self::SLOTS])
+    }
+}
+
+impl Scatter {
+    /// The first slots of the state, which are the general registers.
+    const SLOTS: usize = 32;
+
+    fn of(&self, operand: Operand) -> u8 {
+        match operand {
+            Operand::Slot(slot) if !slot.is_temp() => {
+                self.0.get(slot.index()).copied().unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether what is reached by this index, times a power of two, is.
+    fn is_wide(&self, index: Operand, shift: u8) -> bool {
+        match self.of(index) {
+            0 => false,
+            bits => bits + shift >= WIDE,
+        }
+    }
+
+    /// Follows an operation.
+    pub(crate) fn follow(&mut self, inst: &Inst) {
+        let Some(dst) = inst.dst.filter(|dst| !dst.is_temp()) else {
+            return;
+        };
+        let Some(place) = self.0.get(dst.index()).copied() else {
+            return;
+        };
+        let [x, y, z, _] = inst.args;
+        let bits = inst.ty.bits().min(64) as u8;
+        let now = match inst.op.family() {
+            Family::Binary(Binary::And) => match y.imm() {
+                Some(mask) if mask >= 0 => (64 - mask.leading_zeros()) as u8,
+                _ => place,
+            },
+            Family::Binary(Binary::Shr) => bits.saturating_sub(y.imm().unwrap_or(0) as u8),
+            Family::Binary(Binary::Add) => self.of(x).max(self.of(y)),
+            Family::Ternary(Ternary::AddShl | Ternary::AddShlU32) => {
+                let shift = z.imm().unwrap_or(0) as u8 & 63;
+                let shifted = match self.of(x) {
+                    0 => 0,
+                    bits => bits.saturating_add(shift),
+                };
+                shifted.max(self.of(y))
+            }
+            Family::Field(Field::Extract) => match inst.attr {
+                Attr::Field { len, .. } => len,
+                _ => 0,
+            },
+            // Numbers, not pointers.
+            Family::Access(Access::Load) => match inst.attr {
+                Attr::Mem(mem) if mem.size_log2 < 3 => 8 << mem.size_log2,
+                _ => 0,
+            },
+            _ => 0,
+        };
+        if let Some(place) = self.0.get_mut(dst.index()) {
+            *place = now;
+        }
+    }
+}
+
+impl Emitter<'_> {
+    /// The host address of an access's. Uses RCX and RDX, and RAX unless that has a temporary ([`Self::kept`]). `None`
+    /// when the displacement is too large. Behind it, `miss` is to lead away, and `hit` is where to come back.
+    pub(super) fn look_up(
+        &mut self,
+        inst: &Inst,
+        mem: MemAttr,
+        write: bool,
+    ) -> Option<(Mem, Way, [Label; 2])> {
+        let [base, index, displacement, _] = inst.args;
+        let disp = i32::try_from(displacement.imm().unwrap_or(0)).ok()?;
+        let line = self.line_of(base);
+        let kept = self.kept(base).is_some();
+        let scattered = self.scatter.is_wide(index, mem.index_shift & 3)
+            || index == Operand::None && self.scatter.is_wide(base, 0);
+        let in_place = index == Operand::None && !scattered;
+        let way = match in_place {
+            true => {
+                let scratch = if kept { Reg::Rcx } else { Reg::Rax };
+                match self.in_reg(base, scratch) {
+                    Reg::Rcx => {
+                        if disp != 0 {
+                            self.asm.lea(Width::Q, Reg::Rcx, Mem::new(Reg::Rcx, disp));
+                        }
+                        Way::Apart
+                    }
+                    base => Way::From(base, disp),
+                }
+            }
+            false if kept => {
+                let base = self.in_reg(base, Reg::Rcx);
+                let from = match index {
+                    Operand::None => Mem::new(base, disp),
+                    index => {
+                        let index = self.in_reg(index, Reg::Rdx);
+                        Mem::indexed(base, index, mem.index_shift & 3, disp)
+                    }
+                };
+                self.asm.lea(Width::Q, Reg::Rcx, from);
+                Way::Apart
+            }
+            false => {
+                self.address(inst, mem)?;
+                Way::Sum
+            }
+        };
+        let (miss, hit) = (self.asm.label(), self.asm.label());
+        let mask = self.frame(FrameOffsets::ACCESS_MASKS + 8 * i32::from(mem.size_log2 & 3));
+        let at = match way {
+            Way::From(base, 0) => base,
+            Way::From(base, disp) => {
+                self.asm.lea(Width::Q, Reg::Rdx, Mem::new(base, disp));
+                Reg::Rdx
+            }
+            Way::Sum => Reg::Rax,
+            Way::Apart => Reg::Rcx,
+        };
+        let table = scattered && way == Way::Sum;
+        if table {
+            tlb_entry(self.asm, self.pins);
+        }
+        if at == Reg::Rdx {
+            self.asm.alu(Alu::And, Width::Q, Reg::Rdx, mask);
+        } else {
+            self.asm.mov(Width::Q, Reg::Rdx, mask);
+            self.asm.alu(Alu::And, Width::Q, Reg::Rdx, at);
+        }
+        let (tag, addend) = match (table, write) {
+            (true, false) => (
+                Mem::new(Reg::Rcx, TlbOffsets::READ),
+                Mem::new(Reg::Rcx, TlbOffsets::ADDEND),
+            ),
+            (true, true) => (
+                Mem::new(Reg::Rcx, TlbOffsets::WRITE),
+                Mem::new(Reg::Rcx, TlbOffsets::ADDEND),
+            ),
+            (false, write) => {
+                let tag = match write {
+                    false => FrameOffsets::RECENT_READ,
+                    true => FrameOffsets::RECENT_WRITE,
+                };
+                (
+                    recent(self.pins, tag, line),
+                    recent(self.pins, FrameOffsets::RECENT_ADDEND, line),
+                )
+            }
+        };
+        self.asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, tag);
+        self.asm.jcc(Cc::Ne, miss);
+        let place = match way {
+            Way::Apart => {
+                self.asm.alu(Alu::Add, Width::Q, Reg::Rcx, addend);
+                Mem::new(Reg::Rcx, 0)
+            }
+            Way::Sum => {
+                self.asm.mov(Width::Q, Reg::Rcx, addend);
+                Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0)
+            }
+            Way::From(base, disp) => {
+                self.asm.mov(Width::Q, Reg::Rcx, addend);
+                Mem::indexed(base, Reg::Rcx, 0, disp)
+            }
+        };
+        self.asm.bind(hit);
+        Some((place, way, [miss, hit]))
+    }
+
+    /// The temporary that RAX has, unless it is this operand.
+    fn kept(&self, base: Operand) -> Option<Slot> {
+        self.pending.filter(|&temp| base != Operand::Slot(temp))
+    }
+
+    /// The host address of a load or store. RCX and RDX are used, and RAX unless that has a temporary.
+    pub(super) fn reach(&mut self, inst: &Inst, mem: MemAttr, step: &Step) -> Option<Mem> {
+        let write = inst.op == Op::Store;
+        self.count_access();
+        let kept = self.kept(inst.args[0]);
+        let (place, way, [from, hit]) = self.look_up(inst, mem, write)?;
+        let site = AccessSite {
+            line: self.line_of(inst.args[0]),
+            size_log2: mem.size_log2,
+            pc_offset: step.pc_offset,
+            left: step.left,
+            must_align: false,
+        };
+        self.cold.push(Cold::Access {
+            from,
+            access: self.stubs.access[usize::from(write)],
+            site: site.pack()?,
+            value: write.then_some(inst.args[3]),
+            hit,
+            unpacked: self.unpacked,
+            held: self.held,
+            way,
+            kept,
+            lazy: self.lazy,
+        });
+        Some(place)
+    }
+
+    /// Brings the guest's address to RAX, out of the way, and flags to memory; `kept` is what RAX has.
+    pub(super) fn address_in_rax(&mut self, way: Way, kept: Option<Slot>, lazy: Option<Lazy>) {
+        if let Some(temp) = kept {
+            let home = self.home(temp);
+            self.asm.store(Width::Q, home, Reg::Rax);
+        }
+        match way {
+            Way::Sum | Way::From(Reg::Rax, _) => self.put_lazy_keeping(lazy, &[Reg::Rax]),
+            Way::From(..) => self.put_lazy(lazy),
+            Way::Apart => self.put_lazy_keeping(lazy, &[Reg::Rcx]),
+        }
+        match way {
+            Way::Sum | Way::From(Reg::Rax, 0) => {}
+            Way::From(base, 0) => self.asm.mov(Width::Q, Reg::Rax, base),
+            Way::From(base, disp) => self.asm.lea(Width::Q, Reg::Rax, Mem::new(base, disp)),
+            Way::Apart => self.asm.mov(Width::Q, Reg::Rax, Reg::Rcx),
+        }
+    }
+
+    /// Has registers be as the code behind an access wants them, when RCX leads from the address in RAX to the host's.
+    pub(super) fn as_behind_look_up(&mut self, way: Way, kept: Option<Slot>) {
+        match way {
+            Way::From(Reg::Rax, disp) if disp != 0 => {
+                let base = Mem::new(Reg::Rax, disp.wrapping_neg());
+                self.asm.lea(Width::Q, Reg::Rax, base);
+            }
+            Way::Apart => self.asm.alu(Alu::Add, Width::Q, Reg::Rcx, Reg::Rax),
+            _ => {}
+        }
+        if let Some(temp) = kept {
+            let home = self.home(temp);
+            self.asm.mov(Width::Q, Reg::Rax, home);
+        }
+    }
+}
+
+/// Whether an access is of the type's own bytes.
+pub(super) fn is_whole(ty: Type, mem: MemAttr) -> bool {
+    ty.bits() == 8 << mem.size_log2
+}
