@@ -168,42 +168,24 @@ impl Emitter<'_> {
             return false;
         };
         for (at, inst) in insts.iter().take(AHEAD).enumerate() {
-            match (inst.op, inst.op.family()) {
-                (Op::SetFlags, _) => {
-                    if reads_old(inst) {
-                        return false;
-                    }
-                    if inst.dst == Some(group) {
-                        return true;
-                    }
-                }
-                (Op::GetFlag, _) => {
-                    if !has_condition(inst) {
-                        return false;
-                    }
-                }
+            let looks = match (inst.op, inst.op.family()) {
+                (Op::SetFlags, _) if reads_old(inst) => true,
+                (Op::SetFlags, _) if inst.dst == Some(group) => return true,
+                (Op::GetFlag, _) => !has_condition(inst),
                 (Op::ExitIf, _) => {
                     let before = at.checked_sub(1).and_then(|before| insts.get(before));
-                    if !before.is_some_and(|get| self.is_exit_by_flag(get, inst)) {
-                        return false;
-                    }
+                    !before.is_some_and(|get| self.is_exit_by_flag(get, inst))
                 }
-                (Op::FlagBits | Op::FpCmpFlags, _) => return false,
-                (Op::Mov, _) if inst.ty == Type::Flags => return false,
-                (_, Family::Control(op)) => {
-                    if op != Control::Insn {
-                        return false;
-                    }
-                }
+                (Op::FlagBits | Op::FpCmpFlags, _) => true,
+                (Op::Mov, _) => inst.ty == Type::Flags,
+                (_, Family::Control(op)) => op != Control::Insn,
                 (_, Family::Access(op @ (Access::Load | Access::Store))) => {
-                    if self.reaches_vectors(inst) || !memory::is_native(op, inst) {
-                        return false;
-                    }
+                    self.reaches_vectors(inst) || !memory::is_native(op, inst)
                 }
-                (_, Family::Access(_) | Family::Reserve(_) | Family::Modify(_)) => return false,
-                _ => {}
-            }
-            if inst.dst.is_some_and(|dst| recipe.reads(dst)) {
+                (_, Family::Access(_) | Family::Reserve(_) | Family::Modify(_)) => true,
+                _ => false,
+            };
+            if looks || inst.dst.is_some_and(|dst| recipe.reads(dst)) {
                 return false;
             }
         }
