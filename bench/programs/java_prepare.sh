@@ -1,3 +1,3 @@
 # What the package's installation script does: the archive of the runtime's own classes.
-/usr/lib/jvm/java-21-openjdk-riscv64/bin/java -Xshare:dump > /tmp/java_prepare.log 2>&1 ||
+/usr/lib/jvm/java-21-openjdk-*/bin/java -Xshare:dump > /tmp/java_prepare.log 2>&1 ||
     { cat /tmp/java_prepare.log >&2; exit 1; }

@@ -77,15 +77,21 @@ static void protect(uint64_t round) {
 
 // A function that is written anew each time returns what was written last.
 static void code(uint64_t round) {
-    static uint32_t *page;
+    static unsigned char *page;
     uint32_t wanted = round & 0x3ff;
     if (!page) {
         page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page == MAP_FAILED) fail("mmap of code");
     }
-    page[0] = 0x00000513 | wanted << 20;  // li a0, wanted
-    page[1] = 0x00008067;                 // ret
-    __builtin___clear_cache((char *)page, (char *)(page + 2));
+#if defined(__riscv)
+    const uint32_t function[] = {0x00000513 | wanted << 20,  // li a0, wanted
+                                 0x00008067};                // ret
+#elif defined(__x86_64__)
+    const unsigned char function[] = {0xb8, wanted & 0xff, wanted >> 8, 0, 0,  // mov eax, wanted
+                                      0xc3};                                   // ret
+#endif
+    memcpy(page, function, sizeof function);
+    __builtin___clear_cache((char *)page, (char *)(page + sizeof function));
     if (((uint32_t(*)(void))page)() != wanted) fail("old code ran");
 }
 

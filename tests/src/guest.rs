@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,11 @@ impl Guest {
 
     /// Starts the machine on `emulator`.
     pub fn start_on(emulator: Emulator, launch: &Launch, cache: &Cache) -> Self {
-        let mut command = launch.command(emulator, cache);
+        Self::of(launch.command(emulator, cache))
+    }
+
+    /// Starts the machine of this command line.
+    pub fn of(mut command: Command) -> Self {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

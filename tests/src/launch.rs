@@ -93,7 +93,7 @@ pub struct Launch {
 }
 
 /// Options that every `vm-cli run` gets: the words in `VM_TESTS_OPTIONS`, `--accel interp` or `--verify` for instance.
-fn options_of_all() -> impl Iterator<Item = String> {
+pub fn options_of_all() -> impl Iterator<Item = String> {
     let words = std::env::var("VM_TESTS_OPTIONS").unwrap_or_default();
     Vec::from_iter(words.split_whitespace().map(str::to_owned)).into_iter()
 }
@@ -115,8 +115,21 @@ impl Launch {
             arch: "x86_64",
             kernel: Some(cache.file("x86_64/bzImage")),
             initrd: Some(cache.file("x86_64/initramfs.cpio.gz")),
-            append: "console=ttyS0 panic=-1".to_owned(),
+            // Linux tries the timer for some milliseconds, and panics where a busy host lets none of its ticks through.
+            append: "console=ttyS0 panic=-1 no_timer_check".to_owned(),
             ..Self::empty()
+        }
+    }
+
+    /// Debian's kernel of an architecture with the standard initramfs, one CPU, 512 MiB.
+    ///
+    /// # Panics
+    /// When there is no such guest.
+    pub fn linux(arch: &str, cache: &Cache) -> Self {
+        match arch {
+            "riscv64" => Self::riscv64_linux(cache),
+            "x86_64" => Self::x86_64_linux(cache),
+            _ => panic!("there is no guest for {arch}"),
         }
     }
 
@@ -164,6 +177,20 @@ impl Launch {
             bios: Some(firmware.into()),
             environment: vec![("VM_CLI_FIRMWARE", cache.file("x86_64"))],
             ..Self::empty()
+        }
+    }
+
+    /// Debian installed on `disk`, by the kernel and the initial RAM disk that are on it, two CPUs, 1 GiB.
+    pub fn x86_64_disk(cache: &Cache, disk: Disk) -> Self {
+        Self {
+            initrd: Some(cache.file("x86_64/debian-initrd.gz")),
+            append: "console=ttyS0 no_timer_check root=LABEL=debian-root \
+                     systemd.default_device_timeout_sec=3600"
+                .to_owned(),
+            disks: vec![disk],
+            cpus: 2,
+            memory_mib: 1024,
+            ..Self::x86_64_linux(cache)
         }
     }
 

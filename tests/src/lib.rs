@@ -21,10 +21,10 @@ mod launch;
 mod need;
 pub mod net;
 
-pub use compile::{compiled, compiled_bare};
+pub use compile::{compiled, compiled_bare, compiled_for};
 pub use console::{Console, Timeout};
 pub use guest::Guest;
-pub use launch::{Disk, Emulator, Launch, example, vm_cli};
+pub use launch::{Disk, Emulator, Launch, example, options_of_all, vm_cli};
 pub use need::guests_or_skip;
 pub use xtask::guests::Cache;
 

@@ -3,9 +3,10 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use vm_tests::{Emulator, Guest, Launch, exit_code, guests_or_skip, limit, vm_cli};
+use vm_tests::{Cache, Emulator, Guest, Launch, exit_code, guests_or_skip, limit, vm_cli};
 
 const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
+const PC_LINUX: &[&str] = &["x86_64/bzImage", "x86_64/initramfs.cpio.gz"];
 const GDB: &str = "gdb-multiarch";
 
 /// What gdb printed behind `label`, on the same line.
@@ -22,11 +23,72 @@ fn gdb_breaks_steps_watches_interrupts_and_lets_the_guest_go_on() {
     if !gdb_or_skip() {
         return;
     }
+    let said = session(
+        &cache,
+        "riscv64/Image",
+        Launch::riscv64_linux(&cache),
+        "info registers sp satp",
+    );
+    assert!(after(&said, "satp").contains("0x8"), "Sv39: {said}");
+    let steps = number(&said, "stepped=") - number(&said, "pc=");
+    assert!((4..=8).contains(&steps), "{said}");
+}
+
+#[test]
+fn gdb_on_a_pc_shows_and_sets_its_registers_too() {
+    let Some(cache) = guests_or_skip(PC_LINUX) else {
+        return;
+    };
+    if !gdb_or_skip() {
+        return;
+    }
+    // Symbols are where the kernel is linked at.
+    let launch = Launch::x86_64_linux(&cache).with_words("nokaslr");
+    let details = r#"
+info registers rsp eflags mxcsr
+printf "cs=%x\n", $cs
+printf "control=%lx %lx %lx %lx\n", $cr0, $cr3, $cr4, $efer
+set $xmm3.v2_int64[1] = 0x1122334455667788
+printf "sse=%lx\n", $xmm3.v2_int64[1]
+set $r15 = $r15 + 1
+set $r15 = $r15 - 1
+x/1i $pc
+monitor regs
+"#;
+    let said = session(&cache, "x86_64/bzImage", launch, details);
+    // endbr64, and the call of every function's first instruction.
+    let first = number(&said, "first=");
+    assert_eq!(first - number(&said, "pc="), 4, "{said}");
+    assert_ne!(first, number(&said, "stepped="), "{said}");
+    assert_eq!(after(&said, "cs="), "10", "the kernel's code segment");
+    let control: Vec<u64> = after(&said, "control=")
+        .split(' ')
+        .map(|word| u64::from_str_radix(word, 16).expect("a number"))
+        .collect();
+    // Paging and protection; physical address extensions; long mode active (Intel SDM 3A, 2.5 and 2.2.1).
+    assert_eq!(control[0] & 0x8000_0001, 0x8000_0001, "{said}");
+    assert_ne!(control[1], 0, "{said}");
+    assert_eq!(control[2] & 0x20, 0x20, "{said}");
+    assert_eq!(control[3] & 0x500, 0x500, "{said}");
+    assert_eq!(after(&said, "sse="), "1122334455667788");
+    assert!(after(&said, "mxcsr").contains("0x1f80"), "{said}");
+    assert!(said.contains("<start_kernel"), "{said}");
+    assert!(said.contains("cr3"), "{said}");
+}
+
+/// A hexadecimal number behind a label.
+fn number(said: &str, label: &str) -> u64 {
+    u64::from_str_radix(after(said, label), 16).expect("a number")
+}
+
+/// Has gdb break at the kernel's first function, carry out `details` there, step, watch, interrupt and detach, on two
+/// CPUs. Gives what it said.
+fn session(cache: &Cache, kernel: &str, launch: Launch, details: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let symbols = dir.path().join("vmlinux.syms");
     let made = vm_cli()
         .arg("symbols")
-        .arg(cache.file("riscv64/Image"))
+        .arg(cache.file(kernel))
         .arg(&symbols)
         .output()
         .expect("vm-cli starts");
@@ -34,12 +96,8 @@ fn gdb_breaks_steps_watches_interrupts_and_lets_the_guest_go_on() {
     assert!(made.status.success(), "{said}");
     assert!(said.contains(" symbols in "), "{said}");
 
-    let launch = Launch {
-        cpus: 2,
-        ..Launch::riscv64_linux(&cache)
-    }
-    .with_option("--gdb", "127.0.0.1:0");
-    let mut guest = Guest::start_on(Emulator::VmCli, &launch, &cache);
+    let launch = Launch { cpus: 2, ..launch }.with_option("--gdb", "127.0.0.1:0");
+    let mut guest = Guest::start_on(Emulator::VmCli, &launch, cache);
     guest.wait_for_message("waits for gdb at ", limit(60));
     let address = guest.wait_for_message("\n", limit(10));
     assert_eq!(guest.console_text(), "", "the guest waits");
@@ -57,8 +115,9 @@ continue
 printf "pc=%lx\n", $pc
 printf "function=%lx\n", (unsigned long) &start_kernel
 backtrace 1
-info registers sp satp
+{details}
 stepi
+printf "first=%lx\n", $pc
 stepi
 printf "stepped=%lx\n", $pc
 delete
@@ -112,20 +171,17 @@ detach
     assert_eq!(after(&said, "pc="), after(&said, "function="), "{said}");
     assert!(said.contains("#0  "), "{said}");
     assert!(said.contains(" in start_kernel ()"), "{said}");
-    assert!(after(&said, "satp").contains("0x8"), "Sv39: {said}");
-    let number = |label| u64::from_str_radix(after(&said, label), 16).expect("a number");
-    let steps = number("stepped=") - number("pc=");
-    assert!((4..=8).contains(&steps), "{said}");
     assert!(said.contains("hit Hardware watchpoint"), "{said}");
     assert!(said.contains("received signal SIGINT"), "{said}");
     assert!(said.contains("Thread 1.2 (CPU 1, "), "{said}");
-    assert!(number("then=") > number("ticks="), "{said}");
+    assert!(number(&said, "then=") > number(&said, "ticks="), "{said}");
 
     // The guest is on its own again.
     guest.type_line("");
     assert_eq!(guest.run_ok("echo $((6*7))", limit(60)), "42\n");
     guest.type_line("exit");
     assert_eq!(guest.exit_code(limit(60)), exit_code::POWER_OFF);
+    said
 }
 
 /// Whether there is a gdb; says that the test is skipped where there is none.

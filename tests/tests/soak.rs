@@ -4,35 +4,43 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vm_tests::{Cache, Guest, Launch, compiled, guests_or_skip, limit};
+use vm_tests::{Cache, Guest, Launch, compiled_for, guests_or_skip, limit};
 
-const LINUX: &[&str] = &["riscv64/Image", "riscv64/initramfs.cpio.gz"];
+/// The guests, and what each needs.
+const GUESTS: [(&str, &[&str]); 2] = [
+    ("riscv64", &["riscv64/Image", "riscv64/initramfs.cpio.gz"]),
+    ("x86_64", &["x86_64/bzImage", "x86_64/initramfs.cpio.gz"]),
+];
 
 /// The standard initramfs with the program.
-fn initramfs_with(cache: &Cache, program: Vec<u8>, dir: &Path) -> PathBuf {
-    let mut initramfs = cache
-        .riscv64_initramfs()
-        .expect("the parts of the initramfs");
+fn initramfs_with(arch: &str, cache: &Cache, program: Vec<u8>, dir: &Path) -> PathBuf {
+    let initramfs = match arch {
+        "x86_64" => cache.x86_64_initramfs(),
+        _ => cache.riscv64_initramfs(),
+    };
+    let mut initramfs = initramfs.expect("the parts of the initramfs");
     initramfs.file("bin/soak", 0o755, program);
     let path = dir.join("initramfs.cpio.gz");
     std::fs::write(&path, initramfs.gzip()).expect("a writable temporary directory");
     path
 }
 
-fn soak(time: Duration) {
-    let Some(cache) = guests_or_skip(LINUX) else {
+fn soak(arch: &str, time: Duration) {
+    let guest = GUESTS.iter().find(|(known, _)| *known == arch);
+    let (_, files) = guest.unwrap_or_else(|| panic!("no guest of {arch}"));
+    let Some(cache) = guests_or_skip(files) else {
         return;
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let program = dir.path().join("soak");
-    if !compiled("soak.c", &["-O2"], &program) {
+    if !compiled_for(arch, "soak.c", &["-O2"], &program) {
         return;
     }
     let program = std::fs::read(program).expect("what was just compiled");
     let launch = Launch {
         cpus: 4,
-        initrd: Some(initramfs_with(&cache, program, dir.path())),
-        ..Launch::riscv64_linux(&cache)
+        initrd: Some(initramfs_with(arch, &cache, program, dir.path())),
+        ..Launch::linux(arch, &cache)
     };
     let mut guest = Guest::boot_to_shell(&launch, &cache);
     let seconds = time.as_secs();
@@ -59,7 +67,12 @@ fn soak(time: Duration) {
 
 #[test]
 fn four_cpus_change_processes_pages_code_and_modules() {
-    soak(Duration::from_secs(20));
+    soak("riscv64", Duration::from_secs(20));
+}
+
+#[test]
+fn four_cpus_of_a_pc_change_processes_pages_code_and_modules() {
+    soak("x86_64", Duration::from_secs(10));
 }
 
 #[test]
@@ -69,5 +82,6 @@ fn soak_as_long_as_asked() {
     let minutes = minutes
         .map_or(Ok(30), |text| text.parse())
         .expect("a number of minutes");
-    soak(Duration::from_secs(60 * minutes));
+    let arch = std::env::var("VM_TESTS_SOAK_ARCH").unwrap_or_else(|_| "riscv64".to_owned());
+    soak(&arch, Duration::from_secs(60 * minutes));
 }

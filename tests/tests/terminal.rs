@@ -194,6 +194,24 @@ fn terminal_paste_resize_and_escape_key_reach_whom_they_are_for() {
     assert!(terminal.is_cooked());
 }
 
+#[test]
+fn monitor_shows_the_registers_of_a_pc_and_quits() {
+    let Some(cache) = guests_or_skip(&["x86_64/bzImage", "x86_64/initramfs.cpio.gz"]) else {
+        return;
+    };
+    let command = Launch::x86_64_linux(&cache).command(Emulator::VmCli, &cache);
+    let mut terminal = Terminal::run(&command, "80", "25");
+    terminal.sees("guest# ");
+    terminal.types(b"\x01c");
+    terminal.sees("(vm) ");
+    terminal.types(b"registers\r");
+    for name in ["efer", "rax", "rsp", "cs", "cr3"] {
+        terminal.sees(name);
+    }
+    terminal.types(b"quit\r");
+    assert_eq!(terminal.end().code(), Some(exit_code::POWER_OFF));
+}
+
 /// A program that does nothing, for ever.
 fn idle_program(dir: &tempfile::TempDir) -> Command {
     /// `j .` (RISC-V Unpriv, 2.5.1)

@@ -112,7 +112,9 @@ pub(crate) enum RunGuest {
 const DEBIAN_EXAMPLES: &str = "\
 Examples:
   vm-cli run debian
-      shows Debian's installer (1 GiB of RAM, a network card)
+      shows Debian's installer for this host's architecture (1 GiB of RAM, a network card)
+  vm-cli run debian --arch riscv64
+      the one for RISC-V
   vm-cli disk create debian.img 10G
   vm-cli run debian --disk file=debian.img --cpus 2 --memory 2G
       installs Debian on that disk
@@ -236,7 +238,7 @@ pub(crate) struct MachineArgs {
     )]
     pub(crate) on_panic: Option<OnPanic>,
 
-    /// The guest's architecture: auto (default: that of the kernel), riscv64 or x86_64
+    /// The guest's architecture: auto (default: that of the kernel; for run debian, this host's), riscv64 or x86_64
     #[arg(
         long,
         value_name = "ARCH",

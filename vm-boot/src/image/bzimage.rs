@@ -4,7 +4,7 @@
 //! protected-mode kernel, which unpacks the kernel proper. Only the latter is loaded; the header goes to the kernel
 //! with what the loader adds.
 
-use super::Fields as _;
+use super::{Fields as _, compressed};
 use crate::{BootError, BootFile, Content};
 
 /// Number of 512-byte setup sectors behind the boot sector (u8).
@@ -27,6 +27,8 @@ const INITRD_MAX: usize = 0x22c;
 const EXTRA_LOAD_FLAGS: usize = 0x236;
 /// Longest command line without its NUL (u32; protocol 2.06).
 const COMMAND_LINE_MAX: usize = 0x238;
+/// Where the compressed kernel proper begins in the protected-mode kernel (u32; protocol 2.08), and behind it its length.
+const PAYLOAD_OFFSET: usize = 0x248;
 /// Address that the kernel prefers (u64; protocol 2.10).
 const PREFERRED_ADDRESS: usize = 0x258;
 /// Memory that the kernel needs from its load address on (u32; protocol 2.10).
@@ -76,6 +78,37 @@ pub struct BzImage {
     pub initrd_max: u64,
     /// Longest command line in bytes, without its NUL.
     pub command_line_max: u64,
+}
+
+impl BzImage {
+    /// The kernel proper, which the loaded one unpacks: an ELF file of at most `max` bytes. `file` is where this came from.
+    ///
+    /// # Errors
+    /// When it is compressed by none of gzip, xz and Zstandard, or damaged.
+    pub fn unpacked(&self, file: &BootFile, max: u64) -> Result<Vec<u8>, BootError> {
+        let field = |at: usize| self.header.u32_at(at - HEADER_START);
+        let place = || {
+            let offset = u64::from(field(PAYLOAD_OFFSET)?);
+            let length = u64::from(field(PAYLOAD_OFFSET + 4)?);
+            self.kernel.slice(offset..offset + length)
+        };
+        let payload = place().ok_or_else(|| file.damaged("its payload is not in it"))?;
+        // The magic numbers are shorter than that, and a payload that is shorter has none.
+        let head = payload.head(compressed::XZ_MAGIC.len());
+        let head = head.map_err(|error| file.unreadable(&error))?;
+        let is = |magic: &[u8]| head.starts_with(magic);
+        if is(&compressed::GZIP_MAGIC) {
+            compressed::gunzip(file, &payload, max)
+        } else if is(&compressed::ZSTD_MAGIC) {
+            compressed::unzstd(file, &payload, max)
+        } else if is(&compressed::XZ_MAGIC) {
+            compressed::unxz(file, &payload, max)
+        } else {
+            Err(file.unsupported(
+                "is packed in a way that is none of gzip, xz and zstd; give the kernel's ELF file",
+            ))
+        }
+    }
 }
 
 /// Whether the bytes begin like an x86 kernel.

@@ -38,18 +38,25 @@ pub(crate) struct Request {
     keyring: PathBuf,
 }
 
+/// The installer's architecture: the one that was chosen, or else this host's, or RISC-V 64 on a host whose like no machine
+/// is.
+fn arch_of(choice: ArchChoice) -> anyhow::Result<GuestArch> {
+    let hosts = || std::env::consts::ARCH.parse().ok();
+    match choice {
+        ArchChoice::Is(arch) if arch.has_machine() => Ok(arch),
+        ArchChoice::Is(arch) => Err(vm_service::VmError::NoMachine(arch).into()),
+        ArchChoice::Auto => Ok(hosts()
+            .filter(|arch: &GuestArch| arch.has_machine())
+            .unwrap_or(GuestArch::Riscv64)),
+    }
+}
+
 /// Fetches the installer, or finds it in the cache, and describes the machine that runs it.
 pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<Installation> {
     let mut config = crate::settings::of(&args.machine)?;
-    let arch = match config.arch {
-        ArchChoice::Auto | ArchChoice::Is(GuestArch::Riscv64) => GuestArch::Riscv64,
-        ArchChoice::Is(_) => {
-            return Err(vm_core::config::ConfigError::Missing(
-                "run debian fetches the installer for riscv64: leave out --arch",
-            )
-            .into());
-        }
-    };
+    let chosen = config.arch;
+    let arch = arch_of(chosen)?;
+    config.arch = arch.into();
     if config.kernel.is_some() || config.initrd.is_some() {
         return Err(vm_core::config::ConfigError::Missing(
             "run debian brings its own kernel and initrd: leave out --kernel and --initrd",
@@ -83,7 +90,10 @@ pub(crate) fn machine(args: &DebianArgs) -> anyhow::Result<Installation> {
             None => return Err(error.context("cannot fetch Debian's installer")),
         },
     };
-    let added = installed::complete(&mut config, &args.machine);
+    let mut added = installed::complete(&mut config, &args.machine);
+    if chosen == ArchChoice::Auto {
+        added.extend(["--arch", arch.name()].map(str::to_owned));
+    }
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let afterwards = (!config.disks.is_empty()).then(|| installed::command(words, &added));
     installed::announce(&config);

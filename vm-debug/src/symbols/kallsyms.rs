@@ -5,7 +5,9 @@
 //! numbers, the first character of the expanded name being its type letter; markers (u32), the offset of every 256th
 //! name; the token table, 256 strings that end with 0; the token index (u16), where each of these strings starts;
 //! offsets of the symbols' addresses (u32) from the relative base; and the relative base (u64). Before Linux 6.4 the
-//! last two came first. The token table is the landmark: each character that appears in a name has itself as its token,
+//! last two came first. Kernels for x86 before Linux 6.15 sign the offsets: one that is not negative is an absolute
+//! address (of a variable that every processor has), and another says how far below the relative base less one the
+//! negated address is. The token table is the landmark: each character that appears in a name has itself as its token,
 //! so the ten digits stand there as strings of their own, and its index says whether a candidate is one.
 
 use vm_core::GuestVirtAddr;
@@ -123,14 +125,14 @@ impl<'a> Tokens<'a> {
         let markers = self.markers()?;
         let names = self.names(&markers)?;
         let count = names.list.len();
-        let (base, offsets) = self.addresses(count, names.header)?;
+        let (addresses, offsets) = self.addresses(count, names.header)?;
         names
             .list
             .into_iter()
             .enumerate()
             .map(|(number, name)| {
                 let offset = u32_at(self.image, offsets + 4 * number)?;
-                symbol(&name, base.wrapping_add(u64::from(offset)))
+                symbol(&name, addresses.of(offset))
             })
             .collect()
     }
@@ -222,8 +224,8 @@ impl<'a> Tokens<'a> {
         Some((self.image.get(start..end)?, end))
     }
 
-    /// The relative base and where the offsets are: behind the token index, or before the number of symbols.
-    fn addresses(&self, count: usize, header: usize) -> Option<(u64, usize)> {
+    /// What offsets mean and where they are: behind the token index, or before the number of symbols.
+    fn addresses(&self, count: usize, header: usize) -> Option<(Addresses, usize)> {
         let table = aligned(4 * count);
         let behind = (self.end, self.end.checked_add(table)?);
         let before = header
@@ -234,15 +236,42 @@ impl<'a> Tokens<'a> {
             .flatten()
             .find_map(|(offsets, base)| {
                 let base = u64_at(self.image, base)?;
-                (is_kernel_address(base) && self.ascend(offsets, count)).then_some((base, offsets))
+                let rules = [Addresses::Above(base), Addresses::Signed(base)];
+                let mut rules = rules
+                    .into_iter()
+                    .filter(|rule| is_kernel_address(base) && self.ascend(*rule, offsets, count));
+                rules.next().map(|rule| (rule, offsets))
             })
     }
 
     /// Whether the offsets are those of symbols sorted by address.
-    fn ascend(&self, offsets: usize, count: usize) -> bool {
-        let at = |number: usize| u32_at(self.image, offsets + 4 * number);
+    fn ascend(&self, rule: Addresses, offsets: usize, count: usize) -> bool {
+        let at = |number: usize| Some(rule.of(u32_at(self.image, offsets + 4 * number)?));
         (0..count).all(|number| at(number).is_some())
             && (1..count).all(|number| at(number - 1) <= at(number))
+    }
+}
+
+/// How offsets become addresses, with the relative base.
+#[derive(Clone, Copy)]
+enum Addresses {
+    /// They lie above the base.
+    Above(u64),
+    /// They are signed (`CONFIG_KALLSYMS_ABSOLUTE_PERCPU`).
+    Signed(u64),
+}
+
+impl Addresses {
+    fn of(self, offset: u32) -> u64 {
+        match self {
+            Self::Above(base) => base.wrapping_add(u64::from(offset)),
+            Self::Signed(base) => match offset.cast_signed() {
+                absolute @ 0.. => u64::from(absolute.unsigned_abs()),
+                below => base
+                    .wrapping_sub(1)
+                    .wrapping_sub(i64::from(below).cast_unsigned()),
+            },
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use vm_boot::image::{Program, ProgramKind};
-use vm_boot::{BootError, BootFile, Role};
+use vm_boot::{BootError, BootFile, Content, Role};
 use vm_core::{GuestArch, GuestVirtAddr};
 
 pub use elf::write_elf;
@@ -200,21 +200,26 @@ impl SymbolTable {
     }
 }
 
-/// Reads the symbols of a RISC-V kernel in any format that boots: from the symbol table when it is an ELF file that
-/// has one, otherwise from the kernel's own tables. Addresses are those that the kernel is linked at, which for RISC-V
-/// kernels without KASLR are those that it runs at.
+/// Reads the symbols of a kernel in any format that boots: from the symbol table when it is an ELF file that has one,
+/// otherwise from the kernel's own tables. Addresses are those that the kernel is linked at, which are those that it runs
+/// at unless it moves itself (KASLR, which `nokaslr` on an x86 kernel's command line forbids).
 ///
 /// # Errors
-/// When the file cannot be read, is no kernel of this architecture, or holds no symbols.
+/// When the file cannot be read, is no kernel, or holds no symbols.
 pub fn symbols_from_kernel(path: &Path) -> Result<SymbolTable, SymbolError> {
-    let arch = GuestArch::Riscv64;
     let file = BootFile::read(Role::Kernel, path, MAX_KERNEL_BYTES)?;
+    let arch = vm_boot::image::arch_of(&file).unwrap_or(GuestArch::Riscv64);
     let program = Program::from_file(&file, arch, MAX_KERNEL_BYTES)?;
     let name = || path.display().to_string();
+    let inner;
     let content = match program.kind() {
         ProgramKind::Flat(image) => &image.content,
         ProgramKind::Raw(content) => content,
-        ProgramKind::Elf(_) | ProgramKind::BzImage(_) | ProgramKind::Multiboot(_) => file.content(),
+        ProgramKind::BzImage(kernel) => {
+            inner = Content::from(kernel.unpacked(&file, MAX_KERNEL_BYTES)?);
+            &inner
+        }
+        ProgramKind::Elf(_) | ProgramKind::Multiboot(_) => file.content(),
     };
     let mut bytes = vec![0; content.len() as usize];
     content

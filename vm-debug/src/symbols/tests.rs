@@ -127,6 +127,24 @@ fn kallsyms_either_layout_decodes() {
 }
 
 #[test]
+fn kallsyms_signed_offsets_are_absolute_or_below_the_base() {
+    let symbols: Vec<_> = many(600)
+        .into_iter()
+        .enumerate()
+        .map(|(number, (offset, name))| match number {
+            // Variables of each processor have addresses of their own.
+            0..40 => (offset, name),
+            _ => ((-1 - (offset as i32)).cast_unsigned(), name),
+        })
+        .collect();
+    let found = table(&image(&symbols, Layout::AddressesFirst)).unwrap();
+    let addr = |name: &str| found.find(name).unwrap().addr.raw();
+    assert_eq!(addr("symbol_39.constprop.0"), 39 * 8);
+    assert_eq!(addr("symbol_40.constprop.0"), BASE + 40 * 8);
+    assert_eq!(addr("symbol_599.constprop.0"), BASE + 599 * 8);
+}
+
+#[test]
 fn kallsyms_cut_off_anywhere_is_no_table() {
     let whole = image(&many(600), Layout::AddressesLast);
     let needed = whole.len() - 64;
@@ -249,6 +267,29 @@ fn elf_written_and_read_is_the_same() {
     assert!(matches!(error, Err(SymbolError::Unwritable { .. })));
 }
 
+/// An x86 kernel that unpacks `inner` (Linux `Documentation/arch/x86/boot.rst`).
+fn bzimage(inner: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut payload = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    payload.write_all(inner).unwrap();
+    let payload = payload.finish().unwrap();
+    // One sector of setup code behind the boot sector, and the payload 64 bytes into what follows.
+    let mut bytes = vec![0; 2 * 512 + 64];
+    let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+    let units = (64 + payload.len()).div_ceil(16) as u32;
+    put(0x1f1, &[1]);
+    put(0x1f4, &units.to_le_bytes());
+    put(0x1fe, &[0x55, 0xaa, 0xeb, 0x6a]);
+    put(0x202, b"HdrS");
+    put(0x206, &0x20f_u16.to_le_bytes());
+    put(0x211, &[1]);
+    put(0x248, &64_u32.to_le_bytes());
+    put(0x24c, &(payload.len() as u32).to_le_bytes());
+    bytes.extend(payload);
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes
+}
+
 #[test]
 fn kernel_file_of_either_kind_gives_symbols() {
     let dir = tempfile::tempdir().unwrap();
@@ -263,6 +304,12 @@ fn kernel_file_of_either_kind_gives_symbols() {
     flat[0x38..0x3c].copy_from_slice(b"RSC\x05");
     let path = write("Image", &flat);
     assert_eq!(symbols_from_kernel(&path).unwrap().len(), 300);
+    let path = write(
+        "bzImage",
+        &bzimage(&image(&many(300), Layout::AddressesLast)),
+    );
+    let found = symbols_from_kernel(&path).unwrap();
+    assert_eq!((found.len(), found.arch()), (300, GuestArch::X86_64));
     let path = write("bare", &flat[..4096]);
     let error = symbols_from_kernel(&path).unwrap_err().to_string();
     assert!(error.contains("CONFIG_KALLSYMS"), "{error}");

@@ -1,27 +1,19 @@
-//! Real programs: Debian's compilers, runtimes and servers for riscv64 on a disk, and what they are given
-//! to do. The host has none of them, so each machine's output is compared with the other's.
+//! Real programs: Debian's compilers, runtimes and servers for the guest on a disk, and what they are given
+//! to do. The host has not the same ones, so each machine's output is compared with the other's.
 
 use std::fs;
 
 use super::Error;
 use super::program::{Class, Kernel};
+use super::target::Target;
 use crate::guests::Cache;
 use crate::guests::initramfs::Initramfs;
 
 /// RAM for a guest that runs compilers and databases.
 pub(super) const MEMORY_MIB: u32 = 2048;
 
-/// The architecture that there is a disk for.
-pub(super) const ARCH: &str = "riscv64";
-
-/// The disk, among the files of the cache of guests.
-pub(super) const DISK: &str = "riscv64/programs.img";
-
-/// Kernel modules that the disk needs.
-const MODULES: &[&str] = &["virtio_blk", "crc32c_generic", "ext4"];
-
-/// From the start of the emulator through firmware, boot loader and services to a login prompt: a machine of
-/// its own instead of a program.
+/// From the start of the emulator through firmware and boot loader, where the target has them, and services to a login
+/// prompt: a machine of its own instead of a program.
 pub(super) const BOOT_TO_LOGIN: &str = "boot_to_login";
 
 /// A row of the table.
@@ -120,8 +112,8 @@ pub(super) fn orders(guest_program: &str, rows: &[Kernel]) -> Vec<String> {
 }
 
 /// Adds modules, the scripts and what they work on.
-pub(super) fn add(cache: &Cache, initramfs: &mut Initramfs) -> Result<(), Error> {
-    initramfs.modules(&cache.riscv64_modules()?, MODULES)?;
+pub(super) fn add(target: &Target, cache: &Cache, initramfs: &mut Initramfs) -> Result<(), Error> {
+    initramfs.modules(&cache.modules(target.arch)?, target.programs.modules)?;
     let bench = crate::repository().join("bench");
     for name in SOURCES {
         let path = bench.join(name);
@@ -135,14 +127,14 @@ pub(super) fn add(cache: &Cache, initramfs: &mut Initramfs) -> Result<(), Error>
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         initramfs.file(&format!("bench/{name}"), 0o644, contents);
     }
-    for path in cache.riscv64_repository()? {
+    for path in cache.repository(target.arch)? {
         let contents = fs::read(&path).map_err(Error::io(&path))?;
         // apt takes a version's `:` from the name as `%3a`, which it would encode once more.
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.replace("%3a", "_");
         initramfs.file(&format!("bench/repository/{name}"), 0o644, contents);
     }
-    let image = cache.require("riscv64/Image")?;
+    let image = cache.require(target.programs.data)?;
     let mut data = fs::read(&image).map_err(Error::io(&image))?;
     data.truncate(DATA_BYTES);
     initramfs.file("bench/data", 0o644, data);

@@ -75,22 +75,32 @@ impl Machine {
         Ok(self.confined(command))
     }
 
-    /// The command that starts the disk with Debian installed, by OpenSBI, U-Boot and GRUB, with as many
-    /// processors and as much RAM.
+    /// The command that starts the disk with Debian installed, with as many processors and as much RAM: for RISC-V by
+    /// OpenSBI, U-Boot and GRUB, for a PC by its kernel and initial RAM disk.
     pub(super) fn installed_disk_command(
         &self,
         emulator: Emulator,
         cache: &Cache,
     ) -> Result<Command, Error> {
-        let firmware = cache.require("riscv64/fw_dynamic.bin")?;
-        let loader = cache.require("riscv64/u-boot.bin")?;
-        let disk = cache.require("riscv64/debian.img")?;
+        let programs = &self.target.programs;
+        let disk = cache.require(programs.installed_disk)?;
+        let mut boot = Vec::new();
+        for (option, file) in programs.installed_boot {
+            boot.push((*option, cache.require(file)?.display().to_string()));
+        }
+        let words = programs.installed_command_line;
+        boot.extend(words.map(|words| ("append", words.to_owned())));
         let command = match emulator {
             Emulator::Ours => {
                 let program = self.ours.first().map_or("vm-cli", String::as_str);
                 let mut command = Command::new(program);
-                command.args(["run", "--arch", "riscv64", "--serial", "stdio", "--bios"]);
-                command.arg(&firmware).arg("--kernel").arg(&loader);
+                command.args(["run", "--arch", self.target.arch, "--serial", "stdio"]);
+                if !self.model.ours.is_empty() {
+                    command.args(["--cpu", self.model.ours]);
+                }
+                for (option, value) in boot {
+                    command.arg(format!("--{option}")).arg(value);
+                }
                 command.args(["--cpus", &self.cpus.to_string()]);
                 command.args(["--memory", &format!("{}M", self.memory_mib)]);
                 add_our_disk(&mut command, &disk);
@@ -98,8 +108,9 @@ impl Machine {
             }
             Emulator::Qemu => {
                 let mut command = self.qemu(cache)?;
-                command.arg("-bios").arg(&firmware);
-                command.arg("-kernel").arg(&loader);
+                for (option, value) in boot {
+                    command.arg(format!("-{option}")).arg(value);
+                }
                 add_qemu_disk(&mut command, &disk);
                 command
             }

@@ -73,7 +73,8 @@ pub struct Arguments {
     #[arg(long)]
     boot_only: bool,
     /// Debian's compilers, runtimes and servers in place of the kernels, from a disk
-    /// (`cargo xtask guests --only riscv64-programs riscv64-disk riscv64-firmware` fetches it)
+    /// (`cargo xtask guests --only riscv64-programs riscv64-disk riscv64-firmware` fetches it, or `--only
+    /// x86_64-programs x86_64-disk x86_64-linux`)
     #[arg(long, conflicts_with_all = ["boot_only", "calibrate"])]
     programs: bool,
     /// Confine the emulators to these host processors (`taskset -c`)
@@ -133,12 +134,6 @@ fn measured(arguments: &Arguments) -> Result<(&'static Target, &'static Model), 
             names(known)
         ))
     })?;
-    if arguments.programs && target.arch != debian_programs::ARCH {
-        return Err(Error::Usage(format!(
-            "there is a disk of programs for {} only",
-            debian_programs::ARCH
-        )));
-    }
     Ok((target, model))
 }
 
@@ -250,7 +245,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The host's own results, which the guests' must equal; it has none of Debian's riscv64 programs.
+    /// The host's own results, which the guests' must equal; it has not the same of Debian's programs.
     fn native(&self) -> Result<Vec<Outcome>, Error> {
         self.kernels
             .iter()
@@ -290,7 +285,7 @@ impl Bench<'_> {
     }
 
     fn machine(&self, cpus: u32, initrd: PathBuf, ours: &[String]) -> Result<Machine, Error> {
-        let disk = self.arguments.programs.then_some(debian_programs::DISK);
+        let disk = self.arguments.programs.then_some(self.target.programs.disk);
         Ok(Machine {
             target: self.target,
             model: self.model,
@@ -327,7 +322,7 @@ impl Bench<'_> {
             initramfs.file(&path, 0o755, read(&build.guest)?);
         }
         if self.arguments.programs {
-            debian_programs::add(&self.cache, &mut initramfs)?;
+            debian_programs::add(self.target, &self.cache, &mut initramfs)?;
         }
         let path = self.directory.join("initramfs.cpio.gz");
         fs::write(&path, initramfs.gzip()).map_err(Error::io(&path))?;

@@ -36,6 +36,22 @@ pub(super) struct Model {
     pub(super) has_avx2: bool,
 }
 
+/// Debian's programs on a disk, and the disk with Debian installed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Programs {
+    /// Among the files of the cache of guests.
+    pub(super) disk: &'static str,
+    /// Kernel modules that it needs.
+    pub(super) modules: &'static [&'static str],
+    /// A file whose beginning is compressed and sorted: an unpacked kernel.
+    pub(super) data: &'static str,
+    pub(super) installed_disk: &'static str,
+    /// How the installed disk is started: options that both emulators have, without dashes, and files of the cache.
+    pub(super) installed_boot: &'static [(&'static str, &'static str)],
+    /// The installed system's kernel command line, where no boot loader gives it one.
+    pub(super) installed_command_line: Option<&'static str>,
+}
+
 /// A guest architecture.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -56,6 +72,7 @@ pub(super) struct Target {
     /// Words of `flags` in `/proc/cpuinfo` that have to be the same for both guests; the others tell of the machine,
     /// not of its instructions.
     pub(super) compared_flags: &'static [&'static str],
+    pub(super) programs: Programs,
 }
 
 pub(super) const HOST_COMPILER: Compiler = Compiler {
@@ -87,6 +104,17 @@ const RISCV64: Target = Target {
         has_avx2: false,
     }],
     compared_flags: &[],
+    programs: Programs {
+        disk: "riscv64/programs.img",
+        modules: &["virtio_blk", "crc32c_generic", "ext4"],
+        data: "riscv64/Image",
+        installed_disk: "riscv64/debian.img",
+        installed_boot: &[
+            ("bios", "riscv64/fw_dynamic.bin"),
+            ("kernel", "riscv64/u-boot.bin"),
+        ],
+        installed_command_line: None,
+    },
 };
 
 /// What the models have in common, in QEMU's words. Its translator has no PCID and no INVPCID, so that ours is started
@@ -196,6 +224,17 @@ const X86_64: Target = Target {
         "pdpe1gb",
         "rdtscp",
     ],
+    programs: Programs {
+        disk: "x86_64/programs.img",
+        modules: &["virtio_blk"],
+        data: "x86_64/vmlinux",
+        installed_disk: "x86_64/debian.img",
+        installed_boot: &[
+            ("kernel", "x86_64/bzImage"),
+            ("initrd", "x86_64/debian-initrd.gz"),
+        ],
+        installed_command_line: Some("console=ttyS0 root=LABEL=debian-root no_timer_check"),
+    },
 };
 
 impl Target {

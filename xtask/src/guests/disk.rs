@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gpt::disk::LogicalBlockSize;
@@ -15,7 +15,8 @@ use gpt::partition_types::{BIOS, EFI, LINUX_FS};
 use super::grub_pc::{self, BIOS_PARTITION_BYTES};
 use super::initramfs::Initramfs;
 use super::modules::ModuleTree;
-use super::process::output_of;
+use super::parts::replace;
+use super::process::{output_of, text_of};
 use super::rootfs::Rootfs;
 use super::{Cache, Error};
 
@@ -139,7 +140,11 @@ pub(super) struct Inputs<'a> {
     /// Name of the bundle with Debian's base packages, unpacked.
     pub(super) base: &'a str,
     /// The packages of `kernel` and `base`, as files.
-    pub(super) packages: &'a [std::path::PathBuf],
+    pub(super) packages: &'a [PathBuf],
+    /// Whether dpkg is among them, and is told of them all.
+    pub(super) has_dpkg: bool,
+    /// Where the initial RAM disk is written to besides, for a kernel that is started without a boot loader.
+    pub(super) initrd: Option<PathBuf>,
 }
 
 /// Assembles the disk in `output`.
@@ -245,11 +250,14 @@ fn root_archive(
         &ModuleTree::open(&cache.unpacked(inputs.kernel))?,
         platform.modules,
     )?;
-    rootfs.file(
-        &format!("boot/initrd.img-{version}"),
-        0o644,
-        &initramfs.gzip(),
-    )?;
+    let initrd = initramfs.gzip();
+    if let Some(file) = &inputs.initrd {
+        replace(file, &initrd)?;
+    }
+    rootfs.file(&format!("boot/initrd.img-{version}"), 0o644, &initrd)?;
+    if inputs.has_dpkg {
+        package_database(&mut rootfs, inputs.packages)?;
+    }
     for (name, contents) in module_indexes(cache, inputs.kernel, version, work)? {
         rootfs.directory(&format!("usr/lib/modules/{version}"))?;
         rootfs.file(
@@ -262,6 +270,31 @@ fn root_archive(
         rootfs.package(deb)?;
     }
     Ok(rootfs.finish())
+}
+
+/// What dpkg knows of packages that it has installed, and the folders that it and apt expect.
+fn package_database(rootfs: &mut Rootfs, packages: &[PathBuf]) -> Result<(), Error> {
+    let mut status = String::new();
+    for deb in packages {
+        let control = text_of(Command::new("dpkg-deb").arg("--field").arg(deb), "dpkg")?;
+        let (package, rest) = control.split_once('\n').ok_or_else(|| Error::Layout {
+            what: "a control file".into(),
+            place: deb.clone(),
+        })?;
+        let rest = rest.trim_end();
+        status += &format!("{package}\nStatus: install ok installed\n{rest}\n\n");
+    }
+    for folder in [
+        "var",
+        "var/lib",
+        "var/lib/dpkg",
+        "var/lib/dpkg/info",
+        "var/lib/dpkg/updates",
+        "var/lib/dpkg/triggers",
+    ] {
+        rootfs.directory(folder)?;
+    }
+    rootfs.file("var/lib/dpkg/status", 0o644, status.as_bytes())
 }
 
 /// What GRUB adds to the kernel's command line. A guest whose code is compared with the interpreter is slow: without the

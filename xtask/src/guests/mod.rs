@@ -208,6 +208,7 @@ impl Fetcher<'_> {
         let architecture = match kind {
             Root::Riscv64 => "riscv64",
             Root::Amd64 => "amd64",
+            Root::I386 => "i386",
             Root::HostTools | Root::HostBackports => qemu::Host::this()?.debian,
         };
         let parent = std::path::absolute(self.cache.file("apt")).map_err(Error::io("apt"))?;

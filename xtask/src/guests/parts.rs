@@ -18,6 +18,8 @@ pub(crate) enum Root {
     Riscv64,
     /// Debian's amd64 port, of the same suite.
     Amd64,
+    /// Debian's i386 port, of the same suite: programs for kernels of the amd64 port.
+    I386,
     /// Programs that run on the host, of the suite whose formats the riscv64 guest uses.
     HostTools,
     /// The newest QEMU that is packaged for bookworm.
@@ -28,7 +30,7 @@ impl Root {
     /// Suites, the preferred one last.
     pub(crate) fn suites(self) -> &'static [&'static str] {
         match self {
-            Self::Riscv64 | Self::Amd64 | Self::HostTools => &["trixie"],
+            Self::Riscv64 | Self::Amd64 | Self::I386 | Self::HostTools => &["trixie"],
             Self::HostBackports => &["bookworm", "bookworm-backports"],
         }
     }
@@ -142,52 +144,55 @@ const QEMU: Bundle = Bundle {
     closure: true,
 };
 
-/// Real programs for the benchmark, with all they need to run.
+/// Real programs for the benchmark.
+const PROGRAM_PACKAGES: &[&str] = &[
+    "apt",
+    "apt-utils",
+    "base-files",
+    "base-passwd",
+    "bash",
+    "coreutils",
+    "dash",
+    "diffutils",
+    "erlang-base",
+    "findutils",
+    "gcc",
+    "git",
+    "golang-go",
+    "grep",
+    "gzip",
+    "hostname",
+    "libc-bin",
+    "libc6-dev",
+    "nodejs",
+    "openjdk-21-jdk-headless",
+    "postgresql-17",
+    "postgresql-contrib",
+    "python3",
+    "redis-server",
+    "redis-tools",
+    "rustc",
+    "sed",
+    "sqlite3",
+    "tar",
+    "util-linux",
+    "xz-utils",
+];
+/// With all they need to run.
 const PROGRAMS: Bundle = Bundle {
     name: "riscv64-programs",
     root: Root::Riscv64,
-    packages: &[
-        "apt",
-        "apt-utils",
-        "base-files",
-        "base-passwd",
-        "bash",
-        "coreutils",
-        "dash",
-        "diffutils",
-        "erlang-base",
-        "findutils",
-        "gcc",
-        "git",
-        "golang-go",
-        "grep",
-        "gzip",
-        "hostname",
-        "libc-bin",
-        "libc6-dev",
-        "nodejs",
-        "openjdk-21-jdk-headless",
-        "postgresql-17",
-        "postgresql-contrib",
-        "python3",
-        "redis-server",
-        "redis-tools",
-        "rustc",
-        "sed",
-        "sqlite3",
-        "tar",
-        "util-linux",
-        "xz-utils",
-    ],
+    packages: PROGRAM_PACKAGES,
     closure: true,
 };
 
 /// What the guest of the benchmark installs with apt: packages that depend on nothing else and have no
 /// installation scripts, as its base system has none installed by dpkg.
+const REPOSITORY_PACKAGES: &[&str] = &["manpages", "manpages-dev"];
 const REPOSITORY: Bundle = Bundle {
     name: "riscv64-repository",
     root: Root::Riscv64,
-    packages: &["manpages", "manpages-dev"],
+    packages: REPOSITORY_PACKAGES,
     closure: false,
 };
 
@@ -264,6 +269,7 @@ pub(crate) const PARTS: &[Part] = &[
     x86_64::GRUB_RESCUE_FILES,
     x86_64::INSTALLER_FILES,
     x86_64::DISK,
+    x86_64::I386_FILES,
     x86_64::EMULATOR,
     Part {
         name: "qemu",
@@ -289,6 +295,7 @@ pub(crate) const PARTS: &[Part] = &[
             )
         },
     },
+    x86_64::PROGRAMS_DISK,
 ];
 
 fn linux(cache: &Cache) -> Result<(), Error> {
@@ -346,6 +353,8 @@ fn debian_disk(cache: &Cache) -> Result<(), Error> {
         grub: GRUB.name,
         base: BASE.name,
         packages: &package_files(cache, &[&BASE, &KERNEL]),
+        has_dpkg: false,
+        initrd: None,
     };
     disk::build(cache, &inputs, &cache.file("riscv64/debian.img"))
 }
@@ -358,7 +367,10 @@ fn package_files(cache: &Cache, bundles: &[&Bundle]) -> Vec<PathBuf> {
             .bundle_stamp(bundle)
             .expect("invariant: fetched before assembly");
         let debs = cache.file("debs");
-        files.extend(stamp.packages.iter().map(|name| debs.join(name)));
+        let packages = stamp.packages.iter().map(|name| debs.join(name));
+        // Two bundles may need the same one.
+        let new: Vec<_> = packages.filter(|file| !files.contains(file)).collect();
+        files.extend(new);
     }
     files
 }
@@ -375,16 +387,26 @@ impl Cache {
         fs::read(&path).map_err(Error::io(path))
     }
 
-    /// The package files that the benchmark's guest installs.
-    pub(crate) fn riscv64_repository(&self) -> Result<Vec<PathBuf>, Error> {
-        let stamp = self
-            .bundle_stamp(&REPOSITORY)
-            .ok_or_else(|| Error::Missing {
-                path: self.unpacked(REPOSITORY.name),
-                part: PROGRAMS.name,
-            })?;
+    /// The package files that the benchmark's guest of an architecture installs.
+    pub(crate) fn repository(&self, arch: &str) -> Result<Vec<PathBuf>, Error> {
+        let (bundle, part) = match arch {
+            "x86_64" => x86_64::REPOSITORY_OF_PROGRAMS,
+            _ => (&REPOSITORY, PROGRAMS.name),
+        };
+        let stamp = self.bundle_stamp(bundle).ok_or_else(|| Error::Missing {
+            path: self.unpacked(bundle.name),
+            part,
+        })?;
         let debs = self.file("debs");
         Ok(stamp.packages.iter().map(|name| debs.join(name)).collect())
+    }
+
+    /// The modules of an architecture's kernel.
+    pub(crate) fn modules(&self, arch: &str) -> Result<ModuleTree, Error> {
+        match arch {
+            "x86_64" => self.x86_64_modules(),
+            _ => self.riscv64_modules(),
+        }
     }
 
     /// The standard riscv64 initramfs (busybox, [`STANDARD_MODULES`]) for a test to add to.

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use super::{
-    BASE_PACKAGES, Bundle, Cache, DEFAULT_INIT, DHCP_SCRIPT, Error, HOST_TOOLS, Part, Root, copy,
-    find, package_files, replace,
+    BASE_PACKAGES, Bundle, Cache, DEFAULT_INIT, DHCP_SCRIPT, Error, HOST_TOOLS, PROGRAM_PACKAGES,
+    Part, REPOSITORY_PACKAGES, Root, copy, find, package_files, replace,
 };
 use crate::guests::disk;
 use crate::guests::initramfs::Initramfs;
 use crate::guests::modules::ModuleTree;
+use crate::guests::programs_disk;
 use crate::guests::vmlinux;
 
 /// The kernel for cloud machines: small, with no drivers for hardware that no virtual machine has.
@@ -55,6 +56,34 @@ const BASE: Bundle = Bundle {
     packages: BASE_PACKAGES,
     closure: true,
 };
+/// What makes the disk a system that packages can be installed on, and Python.
+const DISK_TOOLS: Bundle = Bundle {
+    name: "x86_64-disk-tools",
+    root: Root::Amd64,
+    packages: &["apt", "dpkg", "python3"],
+    closure: true,
+};
+/// A 32-bit userland.
+const I386: Bundle = Bundle {
+    name: "i386-busybox",
+    root: Root::I386,
+    packages: &["busybox", "libc6"],
+    closure: false,
+};
+const PROGRAMS: Bundle = Bundle {
+    name: "x86_64-programs",
+    root: Root::Amd64,
+    packages: PROGRAM_PACKAGES,
+    closure: true,
+};
+const REPOSITORY: Bundle = Bundle {
+    name: "x86_64-repository",
+    root: Root::Amd64,
+    packages: REPOSITORY_PACKAGES,
+    closure: false,
+};
+/// The packages that the benchmark's guest installs, and the part that fetches them.
+pub(super) const REPOSITORY_OF_PROGRAMS: (&Bundle, &str) = (&REPOSITORY, PROGRAMS.name);
 const QEMU: Bundle = Bundle {
     name: "qemu-x86_64",
     root: Root::HostBackports,
@@ -118,23 +147,60 @@ pub(super) const INSTALLER_FILES: Part = Part {
     name: "x86_64-installer",
     about: "Debian's netboot installer",
     bundles: &[&INSTALLER],
-    on_request: true,
+    on_request: false,
     recipe: &[],
-    outputs: &["x86_64/installer/linux", "x86_64/installer/initrd.gz"],
+    outputs: &[
+        "x86_64/installer/linux",
+        "x86_64/installer/vmlinux",
+        "x86_64/installer/initrd.gz",
+    ],
     assemble: installer,
 };
 
 pub(super) const DISK: Part = Part {
     name: "x86_64-disk",
     about: "a disk with GRUB for BIOS and UEFI, and Debian on ext4 (user root, no password)",
-    bundles: &[&CLOUD_KERNEL, &BUSYBOX, &GRUB, &HOST_TOOLS, &BASE],
+    bundles: &[
+        &CLOUD_KERNEL,
+        &BUSYBOX,
+        &GRUB,
+        &HOST_TOOLS,
+        &BASE,
+        &DISK_TOOLS,
+    ],
     on_request: false,
     recipe: &[
-        &[disk::INIT, disk::KERNEL_OPTIONS, "1"],
+        &[disk::INIT, disk::KERNEL_OPTIONS, "2"],
         disk::X86_64.modules,
     ],
-    outputs: &["x86_64/debian.img"],
+    outputs: &["x86_64/debian.img", "x86_64/debian-initrd.gz"],
     assemble: debian_disk,
+};
+
+pub(super) const I386_FILES: Part = Part {
+    name: "x86_64-i386",
+    about: "the initramfs with Debian's busybox and C library for i386 below /i386",
+    bundles: &[&CLOUD_KERNEL, &BUSYBOX, &I386],
+    on_request: false,
+    recipe: &[&[DEFAULT_INIT, DHCP_SCRIPT], MODULES],
+    outputs: &["x86_64/initramfs-i386.cpio.gz"],
+    assemble: i386,
+};
+
+pub(super) const PROGRAMS_DISK: Part = Part {
+    name: "x86_64-programs",
+    about: "a disk with compilers, runtimes and servers for the benchmark",
+    bundles: &[&PROGRAMS, &REPOSITORY, &HOST_TOOLS],
+    on_request: true,
+    recipe: &[],
+    outputs: &["x86_64/programs.img"],
+    assemble: |cache| {
+        programs_disk::build(
+            cache,
+            &cache.unpacked(PROGRAMS.name),
+            &cache.file("x86_64/programs.img"),
+        )
+    },
 };
 
 pub(super) const EMULATOR: Part = Part {
@@ -151,16 +217,21 @@ fn linux(cache: &Cache) -> Result<(), Error> {
     let kernel = find(&cache.unpacked(CLOUD_KERNEL.name).join("boot"), |name| {
         name.starts_with("vmlinuz")
     })?;
-    let image = fs::read(&kernel).map_err(Error::io(&kernel))?;
-    let unpacked = vmlinux::of_bzimage(&image).map_err(|reason| Error::Layout {
-        what: reason,
-        place: kernel.clone(),
-    })?;
-    replace(&cache.file("x86_64/bzImage"), &image)?;
-    replace(&cache.file("x86_64/vmlinux"), &unpacked)?;
+    copy(&kernel, &cache.file("x86_64/bzImage"))?;
+    unpack(&kernel, &cache.file("x86_64/vmlinux"))?;
     replace(&cache.file("x86_64/busybox"), &cache.x86_64_busybox()?)?;
     let archive = cache.x86_64_initramfs()?.gzip();
     replace(&cache.file("x86_64/initramfs.cpio.gz"), &archive)
+}
+
+/// Writes the ELF file in a bzImage.
+fn unpack(kernel: &Path, to: &Path) -> Result<(), Error> {
+    let image = fs::read(kernel).map_err(Error::io(kernel))?;
+    let unpacked = vmlinux::of_bzimage(&image).map_err(|reason| Error::Layout {
+        what: reason,
+        place: kernel.into(),
+    })?;
+    replace(to, &unpacked)
 }
 
 fn firmware(cache: &Cache) -> Result<(), Error> {
@@ -201,6 +272,43 @@ fn installer(cache: &Cache) -> Result<(), Error> {
             ("linux", "installer/linux"),
             ("initrd.gz", "installer/initrd.gz"),
         ],
+    )?;
+    let vmlinux = cache.file("x86_64/installer/vmlinux");
+    unpack(&images.join("linux"), &vmlinux)
+}
+
+/// Adds what the dynamically linked busybox of i386 needs to the standard initramfs.
+fn i386(cache: &Cache) -> Result<(), Error> {
+    let usr = cache.unpacked(I386.name).join("usr");
+    let mut initramfs = cache.x86_64_initramfs()?;
+    let libraries = "lib/i386-linux-gnu";
+    for directory in ["i386", "i386/bin", "i386/lib", "i386/proc", "i386/tmp"] {
+        initramfs.directory(directory);
+    }
+    initramfs.directory(&format!("i386/{libraries}"));
+    for (from, to) in [
+        ("bin/busybox".to_owned(), "i386/bin/busybox".to_owned()),
+        // Where programs name their loader, which the package has as a link.
+        (
+            format!("{libraries}/ld-linux.so.2"),
+            "i386/lib/ld-linux.so.2".to_owned(),
+        ),
+        (
+            format!("{libraries}/libc.so.6"),
+            format!("i386/{libraries}/libc.so.6"),
+        ),
+        (
+            format!("{libraries}/libresolv.so.2"),
+            format!("i386/{libraries}/libresolv.so.2"),
+        ),
+    ] {
+        let path = usr.join(from);
+        let contents = fs::read(&path).map_err(Error::io(&path))?;
+        initramfs.file(&to, 0o755, contents);
+    }
+    replace(
+        &cache.file("x86_64/initramfs-i386.cpio.gz"),
+        &initramfs.gzip(),
     )
 }
 
@@ -211,7 +319,9 @@ fn debian_disk(cache: &Cache) -> Result<(), Error> {
         kernel: CLOUD_KERNEL.name,
         grub: GRUB.name,
         base: BASE.name,
-        packages: &package_files(cache, &[&BASE, &CLOUD_KERNEL]),
+        packages: &package_files(cache, &[&BASE, &DISK_TOOLS, &CLOUD_KERNEL]),
+        has_dpkg: true,
+        initrd: Some(cache.file("x86_64/debian-initrd.gz")),
     };
     disk::build(cache, &inputs, &cache.file("x86_64/debian.img"))
 }
