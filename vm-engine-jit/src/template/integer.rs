@@ -541,7 +541,9 @@ impl Emitter<'_> {
         };
         let width = any_width(ty)?;
         let x = inst.args[0];
-        if let (Rm::Mem(home), Some(value)) = (self.place(dst), flags::short(width, x)) {
+        if self.vector(dst).is_none()
+            && let (Rm::Mem(home), Some(value)) = (self.place(dst), flags::short(width, x))
+        {
             self.asm.store_imm(width, home, value);
             return Some(());
         }

@@ -80,19 +80,19 @@ impl Emitter<'_> {
             return self.put(dst, from);
         }
         match inst.ext {
+            Ext::Keep if let Some(vector) = self.vector(dst) => {
+                self.asm.mov_from_xmm(Width::Q, Reg::Rdx, vector);
+                self.keep_above(width, Reg::Rdx, from);
+                self.asm.mov_to_xmm(Width::Q, vector, Reg::Rdx);
+            }
             Ext::Keep => match self.place(dst) {
                 Rm::Mem(home) => self.asm.store(width, home, from),
                 Rm::Reg(_) if width == Width::D => {
                     let Some(reg) = self.pin(dst) else { return };
-                    self.host_flags = None;
-                    self.asm.mov(Width::D, Reg::Rcx, from);
-                    self.asm.shift_imm(Shift::Shr, Width::Q, reg, 32);
-                    self.asm.shift_imm(Shift::Shl, Width::Q, reg, 32);
-                    self.asm.alu(Alu::Or, Width::Q, reg, Reg::Rcx);
+                    self.keep_above(width, reg, from);
                 }
                 Rm::Reg(reg) if reg != from as u8 => {
-                    let reg = Reg::ALL[usize::from(reg)];
-                    self.asm.mov(width, reg, from);
+                    self.keep_above(width, Reg::ALL[usize::from(reg)], from);
                 }
                 Rm::Reg(_) => {}
             },
@@ -106,6 +106,18 @@ impl Emitter<'_> {
                 self.put(dst, to);
             }
         }
+    }
+
+    /// Copies the low part of `from` to a register, whose other bits stay. Uses RCX.
+    fn keep_above(&mut self, width: Width, to: Reg, from: Reg) {
+        if width != Width::D {
+            return self.asm.mov(width, to, from);
+        }
+        self.host_flags = None;
+        self.asm.mov(Width::D, Reg::Rcx, from);
+        self.asm.shift_imm(Shift::Shr, Width::Q, to, 32);
+        self.asm.shift_imm(Shift::Shl, Width::Q, to, 32);
+        self.asm.alu(Alu::Or, Width::Q, to, Reg::Rcx);
     }
 
     /// The operand in a register of its own, extended to 32 bits.
