@@ -399,7 +399,7 @@ fn debian_mistakes_are_refused() {
         (
             &["run", "debian", "--arch", "aarch64"],
             USAGE,
-            "leave out --arch",
+            "use --arch riscv64 or x86_64",
         ),
         (
             &["run", "debian", "--kernel", "k"],
