@@ -481,7 +481,7 @@ mod tests {
         assert!(said(&["--arch", "sparc"]).contains("riscv64, x86_64"));
         let models = said(&["--arch", "x86_64", "--model", "pentium"]);
         assert!(models.contains("x86-64-v2, x86-64-v3"), "{models}");
-        assert!(said(&["--arch", "x86_64", "--programs"]).contains("riscv64 only"));
+        assert!(of(&["--arch", "x86_64", "--programs"]).is_ok());
     }
 
     #[test]
