@@ -65,6 +65,15 @@ pub struct Bus {
     changing: Mutex<()>,
 }
 
+/// A range's name and last address.
+fn named(name: &str, base: u64, bytes: u64) -> Result<(String, u64), BusError> {
+    let name = name.to_owned();
+    match bytes.checked_sub(1).and_then(|n| base.checked_add(n)) {
+        Some(last) => Ok((name, last)),
+        None => Err(BusError::BadRange { name, base, bytes }),
+    }
+}
+
 impl Bus {
     /// An empty bus.
     pub fn new() -> Self {
@@ -82,10 +91,7 @@ impl Bus {
         bytes: u64,
         device: Arc<dyn BusDevice>,
     ) -> Result<(), BusError> {
-        let name = name.to_owned();
-        let Some(last) = bytes.checked_sub(1).and_then(|n| base.checked_add(n)) else {
-            return Err(BusError::BadRange { name, base, bytes });
-        };
+        let (name, last) = named(name, base, bytes)?;
         let _changing = self.changing.lock();
         let mut ranges = Vec::clone(&self.ranges.load());
         let at = ranges.partition_point(|range| range.last < base);
@@ -123,10 +129,7 @@ impl Bus {
         bytes: u64,
         device: Arc<dyn BusDevice>,
     ) -> Result<(), BusError> {
-        let name = name.to_owned();
-        let Some(last) = bytes.checked_sub(1).and_then(|n| base.checked_add(n)) else {
-            return Err(BusError::BadRange { name, base, bytes });
-        };
+        let (name, last) = named(name, base, bytes)?;
         let _changing = self.changing.lock();
         let mut behind = Vec::clone(&self.behind.load());
         behind.push(Range {
