@@ -43,7 +43,7 @@ pub(crate) fn message(outcome: Outcome) -> Option<String> {
         Outcome::Panicked => Some("the guest's kernel panicked".to_owned()),
         Outcome::Failed(code) => Some(format!("the guest failed with code {code}")),
         // The machine has told more of it.
-        Outcome::TripleFault { .. } => None,
+        Outcome::TripleFault { .. } | Outcome::Differs { .. } => None,
         Outcome::Wedged { vcpu, pc } => Some(format!(
             "CPU {} of the guest cannot go on at {pc}: its trap handler traps at once",
             vcpu.0
@@ -81,6 +81,10 @@ mod tests {
             vcpu: VcpuId(0),
             pc: GuestVirtAddr(0),
         };
+        let differs = Outcome::Differs {
+            vcpu: VcpuId(0),
+            pc: GuestVirtAddr(0),
+        };
         for (outcome, code) in [
             (Outcome::PoweredOff, 0),
             (Outcome::Stopped, 0),
@@ -88,6 +92,7 @@ mod tests {
             (Outcome::Panicked, 4),
             (wedged, 5),
             (shut_down, 6),
+            (differs, 7),
             (Outcome::Failed(1), 33),
             (Outcome::Failed(95), 127),
             (Outcome::Failed(96), 32),

@@ -37,6 +37,11 @@ pub enum VmExit {
         /// Where it stands.
         pc: GuestVirtAddr,
     },
+    /// Host code and the interpreter came to different states in a comparison of both, which has been reported.
+    Differs {
+        /// The block's beginning.
+        pc: GuestVirtAddr,
+    },
     /// The virtual CPU has shut down until it is reset.
     Shutdown(Shutdown),
 }

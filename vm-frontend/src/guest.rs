@@ -8,7 +8,7 @@ use vm_softfloat::Env;
 
 /// The part of the state that every ISA has and the engine itself reads and writes. It stands at offset 0 of
 /// every [`Guest::State`].
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct CommonState {
     /// Virtual address of the page that the running block's code was fetched from.
@@ -267,7 +267,7 @@ pub struct InstanceSpec {
 /// [`Guest::layout`] says.
 pub trait Guest: Sized + Send + Sync + 'static {
     /// Everything the ISA keeps per virtual CPU.
-    type State: Clone + PartialEq + std::fmt::Debug + Send + 'static;
+    type State: Copy + PartialEq + std::fmt::Debug + Send + 'static;
     /// Which instructions and features exist.
     type Config: Clone + Send + Sync + 'static;
 

@@ -526,7 +526,9 @@ fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {
         asm.mov(Width::D, Reg::Rax, frame(control));
         // Where some exceptions are not masked, nothing that may raise them runs here.
         asm.alu_imm(Alu::Or, Width::D, Reg::Rax, RUST_MXCSR as i32);
-        asm.alu_imm(Alu::Cmp, Width::D, Reg::Rax, RUST_MXCSR as i32);
+        // Flags that Rust's arithmetic has raised must go, too.
+        asm.stmxcsr(mxcsr);
+        asm.alu(Alu::Cmp, Width::D, Reg::Rax, mxcsr);
         asm.jcc_short(Cc::E, ready);
         asm.store(Width::D, mxcsr, Reg::Rax);
         asm.ldmxcsr(mxcsr);

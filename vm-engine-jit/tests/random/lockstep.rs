@@ -156,7 +156,7 @@ fn run(seed: u64, kind: Kind, translator: Arc<dyn Translator>) -> (Option<String
     }));
     let exit = vcpu.run();
     let report = reported.lock().unwrap().take();
-    let stopped = matches!(exit, VmExit::Wedged { .. });
+    let stopped = matches!(exit, VmExit::Differs { .. });
     assert_eq!(
         stopped,
         report.is_some(),

@@ -372,7 +372,7 @@ fn run(words: &[u32], start: u64, seed: u64, kind: Kind, translated: bool) -> En
         .read(GuestPhysAddr(DATA - 4096), &mut data)
         .unwrap();
     End {
-        state: vcpu.state().clone(),
+        state: *vcpu.state(),
         retired,
         data,
     }

@@ -178,11 +178,16 @@ struct End {
     data: Vec<u8>,
 }
 
+/// Has the machine's code translated from now on.
+fn translate(machine: &Machine) {
+    let template = Template::new(X86::layout(), 1 << 20).expect("this host allows it");
+    machine.vcpu.engine().set_translator(Arc::new(template));
+}
+
 fn run(code: &[u8], seed: u64, translated: bool) -> End {
     let mut machine = prepare(code, seed);
     if translated {
-        let template = Template::new(X86::layout(), 1 << 20).expect("this host allows it");
-        machine.vcpu.engine().set_translator(Arc::new(template));
+        translate(&machine);
     }
     let delivered = machine.run_to_stub().what();
     let mut data = vec![0; DATA_BYTES];
@@ -192,7 +197,7 @@ fn run(code: &[u8], seed: u64, translated: bool) -> End {
         .expect("within RAM");
     End {
         delivered,
-        state: machine.state().clone(),
+        state: *machine.state(),
         retired: machine.vcpu.stats().retired,
         data,
     }
@@ -271,4 +276,20 @@ fn every_vector_instruction_ends_alike_translated_and_interpreted() {
             compare(&[code], 3, random.next());
         }
     }
+}
+
+#[test]
+fn exceptions_of_the_host_s_own_arithmetic_are_not_the_guest_s() {
+    // paddq xmm0, xmm1; dec r13; jne to the beginning; ud2
+    let code = [
+        0x66, 0x0f, 0xd4, 0xc1, 0x49, 0xff, 0xcd, 0x75, 0xf7, 0x0f, 0x0b,
+    ];
+    let mut machine = prepare(&code, 1);
+    mxcsr::write(machine.vcpu.state_mut(), 0x1f80);
+    translate(&machine);
+    let third = std::hint::black_box(1.0_f64) / std::hint::black_box(3.0);
+    assert!(third < 0.5, "an inexact result");
+    machine.run_to_stub();
+    assert_eq!(machine.state().gpr[13], 0);
+    assert_eq!(machine.state().common.fp_flags, 0);
 }

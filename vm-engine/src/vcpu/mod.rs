@@ -127,8 +127,6 @@ pub struct Vcpu<G: Guest> {
     fetched: FetchedPages,
     /// What the interpreter did in the block that host code is compared in; there once blocks are compared.
     rehearsal: Option<Box<Rehearsal>>,
-    /// The state that it came to.
-    rehearsed: Option<Box<G::State>>,
     /// The state may have changed in ways that the frame's copies do not show.
     stale: bool,
     requests: Vec<Request>,
@@ -202,7 +200,6 @@ impl<G: Guest> Vcpu<G> {
             mode: Mode::default(),
             fetched: FetchedPages::new(),
             rehearsal: None,
-            rehearsed: None,
             stale: true,
             requests: Vec::new(),
             helper_calls: vec![0; G::layout().helpers.len()].into(),
@@ -347,7 +344,7 @@ impl<G: Guest> Vcpu<G> {
                 }
             };
             let Some(leave) = self.execute_compared(entry) else {
-                return VmExit::Wedged {
+                return VmExit::Differs {
                     pc: GuestVirtAddr(pc),
                 };
             };

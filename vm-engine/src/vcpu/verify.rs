@@ -238,13 +238,7 @@ impl<G: Guest> Vcpu<G> {
         else {
             return Some(self.execute(entry));
         };
-        let mut rehearsed = match self.rehearsed.take() {
-            Some(mut state) => {
-                G::State::clone_from(&mut state, self.state());
-                state
-            }
-            None => Box::new(self.state().clone()),
-        };
+        let before = *self.state();
         let requests = self.requests.len();
         let counters = self.head().counters;
         self.rehearsal
@@ -255,7 +249,8 @@ impl<G: Guest> Vcpu<G> {
         let expected = (reason(expected), self.head().fault);
         self.requests.truncate(requests);
         self.head().counters = counters;
-        std::mem::swap(self.state_mut(), &mut *rehearsed);
+        let rehearsed = *self.state();
+        *self.state_mut() = before;
         self.set_phase(Phase::Following);
         self.enter_table();
         let leave = self.execute_with(block.entry(), 0);
@@ -268,7 +263,6 @@ impl<G: Guest> Vcpu<G> {
             let _ = writeln!(differences, "  way out: {expected:?}, host code {found:?}");
         }
         describe::<G>(&rehearsed, self.state(), &mut differences);
-        self.rehearsed = Some(rehearsed);
         let rehearsal = self.rehearsal.as_deref()?;
         for word in &rehearsal.stored.words {
             let found = self.word(word.phys).map(|found| found & word.mask);

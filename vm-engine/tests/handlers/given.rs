@@ -14,7 +14,7 @@ pub(crate) const DATA_END: u64 = DATA + 3 * PAGE_BYTES;
 
 pub(crate) const WORDS: usize = 32;
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 #[repr(C)]
 pub(crate) struct State {
     pub(crate) common: CommonState,

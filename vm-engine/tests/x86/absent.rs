@@ -164,7 +164,7 @@ fn is_absent(config: &CpuConfig, code: Code) -> bool {
 /// Gives what each absent instruction raises that is not #UD, and how many were run.
 fn run_absent(config: &CpuConfig, bits: u32, codes: &[(Code, Vec<u8>)]) -> (Vec<String>, usize) {
     let mut machine = Machine::long_with(config.clone(), |a| a.nop());
-    let mut start: CpuState = machine.state().clone();
+    let mut start: CpuState = *machine.state();
     if bits == 32 {
         let code = vm_frontend::x86::state::Segment::new(CODE32, 0, u32::MAX, 0xc9b);
         start.segments[1] = code;

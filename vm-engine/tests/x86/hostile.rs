@@ -74,7 +74,7 @@ fn hostile_programs_never_panic() {
     let runs = std::env::var("HOSTILE_RUNS").map_or(3000, |n| n.parse().expect("a number"));
     let mut random = Random(0x5eed_1234_5678_9abd);
     let mut machine = Machine::long(|a| a.nop());
-    let start = machine.state().clone();
+    let start = *machine.state();
     let mut told = 0;
     for _ in 0..runs {
         let mut code = Vec::new();
@@ -88,7 +88,7 @@ fn hostile_programs_never_panic() {
             }
         }
         machine.write(CODE, &code);
-        let mut state = start.clone();
+        let mut state = start;
         for register in &mut state.gpr {
             *register = match random.next() & 7 {
                 0 => random.next(),

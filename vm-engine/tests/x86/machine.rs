@@ -277,7 +277,7 @@ impl Machine {
 
     /// Puts tables and stubs back that a program has written over, and forgets translations.
     pub(crate) fn restore(&mut self) {
-        let state = self.vcpu.state().clone();
+        let state = *self.vcpu.state();
         let spec = InstanceSpec {
             vcpu: self.vcpu.id(),
             entry: GuestVirtAddr(0),

@@ -12,7 +12,7 @@ pub const PMP_ENTRIES: usize = 64;
 
 /// Registers of one hart. Plain integers only; which bits of a control register can be set is enforced where it is
 /// written ([`super::sys`]), so that readers take the fields as they stand.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 #[repr(C)]
 pub struct HartState {
     /// What every ISA has.

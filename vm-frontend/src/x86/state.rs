@@ -66,7 +66,7 @@ pub mod seg {
 /// Registers of one processor. Plain integers only.
 ///
 /// [`CommonState::pc`] is the linear address of the next instruction: the base of CS plus RIP.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 #[repr(C)]
 pub struct CpuState {
     /// What every ISA has.

@@ -140,6 +140,13 @@ pub enum Outcome {
         /// Where.
         pc: GuestVirtAddr,
     },
+    /// Host code and the interpreter differed ([`TranslateOptions::verify`]), which has been told.
+    Differs {
+        /// On which virtual CPU.
+        vcpu: VcpuId,
+        /// In the block that begins here.
+        pc: GuestVirtAddr,
+    },
     /// A virtual CPU has shut down, on a machine that could be reset only from outside then.
     TripleFault {
         /// Which.
@@ -186,6 +193,7 @@ impl Outcome {
             Self::Panicked => 4,
             Self::Wedged { .. } => 5,
             Self::TripleFault { .. } => 6,
+            Self::Differs { .. } => 7,
             Self::Failed(code) => match u8::try_from(code) {
                 Ok(code @ 1..=95) => FAILED + code,
                 _ => FAILED,

@@ -113,6 +113,10 @@ impl<B: Board> VcpuThread<B> {
                 let outcome = Outcome::Wedged { vcpu, pc };
                 self.shared.control.raise(Event::End(outcome));
             }
+            VmExit::Differs { pc } => {
+                let outcome = Outcome::Differs { vcpu, pc };
+                self.shared.control.raise(Event::End(outcome));
+            }
             VmExit::Shutdown(why) => self.shut_down(why),
             VmExit::Breakpoint(_) => self.stop_for_debugger(StopCause::Breakpoint(vcpu)),
             VmExit::Watchpoint { addr, write } => {

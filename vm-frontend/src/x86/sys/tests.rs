@@ -95,9 +95,9 @@ fn helpers_on_random_states_never_panic_and_failures_change_nothing() {
     for turn in 0..3000 {
         let mut machine = Machine::new();
         scramble(&mut machine, &mut random);
-        let start = machine.state.clone();
+        let start = machine.state;
         for row in HELPERS {
-            machine.state = start.clone();
+            machine.state = start;
             let size = [2, 4, 8][random.next() as usize % 3];
             let shaped = size | (random.next() % 16) << 8;
             let args = match row.name {
@@ -111,13 +111,13 @@ fn helpers_on_random_states_never_panic_and_failures_change_nothing() {
                 _ => [random.word(), random.word(), random.word()],
             };
             let result = machine.call(row.name, args);
-            let mut after = machine.state.clone();
+            let mut after = machine.state;
             after.unknown_msrs = start.unknown_msrs;
             if result.is_err() && !may_be_halfway(row.name) {
                 assert_eq!(after, start, "{} of turn {turn}", row.name);
             }
         }
-        machine.state = start.clone();
+        machine.state = start;
         machine.raise(random.next() as u8, random.word());
         machine.state = start;
         machine.take(random.next() & 0x1f);

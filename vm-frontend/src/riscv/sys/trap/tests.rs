@@ -92,7 +92,7 @@ fn firmware_machine() -> Machine {
 #[test]
 fn raise_ecall_with_builtin_firmware_returns_after_it() {
     let mut m = firmware_machine();
-    let before = m.state.clone();
+    let before = m.state;
     assert_eq!(
         raise(&mut m.state, exception(cause::ECALL_FROM_S, 0)),
         Raised::Firmware
@@ -281,7 +281,7 @@ fn raise_in_machine_mode_before_mdt_is_clear_is_a_critical_error() {
     let config = "max,+smdbltrp".parse().expect("a CPU");
     let mut m = Machine::with(config, false);
     m.state.mtvec = M_HANDLER;
-    let before = m.state.clone();
+    let before = m.state;
     assert_eq!(
         raise(&mut m.state, exception(cause::ILLEGAL, 0)),
         Raised::Wedged
