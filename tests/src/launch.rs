@@ -115,8 +115,7 @@ impl Launch {
             arch: "x86_64",
             kernel: Some(cache.file("x86_64/bzImage")),
             initrd: Some(cache.file("x86_64/initramfs.cpio.gz")),
-            // Linux tries the timer for some milliseconds, and panics where a busy host lets none of its ticks through.
-            append: "console=ttyS0 panic=-1 no_timer_check".to_owned(),
+            append: "console=ttyS0 panic=-1".to_owned(),
             ..Self::empty()
         }
     }
@@ -184,7 +183,7 @@ impl Launch {
     pub fn x86_64_disk(cache: &Cache, disk: Disk) -> Self {
         Self {
             initrd: Some(cache.file("x86_64/debian-initrd.gz")),
-            append: "console=ttyS0 no_timer_check root=LABEL=debian-root \
+            append: "console=ttyS0 root=LABEL=debian-root \
                      systemd.default_device_timeout_sec=3600"
                 .to_owned(),
             disks: vec![disk],

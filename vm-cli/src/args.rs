@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use vm_core::config::{
-    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, Dump, EscapeKey, FlashConfig,
-    GdbConfig, NetConfig, OnPanic, PcRange, PortConfig, Rtc, SerialConfig, VirtioTransport,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, DisplayChoice, Dump, EscapeKey,
+    FlashConfig, GdbConfig, NetConfig, OnPanic, PcRange, PortConfig, Rtc, SerialConfig,
+    VirtioTransport,
 };
 
 use crate::values::{self, Flag, Switch};
@@ -229,7 +230,8 @@ pub(crate) struct MachineArgs {
     /// What to do when the guest's kernel has panicked and stands still: wait (default) or stop, with exit code 4
     ///
     /// Either way a line says so. A kernel that is told to (panic=-1 or panic=SECONDS on its command line) asks for a reset
-    /// instead, which ends the machine with the same code.
+    /// instead, which ends the machine with the same code. A PC has the panic port 505h, too, by which a kernel with
+    /// Linux's pvpanic module tells at once.
     #[arg(
         long,
         value_name = "stop|wait",
@@ -399,9 +401,21 @@ pub(crate) struct MachineArgs {
     )]
     pub(crate) debugcon: Option<SerialConfig>,
 
+    /// What a PC has for a display: vga, ramfb, none, or auto (default: vga if firmware starts it, or else none)
+    ///
+    /// ramfb is a frame buffer in RAM, which UEFI and some loaders set up.
+    #[arg(
+        long,
+        value_name = "vga|ramfb|none|auto",
+        value_parser = values::text::<DisplayChoice>(DisplayChoice::WORDS),
+        help_heading = "Devices"
+    )]
+    pub(crate) display: Option<DisplayChoice>,
+
     /// When the machine ends, write what its display shows to FILE, as PNG
     ///
-    /// A PC that firmware starts has a display. The monitor (Ctrl-A c) takes pictures of it at any time.
+    /// A PC that firmware starts has a display, and one with --display. The monitor (Ctrl-A c) takes pictures of it at any
+    /// time.
     #[arg(
         long,
         value_name = "FILE",
@@ -432,6 +446,22 @@ pub(crate) struct MachineArgs {
     /// left out when all slots are taken.
     #[arg(long, help_heading = "Devices")]
     pub(crate) balloon: Option<Switch>,
+
+    /// Whether a PC has a watchdog (i6300esb), which resets it when the guest stops telling that it is well [default: off]
+    ///
+    /// Linux shows it as /dev/watchdog, and starts it when a program opens that. With --no-reboot its reset ends the machine.
+    #[arg(long, help_heading = "Devices")]
+    pub(crate) watchdog: Option<Switch>,
+
+    /// Give a PC the port F4h by which test programs end it with a status: a written V ends it with code 33 + 2V
+    ///
+    /// It is QEMU's isa-debug-exit, whose own code is 32 less. Codes above 127 are 32 here; a message has the status.
+    #[arg(long, help_heading = "Debugging")]
+    pub(crate) debug_exit: Option<Flag>,
+
+    /// Give a PC the test device of kvm-unit-tests (QEMU's pc-testdev): ports E0h to EBh and 2000h to 2017h, memory FF000000h
+    #[arg(long, help_heading = "Debugging")]
+    pub(crate) test_device: Option<Flag>,
 
     /// What the guest's real-time clock shows: utc (default), local, or a time as 2027-01-31T12:00:00
     ///

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use vm_core::GuestArch;
 use vm_core::config::{ArchChoice, Bios, VmConfig};
-use vm_service::firmware::{Firmware, Interface, Search, vga_rom};
+use vm_service::firmware::{Adapter, Firmware, Interface, Search, vga_rom};
 
 use crate::debian;
 use crate::debian::firmware::Kind;
@@ -163,7 +163,7 @@ fn installed(root: &Path, kind: Kind) -> Option<[PathBuf; 2]> {
     };
     match search.first()? {
         Firmware::Image(image) => {
-            let rom = vga_rom(root, &image)?;
+            let rom = vga_rom(root, &image, Adapter::Standard)?;
             Some([image, rom])
         }
         Firmware::Flash { code, variables } => Some([code, variables]),

@@ -59,7 +59,8 @@ const HABITS: &[(&str, Meaning)] = &[
     (
         "device",
         Hint(
-            "disks are --disk file=FILE, network cards --net user, named ports --port name=NAME,to=unix:PATH",
+            "disks are --disk file=FILE, network cards --net user, named ports --port name=NAME,to=unix:PATH; \
+             isa-debug-exit is --debug-exit, pc-testdev --test-device, i6300esb --watchdog on, ramfb --display ramfb",
         ),
     ),
     ("netdev", Hint("write --net user,hostfwd=tcp::2222-:22")),
@@ -69,8 +70,17 @@ const HABITS: &[(&str, Meaning)] = &[
     ("chardev", Hint("write --serial, --console or --port")),
     ("monitor", Hint("Ctrl-A c opens the monitor")),
     ("qmp", Hint("Ctrl-A c opens the monitor")),
-    ("display", Hint("the guest has no screen: leave it out")),
-    ("vga", Hint("the guest has no screen: leave it out")),
+    (
+        "display",
+        Hint(
+            "there is no window: leave it out, or write --display with two dashes for what the guest has",
+        ),
+    ),
+    (
+        "vga",
+        Hint("a PC that firmware starts has one; write --display vga for others"),
+    ),
+    ("watchdog", Hint("write --watchdog on")),
     ("vnc", Hint("the guest has no screen: leave it out")),
     ("accel", Hint("write --accel auto with two dashes")),
     (

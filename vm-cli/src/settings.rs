@@ -65,11 +65,15 @@ fn over(mut config: VmConfig, args: &MachineArgs) -> VmConfig {
     set_some(&mut config.serial, &args.serial);
     set_some(&mut config.console, &args.console);
     set_some(&mut config.debugcon, &args.debugcon);
+    set(&mut config.display, &args.display);
     set_some(&mut config.screenshot, &args.screenshot);
     set(&mut config.escape, &args.escape);
     set(&mut config.on_panic, &args.on_panic);
     set(&mut config.rng, &args.rng.map(bool::from));
     set_some(&mut config.balloon, &args.balloon.map(bool::from));
+    set(&mut config.watchdog, &args.watchdog.map(bool::from));
+    set(&mut config.debug_exit, &args.debug_exit.map(bool::from));
+    set(&mut config.test_device, &args.test_device.map(bool::from));
     set_some(&mut config.dtb, &args.dtb);
     set(&mut config.rtc, &args.rtc);
     set(&mut config.virtio, &args.virtio);

@@ -369,6 +369,47 @@ fn unknown_names_suggest_the_nearest() {
 }
 
 #[test]
+fn displays_and_pcs_devices_go_together() {
+    let folder = Folder::new();
+    let kernel = folder.kernel();
+    let kernel = kernel.to_str().unwrap();
+    let pc = ["run", "--arch", "x86_64", "--kernel", kernel];
+    let board = ["run", "--arch", "riscv64", "--kernel", kernel];
+    let picture = ["--screenshot", "s.png"];
+    let from_firmware = ["run", "--arch", "x86_64", "--bios", kernel, "--test-device"];
+    for (line, words) in [
+        (
+            [&pc[..], &["--display", "vag"]].concat(),
+            "did you mean 'vga'",
+        ),
+        ([&pc[..], &picture].concat(), "--display vga"),
+        (
+            [&pc[..], &picture, &["--display", "auto"]].concat(),
+            "--display vga",
+        ),
+        (
+            [&pc[..], &picture, &["--display", "none"]].concat(),
+            "--display vga",
+        ),
+        (from_firmware.to_vec(), "leave out --test-device"),
+        ([&board[..], &["--display", "vga"]].concat(), "no display"),
+        (
+            [&board[..], &["--watchdog", "on"]].concat(),
+            "the watchdog is a PC's",
+        ),
+        (
+            [&board[..], &["--debug-exit"]].concat(),
+            "leave out --debug-exit",
+        ),
+    ] {
+        folder.refuses(&line, USAGE, &[words]);
+    }
+    // What is off is nothing to refuse: there is something else wrong here.
+    let off = [&board[..], &["--watchdog", "off", "--memory", "1M"]].concat();
+    folder.refuses(&off, HOST_ERROR, &["--memory"]);
+}
+
+#[test]
 fn signature_of_a_program_without_one_is_refused() {
     let folder = Folder::new();
     folder.file("raw", &0x0000_006f_u32.to_le_bytes());

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vm_core::config::{
-    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, NetConfig, OnPanic, PortConfig, Rtc,
-    SerialConfig, VirtioTransport, VmConfig,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, DiskConfig, DisplayChoice, NetConfig, OnPanic,
+    PortConfig, Rtc, SerialConfig, VirtioTransport, VmConfig,
 };
 use vm_core::{ExecTrace, Notices};
 use vm_device::chardev::CharSink;
@@ -47,6 +47,12 @@ settings! {
     rng: rng, bool;
     /// Whether there is a memory balloon; when nothing is said, if there is room for one.
     balloon: balloon, Option<bool>;
+    /// What a PC has for a display.
+    display: display, DisplayChoice;
+    /// Whether a PC has a watchdog.
+    watchdog: watchdog, bool;
+    /// Whether a PC has the port by which programs for tests end the machine with a status.
+    debug_exit: debug_exit, bool;
     /// What the real-time clock shows.
     rtc: rtc, Rtc;
     /// How virtio devices are attached.

@@ -84,8 +84,8 @@ pub use vm::{Vm, VmHandle};
 pub use vm_boot::firmware;
 pub use vm_core::config::{
     Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskBus, DiskConfig, DiskFormat,
-    DiskMedia, MacAddress, NetConfig, NetKind, OnPanic, PortConfig, Rtc, SerialConfig,
-    VirtioTransport, VmConfig,
+    DiskMedia, DisplayChoice, MacAddress, NetConfig, NetKind, OnPanic, PortConfig, Rtc,
+    SerialConfig, VirtioTransport, VmConfig,
 };
 pub use vm_core::{GuestArch, GuestPhysAddr, Notices};
 pub use vm_device::chardev::CharSink;

@@ -155,6 +155,9 @@ fn low_pin_count(layout: &PcLayout) -> Code {
         device.resources(vec![&ports, &isa_interrupt(serial.irq.into())]);
         body.device(&format!("COM{}", index + 1), &device);
     }
+    if let Some(port) = layout.pvpanic {
+        body.device("PEVT", &panic_port(port));
+    }
     if layout.has_i8042 {
         let mut keyboard = Code::default();
         keyboard.name("_HID", &EISAName::new("PNP0303"));
@@ -203,6 +206,14 @@ fn fw_cfg(port: u16) -> Code {
     body.name("_HID", &"QEMU0002").name("_STA", &0x0b_u8);
     // Selector, data, and the DMA register.
     body.resources(vec![&IO::new(port, port, 1, 12)]);
+    body
+}
+
+/// The panic device (QEMU 10.0, `docs/specs/pvpanic.rst`, "ACPI Interface"), one byte.
+fn panic_port(port: u16) -> Code {
+    let mut body = Code::default();
+    body.name("_HID", &"QEMU0001").name("_STA", &PRESENT);
+    body.resources(vec![&IO::new(port, port, 1, 1)]);
     body
 }
 

@@ -92,6 +92,8 @@ pub struct PcLayout {
     pub has_vga: bool,
     /// First port of `fw_cfg`.
     pub fw_cfg: Option<u16>,
+    /// Port of the panic device.
+    pub pvpanic: Option<u16>,
 }
 
 impl PcLayout {

@@ -34,6 +34,7 @@ fn layout() -> PcLayout {
         has_i8042: true,
         has_vga: false,
         fw_cfg: Some(0x510),
+        pvpanic: Some(0x505),
     }
 }
 
@@ -166,6 +167,7 @@ fn new_without_optional_devices_leaves_their_tables_out() {
         has_i8042: false,
         has_vga: true,
         fw_cfg: None,
+        pvpanic: None,
         ..layout()
     };
     let tables = Memory::placed(&bare).tables();
@@ -173,6 +175,10 @@ fn new_without_optional_devices_leaves_their_tables_out() {
     assert_eq!(tables["FACP"][109], 0b001);
     let contains = |text: &[u8]| tables["DSDT"].windows(text.len()).any(|part| part == text);
     assert!(contains(b"PCI0") && !contains(b"QEMU0002") && !contains(b"COM1"));
+    assert!(!contains(b"QEMU0001"));
+    let all = Memory::placed(&layout()).tables();
+    let contains = |text: &[u8]| all["DSDT"].windows(text.len()).any(|part| part == text);
+    assert!(contains(b"QEMU0001") && contains(b"QEMU0002"));
 }
 
 /// Firmware that runs the loader's script (QEMU 10.0, `hw/acpi/bios-linker-loader.c`).

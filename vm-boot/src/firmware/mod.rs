@@ -63,21 +63,40 @@ const OVMF: [(&str, &str); 4] = [
     ),
 ];
 
-/// The option ROM of the display that SeaBIOS has no driver for.
-const VGA_ROM: &str = "vgabios-stdvga.bin";
-/// Where distributions have it when it is not beside SeaBIOS: Fedora's seavgabios-bin, and what comes with QEMU.
+/// A display that SeaBIOS has no driver for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Adapter {
+    /// The VGA with the extensions of Bochs.
+    Standard,
+    /// The frame buffer in RAM.
+    Ramfb,
+}
+
+impl Adapter {
+    /// What its option ROM is called.
+    fn rom(self) -> &'static str {
+        match self {
+            Self::Standard => "vgabios-stdvga.bin",
+            Self::Ramfb => "vgabios-ramfb.bin",
+        }
+    }
+}
+
+/// Where distributions have option ROMs when they are not beside SeaBIOS: Fedora's seavgabios-bin, and what comes with QEMU.
 const VGA_ROM_FOLDERS: [&str; 3] = [
     "usr/share/seabios",
     "usr/share/seavgabios",
     "usr/share/qemu",
 ];
 
-/// The option ROM of the standard display for the BIOS in a file: what lies beside it, or else where distributions have it
-/// below `root`.
-pub fn vga_rom(root: &Path, bios: &Path) -> Option<PathBuf> {
+/// The option ROM of a display for the BIOS in a file: what lies beside it, or else where distributions have it below `root`.
+pub fn vga_rom(root: &Path, bios: &Path, adapter: Adapter) -> Option<PathBuf> {
     let folders = VGA_ROM_FOLDERS.iter().map(|folder| root.join(folder));
     let beside = bios.parent().map(Path::to_owned);
-    let mut files = beside.into_iter().chain(folders).map(|it| it.join(VGA_ROM));
+    let mut files = beside
+        .into_iter()
+        .chain(folders)
+        .map(|it| it.join(adapter.rom()));
     files.find(|file| file.is_file())
 }
 

@@ -13,6 +13,7 @@ const FAULTS: &str = "tests/tests/network_faults.rs";
 const GDB: &str = "tests/tests/gdb.rs";
 const BALLOON: &str = "tests/tests/balloon.rs";
 const DISK: &str = "tests/tests/disk.rs";
+const PC_DEVICES: &str = "tests/tests/pc_devices.rs";
 const RTC: &str = "vm-service/src/rtc.rs";
 const LINES: &str = "vm-service/src/serial/tests.rs";
 
@@ -374,6 +375,72 @@ pub(super) const COVERED: &[(&str, &str, &str)] = &[
         "run --screenshot",
         SETTINGS,
         "every_option_wins_over_the_file",
+    ),
+    ("run --display", PC_DEVICES, "ramfb_shows_what_ovmf_draws"),
+    (
+        "run --display vga",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --display ramfb",
+        PC_DEVICES,
+        "ramfb_shows_what_ovmf_draws",
+    ),
+    (
+        "run --display none",
+        SETTINGS,
+        "every_option_wins_over_the_file",
+    ),
+    (
+        "run --display auto",
+        REFUSALS,
+        "displays_and_pcs_devices_go_together",
+    ),
+    (
+        "run --watchdog",
+        PC_DEVICES,
+        "watchdog_that_is_left_alone_resets_the_machine",
+    ),
+    (
+        "run --watchdog on",
+        PC_DEVICES,
+        "watchdog_that_is_left_alone_resets_the_machine",
+    ),
+    (
+        "run --watchdog off",
+        REFUSALS,
+        "displays_and_pcs_devices_go_together",
+    ),
+    (
+        "run --debug-exit",
+        PC_DEVICES,
+        "bare_program_ends_the_machine_with_its_status",
+    ),
+    (
+        "run --debug-exit on",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --debug-exit off",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --test-device",
+        PC_DEVICES,
+        "bare_program_ends_the_machine_with_its_status",
+    ),
+    (
+        "run --test-device on",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
+    ),
+    (
+        "run --test-device off",
+        SETTINGS,
+        "switches_are_on_alone_and_take_a_value",
     ),
     (
         "run --debugcon",

@@ -3,8 +3,8 @@ use crate::args::{Cli, Command};
 use clap::Parser as _;
 use vm_core::GuestArch;
 use vm_core::config::{
-    Accel, Bios, ByteSize, CodeCache, DiskBus, DiskConfig, Dump, EscapeKey, FlashConfig, GdbConfig,
-    NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
+    Accel, Bios, ByteSize, CodeCache, DiskBus, DiskConfig, DisplayChoice, Dump, EscapeKey,
+    FlashConfig, GdbConfig, NetConfig, OnPanic, PcRange, Rtc, SerialConfig, VirtioTransport,
 };
 
 fn args(words: &[&str]) -> MachineArgs {
@@ -71,6 +71,14 @@ fn every_option_wins_over_the_file() {
         (&["--screenshot", "S.png"], |c| {
             c.screenshot = Some("S.png".into())
         }),
+        (&["--display", "vga"], |c| c.display = DisplayChoice::Vga),
+        (&["--display", "ramfb"], |c| {
+            c.display = DisplayChoice::Ramfb
+        }),
+        (&["--display", "none"], |c| c.display = DisplayChoice::None),
+        (&["--watchdog", "on"], |c| c.watchdog = true),
+        (&["--debug-exit"], |c| c.debug_exit = true),
+        (&["--test-device"], |c| c.test_device = true),
         (&["--cdrom", "D"], |c| c.disks.push(DiskConfig::cdrom("D"))),
         (&["--disk", "d,bus=nvme"], |c| {
             c.disks = vec![DiskConfig {
@@ -182,11 +190,13 @@ fn config_option_reads_the_file() {
 #[test]
 fn switches_are_on_alone_and_take_a_value() {
     type Field = fn(&VmConfig) -> bool;
-    let switches: [(&str, Field); 4] = [
+    let switches: [(&str, Field); 6] = [
         ("--no-reboot", |config| config.no_reboot),
         ("--stats", |config| config.stats),
         ("--verify", |config| config.verify),
         ("--perf-map", |config| config.perf_map),
+        ("--debug-exit", |config| config.debug_exit),
+        ("--test-device", |config| config.test_device),
     ];
     for (option, field) in switches {
         let on = over(VmConfig::default(), &args(&[option]));

@@ -181,6 +181,51 @@ impl fmt::Display for Bios {
     }
 }
 
+/// What a PC has for a display.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DisplayChoice {
+    /// A VGA where firmware runs first, and nothing else where a kernel does.
+    #[default]
+    Auto,
+    /// A VGA with the extensions of Bochs.
+    Vga,
+    /// A frame buffer in RAM, which UEFI firmware sets up.
+    Ramfb,
+    /// Nothing.
+    None,
+}
+
+impl DisplayChoice {
+    /// Every choice.
+    pub const WORDS: [&str; 4] = ["auto", "vga", "ramfb", "none"];
+}
+
+impl FromStr for DisplayChoice {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "vga" => Ok(Self::Vga),
+            "ramfb" => Ok(Self::Ramfb),
+            "none" => Ok(Self::None),
+            other => Err(ConfigError::unknown("display", other, &Self::WORDS)),
+        }
+    }
+}
+
+impl fmt::Display for DisplayChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Vga => "vga",
+            Self::Ramfb => "ramfb",
+            Self::None => "none",
+        })
+    }
+}
+
 /// How virtio devices are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -304,4 +349,4 @@ impl fmt::Display for PcRange {
 }
 
 from_str_as_os_str!(Bios);
-written_as_text!(Accel Bios Dump PcRange VirtioTransport);
+written_as_text!(Accel Bios DisplayChoice Dump PcRange VirtioTransport);

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::size::deserialize_ram;
 use super::{
-    Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, Dump, EscapeKey,
-    FlashConfig, GdbConfig, NetConfig, NetKind, OnPanic, PcRange, PortConfig, Rtc, SerialConfig,
-    VirtioTransport,
+    Accel, ArchChoice, Bios, ByteSize, CodeCache, ConfigError, DiskConfig, DisplayChoice, Dump,
+    EscapeKey, FlashConfig, GdbConfig, NetConfig, NetKind, OnPanic, PcRange, PortConfig, Rtc,
+    SerialConfig, VirtioTransport,
 };
 
 /// Everything that can be chosen about a virtual machine.
@@ -52,6 +52,8 @@ pub struct VmConfig {
     pub ports: Vec<PortConfig>,
     /// Where firmware's log goes, which it writes to a port of a PC, if there is to be such a port.
     pub debugcon: Option<SerialConfig>,
+    /// What a PC has for a display.
+    pub display: DisplayChoice,
     /// File that gets a picture of the display, in PNG format, when the machine ends.
     pub screenshot: Option<PathBuf>,
     /// The key behind which keys are for this program instead of the guest.
@@ -61,6 +63,12 @@ pub struct VmConfig {
     /// Whether there is a memory balloon, by which memory that the guest does not use goes back to the host; when
     /// nothing is said, if there is room for one.
     pub balloon: Option<bool>,
+    /// Whether a PC has a watchdog, which resets it when the guest does not tell that it is well.
+    pub watchdog: bool,
+    /// Whether a PC has the port by which programs for tests end the machine with a status.
+    pub debug_exit: bool,
+    /// Whether a PC has the device that kvm-unit-tests talk to.
+    pub test_device: bool,
     /// What the real-time clock shows.
     pub rtc: Rtc,
     /// How virtio devices are attached.
@@ -110,10 +118,14 @@ impl Default for VmConfig {
             console: None,
             ports: Vec::new(),
             debugcon: None,
+            display: DisplayChoice::default(),
             screenshot: None,
             escape: EscapeKey::default(),
             rng: true,
             balloon: None,
+            watchdog: false,
+            debug_exit: false,
+            test_device: false,
             rtc: Rtc::default(),
             virtio: VirtioTransport::default(),
             no_reboot: false,

@@ -17,7 +17,7 @@ mod serial;
 mod session;
 mod size;
 
-pub use choice::{Accel, ArchChoice, Bios, Dump, PcRange, VirtioTransport};
+pub use choice::{Accel, ArchChoice, Bios, DisplayChoice, Dump, PcRange, VirtioTransport};
 pub use disk::{DiskBus, DiskConfig, DiskFormat, DiskMedia, OnFull};
 pub use error::{ConfigError, nearest};
 pub use flash::FlashConfig;

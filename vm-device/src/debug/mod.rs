@@ -3,3 +3,4 @@
 pub mod debugcon;
 pub mod exit;
 pub mod pvpanic;
+pub mod testdev;

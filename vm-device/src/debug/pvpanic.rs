@@ -6,7 +6,7 @@ use crate::BusDevice;
 use crate::power::{SystemEvent, SystemEvents};
 
 /// The port, which ACPI tells as QEMU0001; it has one byte.
-pub const PORT: u64 = 0x505;
+pub const PORT: u16 = 0x505;
 /// The guest has panicked.
 pub const PANICKED: u8 = 1 << 0;
 /// The guest has panicked and its crash kernel takes over.

@@ -42,7 +42,7 @@ pub struct Ramfb {
 }
 
 impl Ramfb {
-    /// A framebuffer in `memory` that is set up through a file of `fw_cfg`.
+    /// A framebuffer in `memory` that is set up through a file of `fw_cfg`, whose reset takes the picture away.
     ///
     /// # Errors
     /// When the directory of `fw_cfg` is full.
@@ -59,11 +59,6 @@ impl Ramfb {
         };
         fw_cfg.add_writable_file(FILE, vec![0; CONFIG_BYTES], Arc::new(written))?;
         Ok(ramfb)
-    }
-
-    /// Forgets the picture, as after power-on.
-    pub fn reset(&self) {
-        *self.surface.lock() = None;
     }
 }
 
@@ -168,11 +163,11 @@ mod tests {
 
     #[test]
     fn picture_is_read_from_memory() {
-        let (ramfb, _fw_cfg) = configure(config(0x8000, b"XR24", [2, 2], 8));
+        let (ramfb, fw_cfg) = configure(config(0x8000, b"XR24", [2, 2], 8));
         let frame = ramfb.frame().unwrap();
         assert_eq!((frame.width, frame.height), (2, 2));
         assert_eq!(frame.rgb[..6], [1, 2, 3, 4, 5, 6]);
-        ramfb.reset();
+        fw_cfg.reset();
         assert!(ramfb.frame().is_none());
         let (ramfb, _fw_cfg) = configure(config(0x8000, b"RG16", [1, 1], 0));
         assert_eq!(ramfb.frame().unwrap().rgb, [0, 64, 24]);

@@ -13,6 +13,7 @@ use super::Machine;
 use super::board::{Board, Parts};
 use super::config::{MOST_CPUS, MachineConfig, MachineError, Outcome};
 use super::control::{Control, Event};
+use super::panic_watch::Told;
 use super::shared::Shared;
 use super::vcpu_thread::VcpuThread;
 use super::virtio::VirtioParts;
@@ -72,7 +73,7 @@ impl Machine {
             vcpus: &handles,
             clock,
             time,
-            timers: &timers,
+            timers: timers.clone(),
             control: &control,
             serial: serial.clone(),
             rtc_start: config.rtc_start,
@@ -127,14 +128,15 @@ impl Machine {
     }
 }
 
-/// Says, or makes an end, when the kernel has panicked and stands still.
+/// Says, or makes an end, when the kernel has panicked.
 fn tell_of_panics(control: &Arc<Control>, notices: Notices, stops: bool) {
     let machine = Arc::downgrade(control);
     control
         .panic_watch
-        .on_standing_still(move || match machine.upgrade() {
-            Some(machine) if stops => machine.raise(Event::End(Outcome::Panicked)),
-            _ => notices.say(
+        .on_panic(move |told| match (machine.upgrade(), told) {
+            (Some(machine), _) if stops => machine.raise(Event::End(Outcome::Panicked)),
+            (_, Told::Device) => notices.say("the guest tells that its kernel has panicked"),
+            (_, Told::LastLine) => notices.say(
                 "the guest's kernel has panicked and stands still (--on-panic stop would end the machine)",
             ),
         });

@@ -126,7 +126,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) vcpus: &'a [Arc<VcpuShared>],
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) time: Arc<TimeBase>,
-    pub(crate) timers: &'a TimerThread,
+    pub(crate) timers: Arc<TimerThread>,
     /// Where devices end or reset the machine.
     pub(crate) control: &'a Arc<Control>,
     pub(crate) serial: Arc<dyn CharSink>,

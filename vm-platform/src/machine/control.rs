@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use vm_core::{Resume, StopCause};
+use vm_device::power::{SystemEvent, SystemEvents};
 use vm_engine::VcpuShared;
 
 use super::config::Outcome;
@@ -135,6 +136,22 @@ impl Control {
             orders.event = Some(event);
         }
         self.halt(orders);
+    }
+
+    /// What the machine does about the events of its devices.
+    pub(crate) fn system_events(self: &Arc<Self>) -> SystemEvents {
+        let control = self.clone();
+        Arc::new(move |event| match event {
+            SystemEvent::Reset => control.raise(Event::Reset),
+            SystemEvent::PowerOff => control.raise(Event::End(Outcome::PoweredOff)),
+            SystemEvent::Exit(status) => {
+                let code = u16::try_from(status).unwrap_or(u16::MAX);
+                control.raise(Event::End(Outcome::Failed(code)));
+            }
+            SystemEvent::Panicked => control.panic_watch.guest_tells(),
+            // Its crash kernel goes on.
+            SystemEvent::CrashLoaded => {}
+        })
     }
 
     /// Records why a debugger stops the machine, and halts every virtual CPU.

@@ -30,12 +30,21 @@ impl Matched {
     }
 }
 
-/// What is known of the kernel's end, from all consoles of a machine.
+/// What the kernel's end was told by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    /// The last line on a console: it has panicked, and stands still.
+    LastLine,
+    /// The panic device, which it tells before it prints that line or asks for a reset.
+    Device,
+}
+
+/// What is known of the kernel's end, from all consoles of a machine and from the panic device.
 #[derive(Default)]
 pub(super) struct PanicWatch {
     seen: AtomicBool,
     stands_still: AtomicBool,
-    told: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    told: OnceLock<Box<dyn Fn(Told) + Send + Sync>>,
 }
 
 impl PanicWatch {
@@ -52,9 +61,9 @@ impl PanicWatch {
         })
     }
 
-    /// Names who is told when the kernel has panicked and stands still. It is called on the thread that prints, behind
-    /// the last line, and once until the next reset.
-    pub(super) fn on_standing_still(&self, told: impl Fn() + Send + Sync + 'static) {
+    /// Names who is told when the kernel has panicked. It is called on the thread that prints, behind the last line, and once
+    /// until the next reset; and on that of the virtual CPU that tells the panic device.
+    pub(super) fn on_panic(&self, told: impl Fn(Told) + Send + Sync + 'static) {
         self.told.get_or_init(|| Box::new(told));
     }
 
@@ -68,11 +77,19 @@ impl PanicWatch {
         self.stands_still.store(false, Ordering::Relaxed);
     }
 
+    /// The guest tells of its panic itself.
+    pub(super) fn guest_tells(&self) {
+        self.seen.store(true, Ordering::Relaxed);
+        if let Some(told) = self.told.get() {
+            told(Told::Device);
+        }
+    }
+
     fn tell(&self) {
         if !self.stands_still.swap(true, Ordering::Relaxed)
             && let Some(told) = self.told.get()
         {
-            told();
+            told(Told::LastLine);
         }
     }
 }
@@ -137,11 +154,23 @@ mod tests {
     }
 
     #[test]
+    fn panic_that_the_guest_tells_of_is_seen_and_told() {
+        let watch = PanicWatch::new();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = told.clone();
+        watch.on_panic(move |by| log.lock().unwrap().push(by));
+        watch.guest_tells();
+        assert!(watch.seen());
+        assert_eq!(*told.lock().unwrap(), [Told::Device]);
+    }
+
+    #[test]
     fn last_line_of_a_kernel_that_stands_still_is_told_once_whatever_console_it_is_on() {
         let watch = PanicWatch::new();
         let told = Arc::new(AtomicU32::new(0));
         let count = told.clone();
-        watch.on_standing_still(move || {
+        watch.on_panic(move |by| {
+            assert_eq!(by, Told::LastLine);
             count.fetch_add(1, Ordering::SeqCst);
         });
         let consoles = [(); 2].map(|()| watch.over(Arc::new(NoSink)));

@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     Balloon,
     Nvme,
     Display,
+    Watchdog,
 }
 
 /// What there is of a kind.
@@ -28,7 +29,7 @@ struct Row {
 }
 
 /// Slot 31 is left to chipsets.
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     Row {
         kind: Kind::Disk,
         name: "virtio-blk",
@@ -65,6 +66,12 @@ const ROWS: [Row; 7] = [
         kind: Kind::Display,
         name: "display",
         slots: &[7],
+    },
+    Row {
+        kind: Kind::Watchdog,
+        name: "watchdog",
+        // It comes last, so that it takes none that another kind has.
+        slots: &[],
     },
 ];
 

@@ -14,7 +14,8 @@ use vm_frontend::x86::X86;
 use vm_frontend::x86::cpu::{CpuConfig, TSC_HZ};
 use vm_mem::{GuestMemory, PhysMap};
 
-use super::config::{PcBoot, PcConfig, PcFirmware, PcKernel};
+use super::config::{PcBoot, PcConfig, PcDisplay, PcFirmware, PcKernel};
+use super::tables::Described;
 use super::{firmware, layout, start, tables, wiring};
 use crate::Region;
 use crate::machine::board::{Board, NoFirmware, Parts, Ports};
@@ -25,10 +26,11 @@ pub(super) struct Pc {
     cpu: CpuConfig,
     ram: PcRam,
     boot: Boot,
+    devices: wiring::Devices,
     /// What processors find in RAM's place, once there is RAM.
     map: Option<PhysMap>,
-    /// The display's memory, from then until the display is made of it.
-    display: Option<GuestMemory>,
+    /// The VGA's memory, from then until the VGA is made of it.
+    vga: Option<GuestMemory>,
     /// One for each processor, once the devices are placed.
     local_apics: Vec<Arc<LocalApic>>,
     /// The PCI bus, then too.
@@ -41,7 +43,23 @@ enum Boot {
     Firmware(PcFirmware),
 }
 
-fn kernel_plan(cpus: u32, ram: PcRam, kernel: PcKernel) -> Result<BootPlan, MachineError> {
+fn kernel_plan(
+    cpu: &CpuConfig,
+    ram: PcRam,
+    kernel: PcKernel,
+    has_vga: bool,
+) -> Result<BootPlan, MachineError> {
+    let described = Described {
+        cpus: cpu.cpus,
+        ram_end: ram_end(ram),
+        ecam: layout::PCIE_ECAM.base,
+        has_vga,
+        // Linux would try its interrupt for some ticks, and panic where a busy host does not let them through in time. It has
+        // the local APIC's timer, whose frequency it is told.
+        has_hpet: false,
+    };
+    let mut tables = tables::acpi(&described).placed()?;
+    tables.parts.extend(tables::smbios(cpu, ram).placed()?);
     Ok(BootPlan::new(&BootRequest {
         kernel: kernel.kernel,
         initrd: kernel.initrd,
@@ -55,7 +73,7 @@ fn kernel_plan(cpus: u32, ram: PcRam, kernel: PcKernel) -> Result<BootPlan, Mach
         ]
         .map(|Region { base, bytes }| Extent { base, bytes })
         .into(),
-        tables: tables::acpi(cpus, ram_end(ram), layout::PCIE_ECAM.base, false).placed()?,
+        tables,
         entry: kernel.entry,
     })?)
 }
@@ -67,8 +85,19 @@ impl Board for Pc {
 
     fn new(machine: &MachineConfig, config: PcConfig) -> Result<Self, MachineError> {
         let ram = PcRam::split(machine.ram_bytes);
+        let cpu = CpuConfig {
+            cpus: machine.cpus,
+            ..config.cpu
+        };
+        let devices = wiring::Devices {
+            display: config.display,
+            watchdog: config.watchdog,
+            debug_exit: config.debug_exit,
+            test_device: config.test_device,
+        };
+        let has_vga = config.display == Some(PcDisplay::Vga);
         let boot = match config.boot {
-            PcBoot::Kernel(kernel) => Boot::Kernel(kernel_plan(machine.cpus, ram, kernel)?),
+            PcBoot::Kernel(kernel) => Boot::Kernel(kernel_plan(&cpu, ram, kernel, has_vga)?),
             PcBoot::Firmware(image) => {
                 let variables = image.variables.as_ref();
                 let variables_bytes = variables.map_or(0, |bank| bank.image.len() as u64);
@@ -78,14 +107,12 @@ impl Board for Pc {
             }
         };
         Ok(Self {
-            cpu: CpuConfig {
-                cpus: machine.cpus,
-                ..config.cpu
-            },
+            cpu,
             ram,
             boot,
+            devices,
             map: None,
-            display: None,
+            vga: None,
             local_apics: Vec::new(),
             pci: None,
         })
@@ -105,11 +132,11 @@ impl Board for Pc {
             Boot::Kernel(_) => None,
             Boot::Firmware(firmware) => Some(&firmware.image[..]),
         };
-        if image.is_some() {
+        if self.devices.display == Some(PcDisplay::Vga) {
             let whole = (GuestPhysAddr(0), MEMORY_BYTES as u64);
-            self.display = Some(GuestMemory::new(&[whole])?);
+            self.vga = Some(GuestMemory::new(&[whole])?);
         }
-        let map = firmware::map(ram, image, self.display.clone())?;
+        let map = firmware::map(ram, image, self.vga.clone())?;
         self.map = Some(map.clone());
         Ok(map)
     }
@@ -140,8 +167,9 @@ impl Board for Pc {
             ram: self.ram,
             cpu: &self.cpu,
             map,
-            display: self.display.take(),
+            vga: self.vga.take(),
             firmware,
+            devices: self.devices,
         };
         let placed = wiring::place_devices(parts, plan)?;
         self.local_apics = placed.local_apics;

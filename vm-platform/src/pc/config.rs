@@ -13,6 +13,23 @@ pub struct PcConfig {
     pub cpu: CpuConfig,
     /// What runs first.
     pub boot: PcBoot,
+    /// The display, if there is one.
+    pub display: Option<PcDisplay>,
+    /// Whether there is a watchdog.
+    pub watchdog: bool,
+    /// Whether there is a port by which programs for tests end the machine with a status.
+    pub debug_exit: bool,
+    /// Whether there is the device that kvm-unit-tests talk to.
+    pub test_device: bool,
+}
+
+/// A display.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PcDisplay {
+    /// A VGA on the PCI bus.
+    Vga,
+    /// A frame buffer in RAM, whose place is told through a file of fw_cfg.
+    Ramfb,
 }
 
 /// What runs first.
@@ -41,7 +58,7 @@ pub struct PcFirmware {
     pub image: Vec<u8>,
     /// A bank of flash right below it, as long as its image: OVMF's variables.
     pub variables: Option<FlashBank>,
-    /// Option ROM for the display adapter, for firmware that has no driver of its own.
+    /// Option ROM for the display, for firmware that has no driver of its own.
     pub vga_rom: Option<Vec<u8>>,
     /// A kernel that firmware fetches and starts by itself, as OVMF does, and its command line.
     pub offered: Option<(OfferedKernel, String)>,

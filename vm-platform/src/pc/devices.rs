@@ -6,9 +6,13 @@ use vm_core::GuestPhysAddr;
 use vm_device::BusDevice;
 use vm_device::chardev::NoSink;
 use vm_device::debug::debugcon::DebugCon;
+use vm_device::debug::exit::DebugExit;
+use vm_device::debug::pvpanic::PvPanic;
+use vm_device::debug::testdev;
 use vm_device::display::vga::Vga;
 use vm_device::firmware::fw_cfg::FwCfgPorts;
 use vm_device::input::i8042::I8042;
+use vm_device::intc::isa::ISA_IRQS;
 use vm_device::pci::{ConfigPorts, Space};
 use vm_device::power::port92::Port92;
 use vm_device::serial::ns16550::Ns16550;
@@ -32,9 +36,11 @@ pub(super) enum Place {
     /// Wherever no other device is.
     Behind(Region),
     Ports(layout::Ports),
+    /// Those of the ports that no other device has.
+    PortsBehind(layout::Ports),
 }
 
-use Place::{Behind, Memory, Ports};
+use Place::{Behind, Memory, Ports, PortsBehind};
 
 /// A device that answers at a fixed place.
 pub(super) struct Row {
@@ -63,13 +69,18 @@ pub(super) fn rows(ram_end: GuestPhysAddr) -> Vec<Row> {
         row("apm",         Ports(layout::APM),          |_, wiring| Ok(Some(wiring.pm.command_ports()))),
         row("vga-vbe",     Ports(layout::DISPLAY_EXTENSIONS), |_, wiring| display(wiring, Vga::extension_ports)),
         row("vga",         Ports(layout::DISPLAY),      |_, wiring| display(wiring, Vga::ports)),
+        row("test-registers", Ports(layout::TEST_REGISTERS), |_, wiring| test(wiring, |_| Arc::<testdev::Registers>::default())),
+        row("debug-exit",  Ports(layout::DEBUG_EXIT),   debug_exit),
         row("debugcon",    Ports(layout::DEBUGCON),     debugcon),
+        row("pvpanic",     Ports(layout::PVPANIC),      |_, wiring| Ok(Some(Arc::new(PvPanic::new(wiring.events.clone()))))),
         row("fw-cfg",      Ports(layout::FW_CFG),       fw_cfg),
         row("elcr",        Ports(layout::ELCR),         |_, wiring| Ok(Some(wiring.pic.elcr()))),
         row("com2",        Ports(layout::COM2),         com2),
         row("com1",        Ports(layout::COM1),         com1),
         row("pci-config",  Ports(layout::PCI_CONFIG),   pci_config),
-        row("pci-io",      Ports(layout::PCI_IO),       pci_io),
+        row("test-lines",  Ports(layout::TEST_LINES),   |_, wiring| test(wiring, test_lines)),
+        row("pci-io",      PortsBehind(layout::PCI_IO), pci_io),
+        row("test-memory", Memory(layout::TEST_MEMORY), |_, wiring| test(wiring, |_| Arc::<testdev::Memory>::default())),
     ]
 }
 
@@ -90,7 +101,7 @@ fn com2(_: &Row, wiring: &mut Wiring<'_>) -> Made {
 fn pit(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let parts = &wiring.parts;
     let line = wiring.hpet.legacy_input(wiring.isa.line(layout::IRQ_PIT));
-    let pit = I8254::new(parts.clock.clone(), parts.timers, line);
+    let pit = I8254::new(parts.clock.clone(), &*parts.timers, line);
     let (port, count) = layout::PORT_B;
     let speaker = pit.speaker_port();
     parts
@@ -120,7 +131,7 @@ fn rtc(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     let rtc = Mc146818::new(
         parts.rtc_start.as_nanos() as u64,
         parts.clock.clone(),
-        parts.timers,
+        &*parts.timers,
         wiring.hpet.legacy_input(wiring.isa.line(layout::IRQ_RTC)),
     );
     let ram = wiring.ram;
@@ -145,13 +156,13 @@ fn pci_io(_: &Row, wiring: &mut Wiring<'_>) -> Made {
 fn pci_memory(row: &Row, wiring: &mut Wiring<'_>) -> Made {
     let base = match row.place {
         Memory(region) | Behind(region) => region.base.raw(),
-        Ports((first, _)) => first.into(),
+        Ports((first, _)) | PortsBehind((first, _)) => first.into(),
     };
     Ok(Some(wiring.pci.window(Space::Memory, base)))
 }
 
 fn display(wiring: &Wiring<'_>, part: fn(&Vga) -> Arc<dyn BusDevice>) -> Made {
-    Ok(wiring.display.as_deref().map(part))
+    Ok(wiring.vga.as_deref().map(part))
 }
 
 fn debugcon(_: &Row, wiring: &mut Wiring<'_>) -> Made {
@@ -159,7 +170,22 @@ fn debugcon(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     Ok(sink.map(|sink| Arc::new(DebugCon::new(sink)) as _))
 }
 
+fn debug_exit(_: &Row, wiring: &mut Wiring<'_>) -> Made {
+    let exit = || Arc::new(DebugExit::new(wiring.events.clone())) as _;
+    Ok(wiring.devices.debug_exit.then(exit))
+}
+
+/// A part of the test device, if there is one.
+fn test<T: BusDevice + 'static>(wiring: &Wiring<'_>, make: fn(&Wiring<'_>) -> Arc<T>) -> Made {
+    let has = wiring.devices.test_device;
+    Ok(has.then(|| make(wiring) as _))
+}
+
+fn test_lines(wiring: &Wiring<'_>) -> Arc<testdev::Lines> {
+    let lines = (0..ISA_IRQS).map(|irq| wiring.isa.line(irq));
+    Arc::new(testdev::Lines::new(lines.collect()))
+}
+
 fn fw_cfg(_: &Row, wiring: &mut Wiring<'_>) -> Made {
-    let device = wiring.fw_cfg.clone();
-    Ok(device.map(|device| Arc::new(FwCfgPorts::new(device)) as _))
+    Ok(Some(Arc::new(FwCfgPorts::new(wiring.fw_cfg.clone()))))
 }

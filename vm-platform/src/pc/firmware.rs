@@ -14,7 +14,8 @@ use vm_device::pci::q35::spec::mch::{PCIEXBAR, PCIEXBAR_ADDRESS};
 use vm_frontend::x86::cpu::CpuConfig;
 use vm_mem::{GuestMemory, MapParts, PhysMap, Shadow};
 
-use super::config::PcFirmware;
+use super::config::{PcDisplay, PcFirmware};
+use super::tables::Described;
 use super::{layout, tables};
 use crate::machine::offered::kernel_items;
 use crate::machine::{FlashBank, MachineError};
@@ -23,6 +24,7 @@ use crate::machine::{FlashBank, MachineError};
 const ACPI_FILES: [&str; 3] = ["etc/acpi/tables", "etc/acpi/rsdp", "etc/table-loader"];
 /// What the display's option ROM is called.
 const VGA_ROM: &str = "vgaroms/vgabios-stdvga.bin";
+const RAMFB_ROM: &str = "vgaroms/vgabios-ramfb.bin";
 
 /// Where the firmware's image begins.
 fn base(image_bytes: u64) -> u64 {
@@ -109,9 +111,10 @@ pub(super) fn variables(firmware: &mut PcFirmware) -> Option<(GuestPhysAddr, Fla
     Some((GuestPhysAddr(end - bank.image.len() as u64), bank))
 }
 
-/// What firmware is told.
+/// What firmware is told, and kernels that look for it.
 pub(super) struct Told<'a> {
-    pub(super) firmware: &'a PcFirmware,
+    pub(super) firmware: Option<&'a PcFirmware>,
+    pub(super) display: Option<PcDisplay>,
     pub(super) cpu: &'a CpuConfig,
     pub(super) ram: PcRam,
     /// The disks in the order in which they are to be tried.
@@ -138,6 +141,7 @@ pub(super) fn fw_cfg(
 ) -> Result<Arc<FwCfg>, MachineError> {
     let Told {
         firmware,
+        display,
         cpu,
         ram,
         boot_order,
@@ -149,8 +153,20 @@ pub(super) fn fw_cfg(
     fw_cfg.add_u16(KEY_MAX_CPUS, cpu.cpus as u16);
     let map = firmware_map(*ram, &[]).into_iter();
     fw_cfg.add_file("etc/e820", map.flat_map(|entry| entry.to_bytes()).collect())?;
-    let (cpus, ram_end) = (cpu.cpus, super::board::ram_end(*ram));
-    let acpi = move |ecam| tables::acpi(cpus, ram_end, ecam, true).fw_cfg_files().files;
+    let Some(firmware) = firmware else {
+        return Ok(fw_cfg.into());
+    };
+    let described = Described {
+        cpus: cpu.cpus,
+        ram_end: super::board::ram_end(*ram),
+        ecam: layout::PCIE_ECAM.base,
+        has_vga: *display == Some(PcDisplay::Vga),
+        has_hpet: true,
+    };
+    let acpi = move |ecam| {
+        let moved = Described { ecam, ..described };
+        tables::acpi(&moved).fw_cfg_files().files
+    };
     let smbios = tables::smbios(cpu, *ram).fw_cfg_files().files;
     for (name, bytes) in smbios.into_iter().chain(acpi(layout::PCIE_ECAM.base)) {
         fw_cfg.add_file(name, bytes)?;
@@ -173,7 +189,11 @@ pub(super) fn fw_cfg(
         fw_cfg.add_file("etc/sercon-port", port.to_le_bytes().into())?;
     }
     if let Some(rom) = &firmware.vga_rom {
-        fw_cfg.add_file(VGA_ROM, rom.clone())?;
+        let name = match display {
+            Some(PcDisplay::Ramfb) => RAMFB_ROM,
+            _ => VGA_ROM,
+        };
+        fw_cfg.add_file(name, rom.clone())?;
     }
     if let Some((kernel, bootargs)) = &firmware.offered {
         for (key, bytes) in kernel_items(kernel, bootargs)? {

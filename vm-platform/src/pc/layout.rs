@@ -4,7 +4,7 @@
 //! platform, which firmware and kernels know without being told.
 
 use vm_core::GuestPhysAddr;
-use vm_device::debug::debugcon;
+use vm_device::debug::{debugcon, exit, pvpanic, testdev};
 use vm_device::display::vga::spec::{
     EXTENSION_PORT, EXTENSION_RANGE_BYTES, PORT, RANGE_BYTES, WINDOW_BASE, WINDOW_BYTES,
 };
@@ -74,6 +74,19 @@ pub const DISPLAY_EXTENSIONS: Ports = (EXTENSION_PORT as u16, EXTENSION_RANGE_BY
 pub const DISPLAY: Ports = (PORT as u16, RANGE_BYTES as u16);
 /// The port that firmware writes its log to.
 pub const DEBUGCON: Ports = (debugcon::PORT as u16, 1);
+/// The port by which programs for tests end the machine.
+pub const DEBUG_EXIT: Ports = (exit::PORT as u16, exit::RANGE_BYTES as u16);
+/// The port by which a kernel tells that it has panicked.
+pub const PVPANIC: Ports = (pvpanic::PORT, 1);
+/// The test device: its registers, and a port for each interrupt of the ISA bus, which lie in PCI's window.
+pub const TEST_REGISTERS: Ports = (testdev::PORT as u16, testdev::RANGE_BYTES as u16);
+/// See [`TEST_REGISTERS`].
+pub const TEST_LINES: Ports = (
+    testdev::LINES_PORT as u16,
+    testdev::LINES_RANGE_BYTES as u16,
+);
+/// The test device's memory, where long firmware would be.
+pub const TEST_MEMORY: Region = Region::new(testdev::MEMORY_BASE, testdev::MEMORY_BYTES);
 /// Firmware configuration.
 pub const FW_CFG: Ports = (fw_cfg::FIRST_PORT as u16, fw_cfg::PORTS as u16);
 /// Second serial port.
@@ -174,6 +187,9 @@ mod tests {
             DISPLAY,
             DEBUGCON,
             FW_CFG,
+            DEBUG_EXIT,
+            PVPANIC,
+            TEST_REGISTERS,
         ];
         all.sort_unstable();
         for pair in all.windows(2) {

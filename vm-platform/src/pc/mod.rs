@@ -1,8 +1,7 @@
 //! The PC board, a subset of QEMU's `q35`: local APICs, I/O APIC, 8259 pair, 8254, real-time clock, HPET, ACPI power
 //! management, keyboard controller, 16550s, virtio, SATA and NVM Express disks over PCI Express.
 //!
-//! Kernels are started without firmware, by their own boot protocols; or firmware is started, and has a display and the
-//! firmware configuration device besides.
+//! Kernels are started without firmware, by their own boot protocols; or firmware is started.
 
 mod board;
 mod config;
@@ -16,7 +15,7 @@ mod wiring;
 
 use crate::machine::{Machine, MachineConfig, MachineError};
 
-pub use config::{PcBoot, PcConfig, PcFirmware, PcKernel};
+pub use config::{PcBoot, PcConfig, PcDisplay, PcFirmware, PcKernel};
 pub use firmware::{FirmwareError, check as check_firmware};
 
 /// Builds a machine around this board and loads its programs. Nothing runs yet.

@@ -36,20 +36,34 @@ fn pci_memory_32(ecam: GuestPhysAddr) -> Extent {
     }
 }
 
-/// Tables for a board of so many processors whose RAM ends at `ram_end`, and whose configuration space begins at `ecam`; with
-/// `firmware` it has what firmware needs.
-pub(super) fn acpi(
-    cpus: u32,
-    ram_end: GuestPhysAddr,
-    ecam: GuestPhysAddr,
-    firmware: bool,
-) -> AcpiTables {
+/// What the tables of ACPI say of a board that is not always so.
+#[derive(Clone, Copy)]
+pub(super) struct Described {
+    pub(super) cpus: u32,
+    /// First address behind all RAM.
+    pub(super) ram_end: GuestPhysAddr,
+    /// Where configuration space begins.
+    pub(super) ecam: GuestPhysAddr,
+    pub(super) has_vga: bool,
+    /// Whether the HPET is told of.
+    pub(super) has_hpet: bool,
+}
+
+/// Tables for a board.
+pub(super) fn acpi(board: &Described) -> AcpiTables {
+    let Described {
+        cpus,
+        ram_end,
+        ecam,
+        has_vga,
+        has_hpet,
+    } = *board;
     let port = |(first, _): layout::Ports, irq| SerialPort { first, irq };
     AcpiTables::new(&PcLayout {
         cpus,
         local_apic: layout::LOCAL_APIC.base,
         io_apic: layout::IOAPIC.base,
-        hpet: Some(layout::HPET.base),
+        hpet: has_hpet.then_some(layout::HPET.base),
         ecam: Extent {
             base: ecam,
             bytes: layout::PCIE_ECAM.bytes,
@@ -70,8 +84,9 @@ pub(super) fn acpi(
             port(layout::COM2, layout::IRQ_COM2),
         ],
         has_i8042: true,
-        has_vga: firmware,
-        fw_cfg: firmware.then_some(layout::FW_CFG.0),
+        has_vga,
+        fw_cfg: Some(layout::FW_CFG.0),
+        pvpanic: Some(layout::PVPANIC.0),
     })
 }
 

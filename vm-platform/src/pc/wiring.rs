@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use vm_boot::x86::PcRam;
 use vm_core::config::DiskBus;
-use vm_core::{GuestPhysAddr, IrqLine, NoIrq, TimeBase};
+use vm_core::{Alarms, Clock, GuestPhysAddr, IrqLine, NoIrq, TimeBase};
 use vm_device::display::Display;
+use vm_device::display::ramfb::Ramfb;
 use vm_device::display::vga::Vga;
 use vm_device::firmware::flash::Flash;
 use vm_device::firmware::fw_cfg::FwCfg;
@@ -19,25 +20,25 @@ use vm_device::intc::lapic::{ApicBus, ApicIdentity, ApicLines, ApicTime, LocalAp
 use vm_device::movable::Movable;
 use vm_device::pci::q35::{Lpc, LpcRanges, Mch, ShadowRange, Smbus};
 use vm_device::pci::{PciFunction, PciRoot};
+use vm_device::power::SystemEvents;
 use vm_device::power::acpi_pm::AcpiPm;
-use vm_device::power::{SystemEvent, SystemEvents};
 use vm_device::serial::ns16550::Ns16550;
 use vm_device::storage::ahci::spec::PORTS as SATA_PORTS;
 use vm_device::storage::ahci::{Ahci, SataDrive};
 use vm_device::storage::nvme::Nvme;
 use vm_device::timer::hpet::{Hpet, HpetLines};
+use vm_device::watchdog::i6300esb::I6300Esb;
 use vm_frontend::x86::cpu::{CpuConfig, PHYS_ADDR_BITS, TSC_HZ};
 use vm_frontend::x86::line;
 use vm_mem::{GuestMemory, PhysMap};
 
-use super::config::PcFirmware;
-use super::devices::{self, Place};
+use super::config::{PcDisplay, PcFirmware};
+use super::devices::Place;
 use super::firmware::{self, BootDisk, DISPLAY_APERTURE, Told};
 use super::layout;
 use crate::machine::board::{Parts, Ports};
-use crate::machine::control::{Control, Event};
-use crate::machine::virtio::{Kind, PCI_SLOTS, VirtioDevices};
-use crate::machine::{Disk, FlashBank, MachineError, Outcome};
+use crate::machine::virtio::{Kind, MakeFunction, PCI_SLOTS, VirtioDevices};
+use crate::machine::{Disk, FlashBank, MachineError};
 
 /// Interrupts of the ISA bus that the HPET can take the place of: those of the 8254 and the real-time clock.
 const HPET_LEGACY: [u8; 2] = [layout::IRQ_PIT, layout::IRQ_RTC];
@@ -53,9 +54,10 @@ pub(super) struct Wiring<'a> {
     pub(super) hpet: Arc<Hpet>,
     pub(super) events: SystemEvents,
     pub(super) ram: PcRam,
-    /// Through which firmware is told of the machine, and its display, where there is firmware.
-    pub(super) fw_cfg: Option<Arc<FwCfg>>,
-    pub(super) display: Option<Arc<Vga>>,
+    /// Through which firmware and kernels are told of the machine.
+    pub(super) fw_cfg: Arc<FwCfg>,
+    pub(super) vga: Option<Arc<Vga>>,
+    pub(super) devices: Devices,
     /// The first serial port and the keyboard controller, once they are made.
     pub(super) serial: Option<Arc<Ns16550>>,
     pub(super) keyboard: Option<Arc<I8042>>,
@@ -66,9 +68,19 @@ pub(super) struct Plan<'a> {
     pub(super) ram: PcRam,
     pub(super) cpu: &'a CpuConfig,
     pub(super) map: PhysMap,
-    /// The display's memory.
-    pub(super) display: Option<GuestMemory>,
+    /// The VGA's memory, if there is one.
+    pub(super) vga: Option<GuestMemory>,
     pub(super) firmware: Option<&'a mut PcFirmware>,
+    pub(super) devices: Devices,
+}
+
+/// Devices that there are when they are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Devices {
+    pub(super) display: Option<PcDisplay>,
+    pub(super) watchdog: bool,
+    pub(super) debug_exit: bool,
+    pub(super) test_device: bool,
 }
 
 /// What others reach.
@@ -87,8 +99,9 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
         ram,
         cpu,
         map,
-        display,
+        vga,
         mut firmware,
+        devices,
     } = plan;
     let apics = ApicBus::new();
     let local_apics = local_apics(&parts, &apics);
@@ -97,25 +110,31 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
     apics.set_external(external);
     let ioapic = IoApic::new(&apics);
     let isa = IsaIrqs::new(&pic, &ioapic);
-    let events = events(parts.control);
-    let (clock, timers) = (parts.clock.clone(), parts.timers);
+    let events = parts.control.system_events();
+    let (clock, timers) = (parts.clock.clone(), parts.timers.clone());
     let sci = isa.line(layout::IRQ_SCI);
-    let pm = AcpiPm::new(clock.clone(), timers, sci, events.clone());
+    let pm = AcpiPm::new(clock.clone(), &*timers, sci, events.clone());
     let hpet_lines = HpetLines {
         routes: hpet_routes(&isa, &ioapic),
         legacy: HPET_LEGACY.map(|irq| isa.line(irq)),
         messages: apics.clone(),
     };
-    let hpet = Hpet::new(clock, timers, hpet_lines);
+    let hpet = Hpet::new(clock.clone(), &*timers, hpet_lines);
     let pci = chipset(&parts, &pm, &isa, &ioapic, map.clone())?;
-    let virtio = VirtioDevices::new(std::mem::take(&mut parts.virtio), parts.memory, PCI_SLOTS)?;
-    let (console, balloon) = (virtio.console.clone(), virtio.balloon.clone());
-    let display = display.map(|memory| {
+    let mut cards = VirtioDevices::new(std::mem::take(&mut parts.virtio), parts.memory, PCI_SLOTS)?;
+    let (console, balloon) = (cards.console.clone(), cards.balloon.clone());
+    let vga = vga.map(|memory| {
         let moved = move |at| map.place(DISPLAY_APERTURE, at);
         Vga::new(memory, Box::new(moved))
     });
+    if let Some(display) = vga.clone() {
+        cards.add(Kind::Display, None, None, Box::new(move |_| Ok(display)));
+    }
+    let watchdog = devices
+        .watchdog
+        .then(|| watchdog(clock, timers, events.clone()));
     let drives = std::mem::take(&mut parts.drives);
-    let boot_order = plug(virtio, drives, display.clone(), &pci, parts.memory, apics)?;
+    let boot_order = plug(cards, drives, watchdog, &pci, parts.memory, apics)?;
     if let Some(firmware) = &mut firmware
         && let Some((base, bank)) = firmware::variables(firmware)
     {
@@ -126,15 +145,19 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
             .bus
             .insert("flash-variables", base.raw(), bytes, flash)?;
     }
-    let fw_cfg = firmware.map(|firmware| {
-        let told = Told {
-            firmware,
-            cpu,
-            ram,
-            boot_order,
-        };
-        firmware::fw_cfg(parts.memory, &pci, &told)
-    });
+    let told = Told {
+        firmware: firmware.as_deref(),
+        display: devices.display,
+        cpu,
+        ram,
+        boot_order,
+    };
+    let fw_cfg = firmware::fw_cfg(parts.memory, &pci, &told)?;
+    let display = match (&vga, devices.display) {
+        (Some(vga), _) => Some(vga.clone() as Arc<dyn Display>),
+        (None, Some(PcDisplay::Ramfb)) => Some(Ramfb::new(&fw_cfg, parts.memory.clone())? as _),
+        (None, _) => None,
+    };
     let (bus, ports) = (parts.bus, parts.ports);
     let mut wiring = Wiring {
         parts,
@@ -146,12 +169,13 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
         hpet,
         events,
         ram,
-        fw_cfg: fw_cfg.transpose()?,
-        display,
+        fw_cfg,
+        vga,
+        devices,
         serial: None,
         keyboard: None,
     };
-    for row in devices::rows(super::board::ram_end(ram)) {
+    for row in super::devices::rows(super::board::ram_end(ram)) {
         let Some(device) = (row.make)(&row, &mut wiring)? else {
             continue;
         };
@@ -165,6 +189,9 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
             Place::Ports((first, count)) => {
                 ports.insert(row.name, first.into(), count.into(), device)?;
             }
+            Place::PortsBehind((first, count)) => {
+                ports.insert_behind(row.name, first.into(), count.into(), device)?;
+            }
         }
     }
     let serial = wiring
@@ -175,7 +202,7 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
             serial,
             console,
             balloon,
-            display: wiring.display.map(|vga| vga as Arc<dyn Display>),
+            display,
             keyboard: wiring.keyboard,
         },
         local_apics,
@@ -183,12 +210,17 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
     })
 }
 
-/// Puts all that is in a slot into one: virtio devices, disks of other kinds, the display. Gives the order in which firmware
-/// tries the disks.
+/// What makes the watchdog.
+fn watchdog(clock: Arc<dyn Clock>, alarms: Arc<dyn Alarms>, events: SystemEvents) -> MakeFunction {
+    Box::new(move |intx| Ok(I6300Esb::new(clock, &*alarms, intx, events)))
+}
+
+/// Puts all that is in a slot into one: what there is already, disks of other kinds, and behind them the watchdog, which has
+/// no slot of its own. Gives the order in which firmware tries the disks.
 fn plug(
     mut devices: VirtioDevices,
     drives: Vec<(usize, Disk)>,
-    display: Option<Arc<Vga>>,
+    watchdog: Option<MakeFunction>,
     pci: &Arc<PciRoot>,
     memory: &GuestMemory,
     messages: Arc<ApicBus>,
@@ -242,8 +274,8 @@ fn plug(
         let controller = Ahci::new(sata, memory.clone(), pci.intx(layout::ICH_SLOT))?;
         pci.insert_function(layout::ICH_SLOT, 2, controller)?;
     }
-    if let Some(display) = display {
-        devices.add(Kind::Display, None, None, Box::new(move |_| Ok(display)));
+    if let Some(make) = watchdog {
+        devices.add(Kind::Watchdog, None, None, make);
     }
     let slots = devices.plug(pci, memory, Some(messages), &[layout::ICH_SLOT])?;
     order.extend(slots.into_iter().map(|(number, place)| {
@@ -260,7 +292,7 @@ fn plug(
 fn local_apics(parts: &Parts<'_>, bus: &Arc<ApicBus>) -> Vec<Arc<LocalApic>> {
     let time = ApicTime {
         clock: parts.clock.clone(),
-        alarms: parts.timers,
+        alarms: &*parts.timers,
         tsc: parts.time.clone(),
         timer: Arc::new(TimeBase::new(parts.clock.clone(), TSC_HZ)),
     };
@@ -280,22 +312,6 @@ fn local_apics(parts: &Parts<'_>, bus: &Arc<ApicBus>) -> Vec<Arc<LocalApic>> {
         LocalApic::new(who, lines, bus, &time)
     };
     parts.vcpus.iter().map(make).collect()
-}
-
-/// What the machine does about an event.
-fn events(control: &Arc<Control>) -> SystemEvents {
-    let control = control.clone();
-    Arc::new(move |event| match event {
-        SystemEvent::Reset => control.raise(Event::Reset),
-        SystemEvent::PowerOff => control.raise(Event::End(Outcome::PoweredOff)),
-        SystemEvent::Exit(status) => {
-            let code = u16::try_from(status).unwrap_or(u16::MAX);
-            control.raise(Event::End(Outcome::Failed(code)));
-        }
-        SystemEvent::Panicked => control.raise(Event::End(Outcome::Panicked)),
-        // Its crash kernel goes on.
-        SystemEvent::CrashLoaded => {}
-    })
 }
 
 /// The inputs of the I/O APIC by number, as the HPET drives them: those of the ISA bus through the bus's gates, where

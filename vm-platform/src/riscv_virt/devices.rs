@@ -117,7 +117,7 @@ fn clint(_: &Row, wiring: &mut Wiring<'_>) -> Made {
     Ok(Arc::new(Clint::new(
         lines,
         parts.time.clone(),
-        parts.timers,
+        &*parts.timers,
     )))
 }
 
@@ -141,7 +141,7 @@ fn rtc(row: &Row, wiring: &mut Wiring<'_>) -> Made {
     Ok(Arc::new(GoldfishRtc::new(
         wiring.parts.rtc_start.as_nanos() as u64,
         wiring.parts.clock.clone(),
-        wiring.parts.timers,
+        &*wiring.parts.timers,
         row.line(wiring),
     )))
 }

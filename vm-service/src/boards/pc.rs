@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use vm_boot::firmware::Adapter;
 use vm_boot::x86::LinuxEntry;
 use vm_boot::{BootError, BootFile, Role, firmware};
 use vm_core::GuestArch;
-use vm_core::config::{Bios, ConfigError, VirtioTransport, VmConfig};
+use vm_core::config::{Bios, ConfigError, DisplayChoice, VirtioTransport, VmConfig};
 use vm_frontend::x86::cpu::{CpuConfig, CpuModel};
 use vm_platform::machine::{MachineError, OfferedKernel};
-use vm_platform::pc::{self, PcBoot, PcConfig, PcFirmware, PcKernel};
+use vm_platform::pc::{self, PcBoot, PcConfig, PcDisplay, PcFirmware, PcKernel};
 
 use super::{file, program, signature};
 use crate::signature::Signature;
@@ -23,8 +24,18 @@ fn has_firmware(config: &VmConfig) -> bool {
     config.flash.code.is_some() || matches!(config.bios, Bios::File(_))
 }
 
+/// The display, if there is one.
+fn display(config: &VmConfig) -> Option<PcDisplay> {
+    match config.display {
+        DisplayChoice::Auto => has_firmware(config).then_some(PcDisplay::Vga),
+        DisplayChoice::Vga => Some(PcDisplay::Vga),
+        DisplayChoice::Ramfb => Some(PcDisplay::Ramfb),
+        DisplayChoice::None => None,
+    }
+}
+
 /// Options that mean nothing to this board, and what is said of them.
-fn refused(config: &VmConfig) -> [(bool, &'static str); 8] {
+fn refused(config: &VmConfig) -> [(bool, &'static str); 9] {
     let bios = matches!(config.bios, Bios::File(_));
     let named = matches!(config.bios, Bios::Seabios | Bios::Uefi);
     [
@@ -49,8 +60,12 @@ fn refused(config: &VmConfig) -> [(bool, &'static str); 8] {
             "a BIOS starts what is on the disks: leave out --kernel, or --bios",
         ),
         (
-            config.screenshot.is_some() && !has_firmware(config),
-            "a PC without firmware has no display: leave out --screenshot",
+            config.screenshot.is_some() && display(config).is_none(),
+            "this PC has no display: give it one with --display vga, or leave out --screenshot",
+        ),
+        (
+            config.test_device && has_firmware(config),
+            "the test device is where firmware has its code: leave out --test-device",
         ),
         (
             config.dtb.is_some(),
@@ -72,6 +87,7 @@ pub(super) fn check(config: &VmConfig) -> Result<(), VmError> {
 }
 
 pub(super) fn open(config: &VmConfig) -> Result<(PcConfig, Option<Signature>), VmError> {
+    let display = display(config);
     let (boot, signature) = match (&config.flash.code, &config.bios) {
         (Some(path), _) => {
             let image = flash::pc_code(&config.flash, path)?;
@@ -94,7 +110,12 @@ pub(super) fn open(config: &VmConfig) -> Result<(PcConfig, Option<Signature>), V
             let image = BootFile::read(Role::Firmware, path, u64::MAX)?.bytes()?;
             pc::check_firmware(image.len() as u64, 0)
                 .map_err(|error| MachineError::Board(error.into()))?;
-            let vga_rom = firmware::vga_rom(Path::new("/"), path);
+            let adapter = match display {
+                Some(PcDisplay::Vga) => Some(Adapter::Standard),
+                Some(PcDisplay::Ramfb) => Some(Adapter::Ramfb),
+                None => None,
+            };
+            let vga_rom = adapter.and_then(|it| firmware::vga_rom(Path::new("/"), path, it));
             let vga_rom = vga_rom.and_then(|path| std::fs::read(path).ok());
             let firmware = PcFirmware {
                 vga_rom,
@@ -107,6 +128,10 @@ pub(super) fn open(config: &VmConfig) -> Result<(PcConfig, Option<Signature>), V
     let board = PcConfig {
         cpu: config.cpu.parse()?,
         boot,
+        display,
+        watchdog: config.watchdog,
+        debug_exit: config.debug_exit,
+        test_device: config.test_device,
     };
     Ok((board, signature))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vm_boot::riscv::{BootPlan, BootRequest, Firmware};
 use vm_boot::{Extent, Role};
-use vm_core::config::{Bios, ConfigError, DiskBus, DiskConfig, VmConfig};
+use vm_core::config::{Bios, ConfigError, DiskBus, DiskConfig, DisplayChoice, VmConfig};
 use vm_core::{GuestArch, GuestPhysAddr};
 use vm_frontend::riscv::isa::{CpuModel, IsaConfig};
 use vm_platform::machine::OfferedKernel;
@@ -39,8 +39,17 @@ pub(super) fn check(config: &VmConfig) -> Result<(), VmError> {
             "the debug port is a PC's: leave out --debugcon, or use --arch x86_64",
         ),
         (
-            config.screenshot.is_some(),
-            "this machine has no display: leave out --screenshot, or use --arch x86_64",
+            config.screenshot.is_some()
+                || matches!(config.display, DisplayChoice::Vga | DisplayChoice::Ramfb),
+            "this machine has no display: leave out --display and --screenshot, or use --arch x86_64",
+        ),
+        (
+            config.watchdog,
+            "the watchdog is a PC's: leave out --watchdog, or use --arch x86_64",
+        ),
+        (
+            config.debug_exit || config.test_device,
+            "devices for test programs are a PC's: leave out --debug-exit and --test-device, or use --arch x86_64",
         ),
     ];
     match of_pcs.into_iter().find(|(given, _)| *given) {

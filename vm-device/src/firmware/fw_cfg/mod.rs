@@ -47,8 +47,8 @@ struct Items {
     by_key: BTreeMap<u16, Arc<[u8]>>,
     /// Names in order of key.
     files: Vec<String>,
-    /// Who is told of what the guest has written, by key.
-    written: BTreeMap<u16, Arc<Written>>,
+    /// Who is told of what the guest has written, by key, and what is there after power-on.
+    written: BTreeMap<u16, (Arc<Written>, Arc<[u8]>)>,
 }
 
 impl Items {
@@ -157,7 +157,8 @@ impl FwCfg {
         Ok(())
     }
 
-    /// Adds a file that the guest may write by DMA; its length stays. `written` is told of all its bytes after each write.
+    /// Adds a file that the guest may write by DMA; its length stays. `written` is told of all its bytes after each write,
+    /// and at a reset, which brings `bytes` back.
     ///
     /// # Errors
     /// As [`FwCfg::add_file`].
@@ -171,7 +172,9 @@ impl FwCfg {
         let mut items = self.items.write();
         let at = items.files.iter().position(|file| file == name);
         if let Some(at) = at {
-            items.written.insert(KEY_FIRST_FILE + at as u16, written);
+            let key = KEY_FIRST_FILE + at as u16;
+            let first = items.by_key.get(&key).cloned().unwrap_or_default();
+            items.written.insert(key, (written, first));
         }
         Ok(())
     }
@@ -270,7 +273,8 @@ impl FwCfg {
     /// Writes an item from `offset` on; false when it cannot be written, is too short, or part of `from` is not RAM.
     fn store(&self, key: u16, offset: usize, bytes: usize, from: GuestPhysAddr) -> bool {
         let mut items = self.items.write();
-        let (Some(written), Some(item)) = (items.written.get(&key), items.by_key.get(&key)) else {
+        let (Some((written, _)), Some(item)) = (items.written.get(&key), items.by_key.get(&key))
+        else {
             return false;
         };
         let (written, mut contents) = (written.clone(), item.to_vec());
@@ -330,6 +334,13 @@ impl BusDevice for FwCfg {
 
     fn reset(&self) {
         *self.state.lock() = State::default();
+        let mut items = self.items.write();
+        let written = items.written.clone();
+        for (key, (_, first)) in &written {
+            items.by_key.insert(*key, first.clone());
+        }
+        drop(items);
+        written.values().for_each(|(told, first)| told(first));
     }
 }
 
