@@ -92,17 +92,10 @@ impl Machine {
         boot.extend(words.map(|words| ("append", words.to_owned())));
         let command = match emulator {
             Emulator::Ours => {
-                let program = self.ours.first().map_or("vm-cli", String::as_str);
-                let mut command = Command::new(program);
-                command.args(["run", "--arch", self.target.arch, "--serial", "stdio"]);
-                if !self.model.ours.is_empty() {
-                    command.args(["--cpu", self.model.ours]);
-                }
+                let mut command = self.our_bare_command();
                 for (option, value) in boot {
                     command.arg(format!("--{option}")).arg(value);
                 }
-                command.args(["--cpus", &self.cpus.to_string()]);
-                command.args(["--memory", &format!("{}M", self.memory_mib)]);
                 add_our_disk(&mut command, &disk);
                 command
             }
@@ -116,6 +109,34 @@ impl Machine {
             }
         };
         Ok(self.confined(command))
+    }
+
+    /// The command that starts this machine without kernel and disk, with `words` besides.
+    pub(super) fn bare_command(
+        &self,
+        emulator: Emulator,
+        cache: &Cache,
+        words: &[String],
+    ) -> Result<Command, Error> {
+        let mut command = match emulator {
+            Emulator::Ours => self.our_bare_command(),
+            Emulator::Qemu => self.qemu(cache)?,
+        };
+        command.args(words);
+        Ok(self.confined(command))
+    }
+
+    /// This VM with its processors and RAM, its serial port on standard input and output.
+    fn our_bare_command(&self) -> Command {
+        let program = self.ours.first().map_or("vm-cli", String::as_str);
+        let mut command = Command::new(program);
+        command.args(["run", "--arch", self.target.arch, "--serial", "stdio"]);
+        if !self.model.ours.is_empty() {
+            command.args(["--cpu", self.model.ours]);
+        }
+        command.args(["--cpus", &self.cpus.to_string()]);
+        command.args(["--memory", &format!("{}M", self.memory_mib)]);
+        command
     }
 
     fn confined(&self, command: Command) -> Command {

@@ -3,6 +3,7 @@
 
 mod debian_programs;
 mod error;
+mod firmware;
 mod machine;
 mod process_memory;
 mod program;
@@ -49,7 +50,7 @@ pub struct Arguments {
     /// A tenth of the repeats and one alternation: shows that everything works, not how fast it is
     #[arg(long)]
     quick: bool,
-    /// Only these kernels or classes (integer, memory, floating, system), or programs
+    /// Only these kernels or classes (integer, memory, floating, system, firmware), or programs
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     kernels: Vec<String>,
     /// How often each machine runs, in turn with the other [default: 5, with --quick 1]
@@ -97,7 +98,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let cache = Cache::locate();
     let bench = Bench {
         arguments,
-        kernels: chosen(program.kernels()?, arguments)?,
+        kernels: chosen(
+            [program.kernels()?, firmware::rows(target)].concat(),
+            arguments,
+        )?,
         kernel_image: cache.require(target.kernel)?,
         target,
         model,
@@ -188,6 +192,7 @@ impl Bench<'_> {
         let orders: Vec<String> = self
             .kernels
             .iter()
+            .filter(|kernel| kernel.class != Class::Firmware)
             .map(|kernel| {
                 let program = self.guest_program(kernel);
                 format!("run {program} calibrate {} {seconds}", kernel.name)
@@ -208,6 +213,7 @@ impl Bench<'_> {
             debian_programs::orders(GUEST_PROGRAM, &self.kernels)
         } else {
             let kernels = self.kernels.iter();
+            let kernels = kernels.filter(|kernel| kernel.class != Class::Firmware);
             let order =
                 |k: &Kernel| format!("run {} {} {}", self.guest_program(k), k.name, k.repeats);
             kernels.map(order).collect()
@@ -249,7 +255,7 @@ impl Bench<'_> {
     fn native(&self) -> Result<Vec<Outcome>, Error> {
         self.kernels
             .iter()
-            .filter(|kernel| kernel.class != Class::Program)
+            .filter(|kernel| !matches!(kernel.class, Class::Program | Class::Firmware))
             .filter_map(|kernel| {
                 let build = self.program.build_of(&kernel.name);
                 build.run(kernel, None).transpose()
@@ -268,6 +274,9 @@ impl Bench<'_> {
         let progress = |text: &str| eprintln!("  {name}: {text}");
         let ram_bytes = u64::from(machine.memory_mib) << 20;
         let mut run = session::run(command, name, ram_bytes, &progress)?;
+        let chosen = &self.kernels;
+        let firmware = firmware::run(machine, emulator, &self.cache, chosen, &progress)?;
+        run.outcomes.extend(firmware);
         let login = debian_programs::BOOT_TO_LOGIN;
         if self.kernels.iter().any(|kernel| kernel.name == login) {
             let command = machine.installed_disk_command(emulator, &self.cache)?;

@@ -29,6 +29,7 @@ pub(super) enum Class {
     Floating,
     System,
     Program,
+    Firmware,
 }
 
 impl Class {
@@ -38,6 +39,7 @@ impl Class {
         Self::Floating,
         Self::System,
         Self::Program,
+        Self::Firmware,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -47,6 +49,7 @@ impl Class {
             Self::Floating => "floating",
             Self::System => "system",
             Self::Program => "program",
+            Self::Firmware => "firmware",
         }
     }
 }
@@ -344,7 +347,7 @@ mod tests {
                 Class::Memory => memory_kernels,
                 Class::Floating => 8,
                 Class::System => 9,
-                Class::Program => 0,
+                Class::Program | Class::Firmware => 0,
             };
             let count = kernels.iter().filter(|k| k.class == *class).count();
             assert_eq!(count, expected, "kernels of class {}", class.name());

@@ -19,12 +19,15 @@ const MIB: f64 = 1_048_576.0;
 pub(super) fn tables(cpus: u32, pairs: &[Pair], kernels: &[Kernel], native: &[Outcome]) -> String {
     let mut text = format!("### {cpus} CPU{}\n\n", if cpus == 1 { "" } else { "s" });
     machine_table(&mut text, pairs, kernels);
-    let are_programs = |kernel: &Kernel| kernel.class == Class::Program;
-    if kernels.iter().any(are_programs) {
-        program_table(&mut text, pairs, kernels);
-    } else if !kernels.is_empty() {
-        kernel_table(&mut text, cpus, pairs, kernels, native);
-        class_table(&mut text, pairs, kernels);
+    // Others have a row each, with times and memory.
+    let is_kernel = |kernel: &Kernel| !matches!(kernel.class, Class::Program | Class::Firmware);
+    let (kernels, others): (Vec<_>, Vec<_>) = kernels.iter().cloned().partition(is_kernel);
+    if !kernels.is_empty() {
+        kernel_table(&mut text, cpus, pairs, &kernels, native);
+        class_table(&mut text, pairs, &kernels);
+    }
+    if !others.is_empty() {
+        program_table(&mut text, pairs, &others);
     }
     text
 }

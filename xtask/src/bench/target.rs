@@ -1,5 +1,7 @@
 //! The guest architectures that are measured: compilers, files and machines, one row each.
 
+use super::firmware::Firmware;
+
 /// A build of the benchmark program beside the plain one: some of its kernels, compiled otherwise. Its rows have its
 /// name as an ending.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub(super) struct Target {
     /// not of its instructions.
     pub(super) compared_flags: &'static [&'static str],
     pub(super) programs: Programs,
+    /// Firmware that is timed, where there is some.
+    pub(super) firmware: &'static [Firmware],
 }
 
 pub(super) const HOST_COMPILER: Compiler = Compiler {
@@ -115,10 +119,11 @@ const RISCV64: Target = Target {
         ],
         installed_command_line: None,
     },
+    firmware: &[],
 };
 
-/// What the models have in common, in QEMU's words. Its translator has no PCID and no INVPCID, so that ours is started
-/// without.
+/// What the models have in common, in QEMU's words. Its translator has no PCID, no INVPCID and no XSAVEC, so that ours
+/// is started without.
 macro_rules! qemu_x86 {
     ($($more:literal)?) => {
         concat!(
@@ -176,9 +181,9 @@ const X86_64: Target = Target {
         },
         Model {
             name: "x86-64-v3",
-            ours: "x86-64-v3,-pcid,-invpcid",
+            ours: "x86-64-v3,-pcid,-invpcid,-xsavec",
             qemu: qemu_x86!(
-                ",+fma,+movbe,+xsave,+avx,+f16c,+bmi1,+avx2,+bmi2,+xsaveopt,+xsavec,+xgetbv1,+abm"
+                ",+fma,+movbe,+xsave,+avx,+f16c,+bmi1,+avx2,+bmi2,+xsaveopt,+xgetbv1,+abm"
             ),
             has_avx2: true,
         },
@@ -235,6 +240,50 @@ const X86_64: Target = Target {
         ],
         installed_command_line: Some("console=ttyS0 root=LABEL=debian-root no_timer_check"),
     },
+    firmware: &[
+        Firmware {
+            name: "seabios_to_grub_prompt",
+            files: &[
+                "x86_64/bios-256k.bin",
+                "x86_64/vgabios-stdvga.bin",
+                "x86_64/grub-rescue-cdrom.iso",
+            ],
+            ours: &[
+                "--bios",
+                "@bios-256k.bin",
+                "--cdrom",
+                "@grub-rescue-cdrom.iso",
+            ],
+            // Without graphics SeaBIOS prints on the serial port as well.
+            qemu: &[
+                "-machine",
+                "graphics=off",
+                "-bios",
+                "@bios-256k.bin",
+                "-vga",
+                "std",
+                "-cdrom",
+                "@grub-rescue-cdrom.iso",
+            ],
+            typed: Some(("GNU GRUB", "c")),
+            until: "grub>",
+        },
+        Firmware {
+            name: "ovmf_to_shell",
+            files: &["x86_64/OVMF_CODE_4M.fd", "x86_64/OVMF_VARS_4M.fd"],
+            ours: &["--flash", "code=@OVMF_CODE_4M.fd,readonly"],
+            qemu: &[
+                "-vga",
+                "std",
+                "-drive",
+                "if=pflash,format=raw,readonly=on,file=@OVMF_CODE_4M.fd",
+                "-drive",
+                "if=pflash,format=raw,snapshot=on,file=@OVMF_VARS_4M.fd",
+            ],
+            typed: None,
+            until: "UEFI Interactive Shell",
+        },
+    ],
 };
 
 impl Target {
@@ -251,6 +300,26 @@ impl Target {
         match name {
             None => all.first(),
             Some(name) => all.iter().find(|model| model.name == name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_leave_out_what_qemu_has_not() {
+        for model in X86_64.models {
+            let ours: Vec<_> = model.ours.split(',').collect();
+            for (without, with) in [("-pcid", "+pcid"), ("-invpcid", "+invpcid")] {
+                assert!(ours.contains(&without), "{}", model.name);
+                assert!(!model.qemu.contains(with), "{}", model.name);
+            }
+            // Whoever has XSAVE shows whether it has XSAVEC.
+            let has_xsave = model.qemu.contains("+xsave,");
+            assert_eq!(ours.contains(&"-xsavec"), has_xsave, "{}", model.name);
+            assert!(!model.qemu.contains("+xsavec"), "{}", model.name);
         }
     }
 }
