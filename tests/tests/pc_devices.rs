@@ -106,7 +106,7 @@ fn bare_program_ends_the_machine_with_its_status() {
     let options = [
         "-m32",
         "-nostdlib",
-        "-Wl,-Ttext=0x100000,--build-id=none,-e,_start",
+        "-Wl,-N,-Ttext=0x100000,--build-id=none,-e,_start",
     ];
     if !compiled_for("x86_64", "devices.S", &options, &program) {
         return;
