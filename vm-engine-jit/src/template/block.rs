@@ -7,7 +7,7 @@ use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 use super::cold::Cold;
 use super::float::{self, Unpacked};
 use super::lazy::Lazy;
-use super::reach::Scatter;
+use super::reach::{Origins, Scatter};
 use super::stubs::Stubs;
 use super::vector::{self, Held};
 use super::{Pins, RETIRED, Scratch, Template};
@@ -54,6 +54,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) next: usize,
     /// How far the guest's registers lead.
     pub(crate) scatter: Scatter,
+    /// Which registers temporaries are near to.
+    pub(crate) origins: Origins,
     /// What the branch at the block's end goes by, where an operation before it has told.
     pub(crate) branch_by: Option<Cc>,
     /// How often each temporary is read.
@@ -207,6 +209,7 @@ pub(crate) fn translate(
         at: 0,
         next: 0,
         scatter: Scatter::default(),
+        origins: Origins::default(),
         branch_by: None,
         reads,
         logic_clears_a: template.logic_clears_a,
@@ -240,6 +243,7 @@ pub(crate) fn translate(
         emitter.follow_flags(&insts[at..at + done]);
         for inst in &insts[at..at + done] {
             emitter.scatter.follow(inst);
+            emitter.origins.follow(inst, emitter.pins);
         }
         at += done;
         emitter.taken(pending, at);

@@ -31,7 +31,7 @@ pub(crate) fn has_binary(op: Binary, ty: Type) -> bool {
         return narrow::has_binary(op);
     }
     match op {
-        Binary::MulHS | Binary::MulHU | Binary::MulHSU => ty == Type::I64,
+        Binary::MulHSU => ty == Type::I64,
         Binary::ClMul | Binary::ClMulH | Binary::ClMulR => {
             ty == Type::I64 && std::arch::is_x86_feature_detected!("pclmulqdq")
         }
@@ -51,6 +51,8 @@ pub(crate) fn has_binary(op: Binary, ty: Type) -> bool {
         | Binary::Rol
         | Binary::Ror
         | Binary::Mul
+        | Binary::MulHS
+        | Binary::MulHU
         | Binary::DivS
         | Binary::DivU
         | Binary::RemS
@@ -68,9 +70,12 @@ pub(crate) fn has_binary(op: Binary, ty: Type) -> bool {
 
 pub(crate) fn has_ternary(op: Ternary, inst: &Inst) -> bool {
     match op {
-        Ternary::AddShl | Ternary::AddShlU32 => {
-            inst.ty == Type::I64 && matches!(inst.args[2], Operand::Imm(0..=63))
-        }
+        Ternary::AddShl => match inst.ty {
+            Type::I64 => matches!(inst.args[2], Operand::Imm(0..=63)),
+            Type::I32 => matches!(inst.args[2], Operand::Imm(0..=31)),
+            _ => false,
+        },
+        Ternary::AddShlU32 => inst.ty == Type::I64 && matches!(inst.args[2], Operand::Imm(0..=63)),
         Ternary::AddCarry | Ternary::SubBorrow | Ternary::FunnelShr => {
             narrow::has_ternary(op, inst.ty)
         }
@@ -92,6 +97,17 @@ fn short(width: Width, operand: Operand) -> Option<i32> {
         Operand::Imm(value) if width == Width::D => Some(value as i32),
         Operand::Imm(value) => i32::try_from(value).ok(),
         Operand::Slot(_) => None,
+    }
+}
+
+/// Whether an extracted field fills its slot as it would one of 64 bits.
+pub(crate) fn is_whole(extract: &Inst) -> bool {
+    match extract.attr {
+        Attr::Field { len, signed, .. } => {
+            extract.ty == Type::I64
+                || extract.ty == Type::I32 && extract.ext == Ext::Zero && !signed && len <= 32
+        }
+        _ => false,
     }
 }
 
@@ -215,7 +231,7 @@ impl Emitter<'_> {
         } else {
             self.asm.mul(width, y);
         }
-        self.put(dst, Reg::Rdx);
+        self.put_filled(inst, dst, Reg::Rdx);
     }
 
     /// The second where the first compares so with it, else the first.
@@ -246,6 +262,13 @@ impl Emitter<'_> {
         };
         let [x, y, z, _] = inst.args;
         let shift = z.imm().unwrap_or(0) as u8 & 63;
+        let pinned = |operand: Operand| operand.slot().and_then(|slot| self.pin(slot));
+        if let (Some(x), Some(y), false, 0..=3) = (pinned(x), pinned(y), low_half, shift) {
+            let to = self.pin(dst).unwrap_or(Reg::Rax);
+            self.asm.lea(width, to, Mem::indexed(y, x, shift, 0));
+            self.put_filled(inst, dst, to);
+            return Some(());
+        }
         self.load(x, Reg::Rax);
         if low_half {
             self.asm.mov(Width::D, Reg::Rax, Reg::Rax);
@@ -254,7 +277,7 @@ impl Emitter<'_> {
             self.asm.shift_imm(Shift::Shl, width, Reg::Rax, shift);
         }
         self.alu_with(Alu::Add, width, Reg::Rax, y);
-        self.give(dst, Reg::Rax);
+        self.put_filled(inst, dst, Reg::Rax);
         Some(())
     }
 
@@ -453,7 +476,7 @@ impl Emitter<'_> {
     }
 
     fn field_of(&mut self, op: Field, inst: &Inst, dst: Slot) -> Option<()> {
-        if op == Field::Extract && inst.ty == Type::I64 {
+        if op == Field::Extract && is_whole(inst) {
             self.extract(inst, dst)
         } else {
             self.field(op, inst, dst)
@@ -529,7 +552,7 @@ impl Emitter<'_> {
                 self.asm.movzx(narrow, target, from);
             }
         }
-        self.put(dst, target);
+        self.give(dst, target);
         Some(())
     }
 

@@ -44,7 +44,10 @@ impl Emitter<'_> {
     pub(crate) fn line_of(&self, base: Operand) -> u8 {
         match base {
             Operand::Slot(slot) if !slot.is_temp() => self.pins.line_of_state(slot.index()),
-            Operand::Slot(slot) => self.pins.line_of_temp(slot.index()),
+            Operand::Slot(slot) => {
+                let known = self.origins.line(slot);
+                known.unwrap_or_else(|| self.pins.line_of_temp(slot.index()))
+            }
             _ => 0,
         }
     }

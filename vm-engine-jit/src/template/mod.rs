@@ -196,6 +196,12 @@ impl Pins {
         (index % (RECENT_LINES - PINNED.len())) as u8
     }
 
+    /// The same off a constant.
+    pub(crate) fn line_of_constant(&self, place: i64) -> u8 {
+        let page = place.div_euclid(PAGE_BYTES as i64);
+        page.rem_euclid((RECENT_LINES - PINNED.len()) as i64) as u8
+    }
+
     pub(crate) fn vector_of_state(&self, index: usize) -> Option<Xmm> {
         self.vector_of_slot[index]
     }

@@ -5,7 +5,7 @@ use vm_ir::{Attr, Cond, Ext, Family, FlagKind, Inst, Op, Operand, Slot, Terminat
 
 use super::block::{Emitter, is_native};
 use super::flags::{any_width, short};
-use super::memory;
+use super::{integer, memory};
 use crate::asm::{Reg, Width};
 
 impl Emitter<'_> {
@@ -186,10 +186,8 @@ impl Emitter<'_> {
                     }
                 }
             }
-            (Op::AddShl, _) if inst.ty == Type::I64 && constant(z) => {
-                (x == operand && is_native(inst)).then_some(1)
-            }
-            (Op::Extract, _) if inst.ty == Type::I64 => Some(1),
+            (Op::AddShl, _) if constant(z) => (x == operand && is_native(inst)).then_some(1),
+            (Op::Extract, _) if integer::is_whole(inst) => Some(1),
             (Op::Mov, _) => {
                 let wide = matches!(inst.ty, Type::I32 | Type::I64) && inst.ext != Ext::Ones;
                 let to = inst.dst?;

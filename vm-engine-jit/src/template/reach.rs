@@ -3,10 +3,12 @@
 //! An access first tries the recent translation of its base register. Where an index lies far from the last one, as those
 //! of hash tables do, that one is seldom right, and so the TLB is looked into at once ([`Scatter`]).
 
+use vm_core::PAGE_BYTES;
 use vm_engine::tier::{AccessSite, FrameOffsets, Step, TlbOffsets};
 use vm_ir::family::{Access, Binary, Field, Ternary};
 use vm_ir::{Attr, Family, Inst, MemAttr, Op, Operand, Slot, Type};
 
+use super::Pins;
 use super::block::Emitter;
 use super::cold::Cold;
 use super::lazy::Lazy;
@@ -96,6 +98,52 @@ impl Scatter {
         };
         if let Some(place) = self.0.get_mut(dst.index()) {
             *place = now;
+        }
+    }
+}
+
+/// The lines of recent translations for what is reached by temporaries, the latest ones: where the guest's addresses are
+/// narrower than 64 bits, each is a temporary, and is told by the register that it was computed from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origins {
+    of: [Option<(Slot, u8)>; 4],
+    next: usize,
+}
+
+impl Origins {
+    /// The line of a temporary.
+    pub(crate) fn line(&self, temp: Slot) -> Option<u8> {
+        let known = self.of.iter().flatten();
+        known
+            .rev()
+            .find_map(|&(slot, line)| (slot == temp).then_some(line))
+    }
+
+    /// Follows an operation.
+    pub(crate) fn follow(&mut self, inst: &Inst, pins: &Pins) {
+        let Some(dst) = inst.dst.filter(|dst| dst.is_temp()) else {
+            return;
+        };
+        for known in &mut self.of {
+            *known = known.filter(|&(slot, _)| slot != dst);
+        }
+        let [x, y, ..] = inst.args;
+        let line = match (inst.op, x, y) {
+            (Op::Mov, Operand::Imm(place), _) => Some(pins.line_of_constant(place)),
+            // Far from where a register points lies another thing, such as one of a program's variables.
+            (Op::Add, Operand::Slot(_), Operand::Imm(far)) if far.unsigned_abs() >= PAGE_BYTES => {
+                Some(pins.line_of_constant(far))
+            }
+            (Op::Mov | Op::Add, Operand::Slot(base), _)
+            | (Op::Add | Op::AddShl, _, Operand::Slot(base)) => match base.is_temp() {
+                true => self.line(base),
+                false => Some(pins.line_of_state(base.index())),
+            },
+            _ => None,
+        };
+        if let Some(line) = line {
+            self.of[self.next] = Some((dst, line));
+            self.next = (self.next + 1) % self.of.len();
         }
     }
 }
