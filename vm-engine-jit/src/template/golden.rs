@@ -319,6 +319,17 @@ const X86_BLOCKS: &[(&str, &[u8])] = &[
     ("x86 return", &[0xc3]),
 ];
 
+/// The same of 32-bit code.
+const X86_32_BLOCKS: &[(&str, &[u8])] = &[
+    // movzx edx,BYTE PTR [ebx]; mov edi,[ecx+edx*4+0x18c7ec]; lea eax,[edi+edi*4]; ret
+    (
+        "x86 table in 32-bit code",
+        &[
+            0x0f, 0xb6, 0x13, 0x8b, 0xbc, 0x91, 0xec, 0xc7, 0x18, 0x00, 0x8d, 0x04, 0xbf, 0xc3,
+        ],
+    ),
+];
+
 struct Bytes(&'static [u8]);
 
 impl CodePage for Bytes {
@@ -364,11 +375,16 @@ fn riscv_line(template: &Template, name: &str, words: &'static [u32]) -> String 
     line(template, Riscv::layout(), name, &block)
 }
 
-fn x86_line(template: &Template, name: &str, bytes: &'static [u8]) -> String {
+/// 64-bit mode, in the kernel.
+const LONG: u32 = 2 | mode::FLAT | mode::FLAT_CODE | mode::PROTECTED | mode::SUPERVISOR;
+/// A 32-bit program.
+const COMPATIBILITY: u32 =
+    1 | mode::STACK32 | mode::FLAT | mode::FLAT_CODE | mode::PROTECTED | mode::USER;
+
+fn x86_line(template: &Template, name: &str, bytes: &'static [u8], mode: u32) -> String {
     let key = BlockKey {
         phys_pc: GuestPhysAddr(0x8000_0000),
-        // 64-bit mode, in the kernel.
-        mode: Mode(2 | mode::FLAT | mode::FLAT_CODE | mode::PROTECTED | mode::SUPERVISOR),
+        mode: Mode(mode),
     };
     let limits = LiftLimits {
         max_insns: 64,
@@ -430,7 +446,10 @@ fn typical_blocks_take_as_many_host_instructions_as_the_golden_file_says() {
     }
     let template = Template::new(X86::layout(), 1 << 20).expect("this host allows it");
     for &(name, bytes) in X86_BLOCKS {
-        let _ = write!(now, "{}", x86_line(&template, name, bytes));
+        let _ = write!(now, "{}", x86_line(&template, name, bytes, LONG));
+    }
+    for &(name, bytes) in X86_32_BLOCKS {
+        let _ = write!(now, "{}", x86_line(&template, name, bytes, COMPATIBILITY));
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/template/golden.txt");
     if std::env::var_os("BLESS").is_some() {
