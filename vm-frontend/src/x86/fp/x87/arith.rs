@@ -41,6 +41,24 @@ pub(super) fn widen(kind: u64, value: u64, env: &Env, flags: &mut Flags) -> u128
     }
 }
 
+/// The same as an operand of arithmetic: a signalling NaN stays one, as the operation prefers a quiet one to it (Intel SDM
+/// 1, 4.8.3.5).
+fn operand(kind: u64, value: u64, env: &Env, flags: &mut Flags) -> u128 {
+    let signalling = |sign: u64, fraction: u64| {
+        u128::from((sign & 1) << 15 | 0x7fff) << 64 | u128::from(1 << 63 | fraction)
+    };
+    let (single, double) = (value & 0x003f_ffff, value & 0x0007_ffff_ffff_ffff);
+    match kind as i64 {
+        memory::SINGLE if single != 0 && value >> 22 & 0x1ff == 0x1fe => {
+            signalling(value >> 31, single << 40)
+        }
+        memory::DOUBLE if double != 0 && value >> 51 & 0xfff == 0xffe => {
+            signalling(value >> 63, double << 11)
+        }
+        _ => widen(kind, value, env, flags),
+    }
+}
+
 /// What an operation and the load of its operand raise together: of a subnormal operand nothing, when the operation is not
 /// valid, divides by zero or has a NaN.
 fn with_load(own: Flags, load: Flags, nan: bool) -> Flags {
@@ -144,7 +162,7 @@ pub(in crate::x86::fp) fn with_memory(
 ) -> Result<u64, Exception> {
     let mut unit = Unit::with_operand(cpu, offset, word >> 28);
     let mut flags = Flags::NONE;
-    let value = widen(word >> 8 & 0xff, value, &unit.env(), &mut flags);
+    let value = operand(word >> 8 & 0xff, value, &unit.env(), &mut flags);
     unit.compute(word & 0xff, 0, Some(value), flags);
     Ok(0)
 }
