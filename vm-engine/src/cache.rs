@@ -9,6 +9,7 @@
 mod age;
 mod table;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -19,7 +20,6 @@ use vm_mem::{CodePages, CodeWriteObserver};
 
 use crate::code::Code;
 use crate::jump::Entry;
-use crate::page_map::PageMap;
 use crate::retired::{EntryNote, RetiredLog};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use age::{Age, Ages};
@@ -102,9 +102,9 @@ struct Fresh {
 }
 
 struct Index {
-    pages: PageMap<Page>,
-    /// Pages that got their first code.
-    fresh: PageMap<Fresh>,
+    pages: HashMap<u64, Page>,
+    /// Pages that got their first code, by number.
+    fresh: HashMap<u64, Fresh>,
     /// Of each stripe of pages, when one of them was last found to be written.
     last_written: Box<[u64]>,
 }
@@ -152,8 +152,8 @@ impl BlockCache {
         Self {
             table: BlockTable::new(),
             index: Mutex::new(Index {
-                pages: PageMap::default(),
-                fresh: PageMap::default(),
+                pages: HashMap::new(),
+                fresh: HashMap::new(),
                 last_written: vec![0; STRIPES].into(),
             }),
             invalidated: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! Code of one block: micro-operations, and host code where a translator made some.
 
-use vm_ir::{Attr, Block, Inst, Op};
+use vm_ir::{Attr, Block, Inst};
 
 use crate::interp::control;
 use crate::jump::Entry;
@@ -143,10 +143,7 @@ pub(crate) fn translate(
     translator: &dyn Translator,
 ) -> Option<Code> {
     let mut predecoder = Predecoder::start(block, rules, storage).ok()?;
-    let leaves = translator.leaves_for(&block.terminator);
-    let last = block.insts.len().saturating_sub(1);
-    let mut with_end = None;
-    for (at, inst) in block.insts.iter().enumerate() {
+    for inst in &block.insts {
         let marker = matches!(inst.attr, Attr::Insn { .. });
         let falls_back = marker || translator.falls_back(inst);
         let place = predecoder.place(|predecoder| {
@@ -154,20 +151,16 @@ pub(crate) fn translate(
                 predecoder.inst(inst);
             }
         });
-        if at == last && leaves && inst.op == Op::Call {
-            // A system instruction: the interpreter goes on to the end at once.
-            with_end = place.first;
-        } else if place.first.is_some() {
+        if place.first.is_some() {
             predecoder.emit(tier::resume_host, |_| ());
         }
         predecoder.made.places.push(place);
     }
-    let mut end = predecoder.place(|predecoder| {
-        if leaves {
+    let end = predecoder.place(|predecoder| {
+        if translator.leaves_for(&block.terminator) {
             predecoder.terminator(&block.terminator);
         }
     });
-    end.first = with_end.or(end.first);
     let (words, _defined) = storage.take_steps();
     let step = |place: Place| Step {
         first: place.first.map_or(0, |at| words.address(at)),

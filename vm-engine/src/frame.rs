@@ -11,7 +11,7 @@ use vm_ir::ExceptionCode;
 use vm_mem::{NO_TAG, TlbSet};
 
 use crate::jump::{Context, Entry, Lines};
-use crate::microop::{Leave, MicroOp};
+use crate::microop::MicroOp;
 
 /// Words for the temporaries of one block.
 pub(crate) const TEMP_WORDS: usize = 1024;
@@ -35,8 +35,6 @@ pub(crate) struct SlowPaths {
     /// Calls helper number `op.aux` with three arguments, by value: through memory they would be written as words and
     /// read as vectors, which processors wait for.
     pub(crate) call: unsafe fn(*mut FrameHead, op: *const MicroOp, u64, u64, u64) -> bool,
-    /// Where host code goes on that has left for this reason, if it can do so without a turn of the run loop.
-    pub(crate) go_on: unsafe fn(*mut FrameHead, leave: Leave) -> Option<u64>,
     /// Whether a debugger wants a stop at this virtual address.
     pub(crate) stops_at: unsafe fn(*mut FrameHead, pc: u64) -> bool,
     /// Runs an operation that has no handler of its own by its definition.
@@ -102,8 +100,12 @@ pub(crate) struct FrameHead {
     pub(crate) scratch: [u64; SCRATCH_WORDS],
     /// Zero while MXCSR is Rust's, else one more than the guest's rounding, which host code has loaded.
     pub(crate) fp_live: u32,
+    /// Whether the host's x87 unit has the guest's registers, control and status.
+    pub(crate) x87_live: u32,
     /// Where host code puts MXCSR on the way.
     pub(crate) mxcsr: u32,
+    /// Where host code puts the x87 unit's image on the way.
+    pub(crate) x87_image: X87Image,
     /// Counters for statistics.
     pub(crate) counters: Counters,
     // What follows, and the state's first word, host code reads all the time: from the end of the recent translations on
@@ -118,6 +120,10 @@ pub(crate) struct FrameHead {
     pub(crate) limit: u64,
 }
 
+/// What FNSAVE stores outside of 16-bit modes (Intel SDM 1, 8.1.10): 108 bytes.
+type X87Image = [u32; X87_IMAGE_WORDS];
+const X87_IMAGE_WORDS: usize = 27;
+
 /// See [`FrameHead::access_masks`].
 const ACCESS_MASKS: [u64; 4] = {
     let page = !(PAGE_BYTES - 1);
@@ -129,7 +135,7 @@ pub(crate) const RECENT: usize = 32;
 
 /// Copies of TLB entries, each of the page that host code last reached by some base register. They save host code the
 /// way through the TLB's index, on which the address of an access would have to wait. A copy does not follow what
-/// other threads do to the entry, so the run loop drops all, before it enters code, when the TLB has changed.
+/// other threads do to the entry, so all are dropped whenever the run loop gets a turn or the TLB changes.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Recent([RecentLine; RECENT]);
@@ -149,15 +155,16 @@ impl Recent {
         [RecentLine {
             read: NO_TAG,
             write: NO_TAG,
-            addend: NO_TAG,
+            addend: 0,
         }; RECENT],
     );
 
     /// Forgets all.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
-        // All words alike, as that takes fewer instructions than leaving some alone.
-        *self = Self::EMPTY;
+        for line in &mut self.0 {
+            (line.read, line.write) = (NO_TAG, NO_TAG);
+        }
     }
 }
 
@@ -242,7 +249,9 @@ impl<S> Frame<S> {
                 zero: [0; 2],
                 scratch: [0; SCRATCH_WORDS],
                 fp_live: 0,
+                x87_live: 0,
                 mxcsr: 0,
+                x87_image: [0; X87_IMAGE_WORDS],
                 counters: Counters::default(),
                 recent: Recent::EMPTY,
                 exit_flag,

@@ -203,4 +203,18 @@ impl Assembler {
     pub fn stmxcsr(&mut self, to: Mem) {
         self.sse(0, false, 0xae, 3, to.into());
     }
+
+    /// An x87 instruction with an operand in memory, by its opcode and the register field of what follows.
+    pub fn x87_memory(&mut self, (opcode, field): (u8, u8), at: Mem) {
+        let e = Encoding {
+            prefix: 0,
+            wide: false,
+            map: 0,
+            opcode,
+            reg: field,
+            rm: at.into(),
+            rex: false,
+        };
+        self.encode(e, 0, 0);
+    }
 }

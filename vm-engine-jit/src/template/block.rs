@@ -4,12 +4,13 @@ use vm_engine::tier::{FrameOffsets, Step, Translation};
 use vm_ir::family::{Access, Choose, Control, Move};
 use vm_ir::{Cond, Ext, Family, Inst, Op, Operand, Slot, Terminator, Type};
 
-use super::cold::Cold;
+use super::cold::{Cold, Live};
 use super::float::{self, Unpacked};
 use super::lazy::Lazy;
 use super::reach::{Origins, Scatter};
 use super::stubs::Stubs;
 use super::vector::{self, Held};
+use super::x87::{Unit, X87};
 use super::{Pins, RETIRED, Scratch, Template};
 use super::{atomic, flags, integer, memory};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Shift, Width};
@@ -27,8 +28,16 @@ pub(crate) struct Emitter<'a> {
     pub(crate) members: &'a mut Vec<u32>,
     /// Whether accesses to memory are counted.
     pub(crate) counts_accesses: bool,
-    /// Whether MXCSR and the pinned vector registers are known to be the guest's.
-    pub(crate) live: bool,
+    /// What is known to be the guest's.
+    pub(crate) live: Live,
+    /// The guest's x87 unit.
+    pub(super) x87: Option<&'a X87>,
+    /// Whether its instructions are steps from here on.
+    pub(super) plain_x87: bool,
+    /// Whether the rest of the block is emitted once more, out of the way.
+    pub(super) in_rest: bool,
+    /// Whether the block has had it be the guest's before.
+    pub(super) entered_x87: bool,
     /// Whether the operation at hand finds its operands in memory, and leaves its result there.
     pub(crate) in_memory: bool,
     /// Temporaries that vector registers hold too.
@@ -195,7 +204,11 @@ pub(crate) fn translate(
         of,
         cold,
         members,
-        live: false,
+        live: Live::default(),
+        x87: template.x87.as_ref(),
+        plain_x87: false,
+        in_rest: false,
+        entered_x87: false,
         in_memory: false,
         unpacked: Unpacked::default(),
         has_vectors: template.has_vectors,
@@ -216,6 +229,7 @@ pub(crate) fn translate(
     };
     let insns = i32::try_from(of.block.guest_insns).ok()?;
     emitter.asm.alu_imm(Alu::Add, Width::Q, RETIRED, insns);
+    emitter.leave_x87_for_slots();
     let insts = of.block.insts.as_slice();
     let mut at = 0;
     while at < insts.len() {
@@ -223,6 +237,7 @@ pub(crate) fn translate(
         let pending = emitter.pending;
         (emitter.at, emitter.next) = (at, at + 2);
         let done = match &insts[at..] {
+            _ if let Some(count) = emitter.enter_x87(at) => count,
             _ if let Some(together) = emitter.vectors_together(at) => together,
             [first, second, ..] if emitter.two_as_one(first, second, &of.steps[at + 1]) => 2,
             [last] if emitter.flag_of_branch(last) => 1,
@@ -248,12 +263,7 @@ pub(crate) fn translate(
         at += done;
         emitter.taken(pending, at);
     }
-    match of.block.terminator {
-        Terminator::Branch { a, b, .. } => emitter.spill(&[a, b]),
-        Terminator::Indirect { target, .. } => emitter.spill(&[target]),
-        _ => {}
-    }
-    emitter.terminator()?;
+    emitter.end()?;
     (emitter.pending, emitter.lazy) = (None, None);
     let cold = emitter.asm.len();
     emitter.finish()?;
@@ -261,7 +271,7 @@ pub(crate) fn translate(
 }
 
 /// Counts reads of temporaries.
-fn count_reads(reads: &mut Vec<u8>, of: &Translation<'_>) {
+pub(super) fn count_reads(reads: &mut Vec<u8>, of: &Translation<'_>) {
     reads.clear();
     if of.block.temps.is_empty() {
         return;
@@ -277,6 +287,16 @@ fn count_reads(reads: &mut Vec<u8>, of: &Translation<'_>) {
 }
 
 impl Emitter<'_> {
+    /// The block's end.
+    pub(super) fn end(&mut self) -> Option<()> {
+        match self.of.block.terminator {
+            Terminator::Branch { a, b, .. } => self.spill(&[a, b]),
+            Terminator::Indirect { target, .. } => self.spill(&[target]),
+            _ => {}
+        }
+        self.terminator()
+    }
+
     /// Whether a temporary is read by one operation alone, as far as is known.
     pub(crate) fn is_read_once(&self, slot: Slot) -> bool {
         slot.is_temp() && self.reads.get(slot.index()) == Some(&1)
@@ -414,6 +434,16 @@ impl Emitter<'_> {
     pub(super) fn inst(&mut self, inst: &Inst, step: &Step) -> Option<()> {
         if inst.dst.is_some() && inst.dst == self.carry.map(|(slot, _)| slot) {
             self.carry = None;
+        }
+        if self.x87.is_some() {
+            let done = match inst.op {
+                Op::Call => self.x87(inst, step),
+                Op::Mov => self.copy_x87_status(inst),
+                _ => None,
+            };
+            if done.is_some() {
+                return done;
+            }
         }
         let on_vectors = self.is_on_vectors(inst);
         if !on_vectors && !self.held.is_empty() && !vector::leaves_alone(inst) {
@@ -574,13 +604,12 @@ impl Emitter<'_> {
             return None;
         }
         self.release_held();
-        if step.first == self.of.terminator.first {
-            // The block's end runs it.
-            return Some(());
-        }
         self.asm.mov_imm(Reg::Rax, step.first);
         self.asm.call_to(self.stubs.step);
-        self.live = false;
+        self.live = Live {
+            float: false,
+            x87: Unit::Empty,
+        };
         self.host_flags = None;
         self.unpacked = Unpacked::default();
         Some(())
@@ -632,6 +661,6 @@ impl Emitter<'_> {
     /// Leaves for a micro-operation.
     pub(crate) fn leave(&mut self, op: u64) {
         self.asm.mov_imm(Reg::Rax, op);
-        self.asm.jmp_to(self.stubs.end);
+        self.asm.jmp_to(self.stubs.leave);
     }
 }

@@ -11,14 +11,14 @@ use super::stubs::turn;
 use crate::asm::{Alu, Cc, Label, Reg, Width};
 
 impl Emitter<'_> {
-    /// Goes to an offset from the page base: at once within the page, else through the jump cache. `undo` instructions of
+    /// Goes to an offset from the page base: at once within the page, else, and out of the way, through the jump cache. `undo` instructions of
     /// the block have not run.
     fn go_to(&mut self, offset: i64, undo: u16) -> Option<()> {
         if undo != 0 {
             let undo = i32::from(undo);
             self.asm.alu_imm(Alu::Sub, Width::Q, RETIRED, undo);
         }
-        if leaves_page(offset) {
+        if leaves_page(offset) || self.in_rest {
             let offset = i32::try_from(offset).ok()?;
             self.asm.mov_imm(Reg::Rax, u64::from(offset as u32));
             self.asm.jmp_to(self.stubs.go_off);
@@ -47,7 +47,7 @@ impl Emitter<'_> {
 
     /// The same as [`Self::go_to`] where the host's condition holds, else goes on behind.
     pub(crate) fn go_to_if(&mut self, cc: Cc, offset: i64, undo: u16) -> Option<()> {
-        if undo == 0 && self.lazy.is_none() && self.is_ahead(offset) {
+        if undo == 0 && self.lazy.is_none() && self.is_ahead(offset) && !self.in_rest {
             let away = self.asm.label();
             let at = self.asm.jcc_for_now(cc, away);
             self.leads(away, offset, Jump::At(at));

@@ -9,7 +9,17 @@ use super::lazy::Lazy;
 use super::reach::Way;
 use super::stubs::if_misaligned;
 use super::vector::{Away, Held, PairAway};
+use super::x87::Unit;
 use crate::asm::{Cc, DISPLACEMENT_BYTES, Label, Reg, Width, Xmm};
+
+/// What is known about the host's units at a place of a block.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Live {
+    /// Whether MXCSR and the pinned vector registers are the guest's.
+    pub(crate) float: bool,
+    /// What the x87 unit has.
+    pub(crate) x87: Unit,
+}
 
 /// Code out of the way, emitted behind the block.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +73,7 @@ pub(crate) enum Cold {
         kept: Option<Slot>,
         lazy: Option<Lazy>,
         back: Label,
-        live: bool,
+        live: Live,
     },
     /// The same of 16 bytes.
     Vector(Away),
@@ -80,7 +90,7 @@ pub(crate) enum Cold {
         op: u64,
         back: Label,
         /// Whether floating point must be live at both.
-        live: bool,
+        live: Live,
         /// What unpacked values must be in their registers at `back`.
         unpacked: Unpacked,
     },
@@ -90,7 +100,7 @@ pub(crate) enum Cold {
         op: u64,
         back: Label,
         /// Whether floating point must be live there.
-        live: bool,
+        live: Live,
         /// What must be unpacked there.
         unpacked: Unpacked,
     },
@@ -103,6 +113,17 @@ pub(crate) enum Cold {
     },
     /// Makes floating point live.
     Enter { from: Label, back: Label },
+    /// Has the x87 unit be the guest's. Where its exceptions are not masked, the rest of the block from an operation on is
+    /// done with steps.
+    EnterX87 {
+        from: Label,
+        rest: Option<usize>,
+        back: Label,
+    },
+    /// Does the rest of the block with steps of x87 instructions.
+    RestX87 { from: Label, at: usize },
+    /// Takes the guest's x87 registers to memory.
+    LeaveX87 { from: Label, back: Label },
 }
 
 /// The host's jump of a jump within the page.
@@ -246,6 +267,27 @@ impl Emitter<'_> {
                     self.asm.call_to(self.stubs.fp_enter);
                     self.asm.jmp(back);
                 }
+                Cold::EnterX87 { from, rest, back } => {
+                    self.asm.bind(from);
+                    self.asm.call_to(self.stubs.x87_enter);
+                    match rest {
+                        Some(at) => {
+                            self.asm.jcc(Cc::E, back);
+                            self.rest_x87(at)?;
+                        }
+                        None => self.asm.jmp(back),
+                    }
+                }
+                Cold::RestX87 { from, at } => {
+                    self.asm.bind(from);
+                    self.asm.call_to(self.stubs.x87_leave);
+                    self.rest_x87(at)?;
+                }
+                Cold::LeaveX87 { from, back } => {
+                    self.asm.bind(from);
+                    self.asm.call_to(self.stubs.x87_leave);
+                    self.asm.jmp(back);
+                }
                 Cold::Step {
                     from,
                     op,
@@ -284,11 +326,14 @@ impl Emitter<'_> {
     }
 
     /// Runs a step out of the way; with floating point live behind it, if that must be.
-    fn cold_step(&mut self, op: u64, live: bool) {
+    fn cold_step(&mut self, op: u64, live: Live) {
         self.asm.mov_imm(Reg::Rax, op);
         self.asm.call_to(self.stubs.step);
-        if live {
+        if live.float {
             self.asm.call_to(self.stubs.fp_enter);
+        }
+        if live.x87 == Unit::Guest {
+            self.asm.call_to(self.stubs.x87_enter);
         }
     }
 }

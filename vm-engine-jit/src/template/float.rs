@@ -202,7 +202,7 @@ impl Emitter<'_> {
             from: failed,
             op: step.first,
             back,
-            live: true,
+            live: self.live,
             unpacked: self.unpacked,
         });
         Some(())
@@ -298,7 +298,7 @@ impl Emitter<'_> {
 
     /// Makes floating point live, where that is not known.
     pub(crate) fn enter_float(&mut self) {
-        if self.live {
+        if self.live.float {
             return;
         }
         let live = self.frame(FrameOffsets::FP_LIVE);
@@ -307,7 +307,7 @@ impl Emitter<'_> {
         self.asm.jcc(Cc::E, from);
         let back = self.asm.here();
         self.cold.push(Cold::Enter { from, back });
-        self.live = true;
+        self.live.float = true;
     }
 
     /// The vector register of a slot, if it has one and the operation is to know of it.

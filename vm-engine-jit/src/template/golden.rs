@@ -317,6 +317,13 @@ const X86_BLOCKS: &[(&str, &[u8])] = &[
     ("x86 call", &[0xe8, 0x10, 0x00, 0x00, 0x00]),
     // ret
     ("x86 return", &[0xc3]),
+    // fld QWORD PTR [rbp-8]; fmul QWORD PTR [rbp-16]; faddp; fstp QWORD PTR [rbp-24]; ret
+    (
+        "x87 product and sum",
+        &[
+            0xdd, 0x45, 0xf8, 0xdc, 0x4d, 0xf0, 0xde, 0xc1, 0xdd, 0x5d, 0xe8, 0xc3,
+        ],
+    ),
 ];
 
 /// The same of 32-bit code.
@@ -419,10 +426,7 @@ fn line(template: &Template, layout: &'static StateLayout, name: &str, block: &B
         steps: &vec![step; block.insts.len()],
         host_float: true,
         host_is_guest: true,
-        terminator: Step {
-            first: 0x2000,
-            ..step
-        },
+        terminator: step,
     };
     let split = block::translate(&mut scratch, &translation, template).expect("host code");
     let code = scratch

@@ -9,12 +9,13 @@ use vm_ir::family::{Access, Unary};
 use vm_ir::{Attr, Ext, Family, FlagKind, Inst, MemAttr, MemOrder, Op, Operand, Slot};
 
 use super::block::Emitter;
-use super::cold::Cold;
+use super::cold::{Cold, Live};
 use super::flags::{About, Host, about, any_width, short};
 use super::float::Unpacked;
 use super::memory::{self, access_width};
 use super::reach::is_whole;
 use super::vector::Held;
+use super::x87::Unit;
 use crate::asm::{Alu, Reg, Width};
 
 /// What is done to memory.
@@ -211,7 +212,7 @@ impl Emitter<'_> {
     }
 
     /// Does operations of the block one by one out of the way.
-    pub(super) fn one_by_one(&mut self, at: usize, count: usize, live: bool) -> Option<()> {
+    pub(super) fn one_by_one(&mut self, at: usize, count: usize, live: Live) -> Option<()> {
         (self.host_flags, self.carry, self.pending) = (None, None, None);
         self.unpacked = Unpacked::default();
         self.held = Held::default();
@@ -220,8 +221,11 @@ impl Emitter<'_> {
         for n in at..at + count {
             self.inst(&of.block.insts[n], &of.steps[n])?;
         }
-        if live && !self.live {
+        if live.float && !self.live.float {
             self.asm.call_to(self.stubs.fp_enter);
+        }
+        if live.x87 == Unit::Guest && self.live.x87 != Unit::Guest {
+            self.asm.call_to(self.stubs.x87_enter);
         }
         Some(())
     }

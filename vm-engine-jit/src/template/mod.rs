@@ -22,6 +22,7 @@ mod product;
 mod reach;
 mod stubs;
 mod vector;
+mod x87;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,7 @@ use cold::Cold;
 pub(crate) use cold::Site;
 use stubs::Stubs;
 pub(crate) use stubs::Ways;
+use x87::X87;
 
 /// The frame's register; it points [`Pins::bias`] bytes into the frame.
 pub(crate) const FRAME: Reg = Reg::Rbp;
@@ -112,12 +114,14 @@ pub(crate) struct Pins {
     pub(crate) bias: i32,
     /// Bytes from the frame to where [`HOT`] points.
     pub(crate) hot_bias: i32,
+    /// Where the x87 unit of a guest is that has one.
+    pub(crate) x87: Option<x87::Places>,
     /// For each state slot, the line of recent translations for what is reached by it.
     lines: Vec<u8>,
 }
 
 impl Pins {
-    fn new(layout: &StateLayout) -> Self {
+    fn new(layout: &StateLayout, x87: Option<&X87>) -> Self {
         let first = layout.slots.iter().map(|slot| slot.offset).min();
         let bias = FrameOffsets::STATE + first.unwrap_or(0) as i32 + 128;
         let mut of_slot = vec![None; layout.slots.len()];
@@ -172,6 +176,7 @@ impl Pins {
             vectors,
             mxcsr: mxcsr.map(|slot| offset(slot.index())),
             bias,
+            x87: x87.map(|unit| unit.places),
             hot_bias: FrameOffsets::HOT_END - 128,
             lines,
         }
@@ -248,6 +253,8 @@ pub struct Template {
     logic_clears_a: bool,
     /// The guest's own operations on vectors.
     vectors: &'static [VectorDecl],
+    /// The guest's x87 unit.
+    x87: Option<X87>,
     /// Whether the guest has vectors and the host what they need.
     has_vectors: bool,
 }
@@ -269,7 +276,8 @@ impl Template {
         let memory = ExecutableMemory::new(code_bytes.next_multiple_of(CHUNK_BYTES))
             .map_err(TemplateError::Memory)?;
         let arena = Arena::new(memory);
-        let pins = Pins::new(layout);
+        let x87 = X87::of(layout);
+        let pins = Pins::new(layout, x87.as_ref());
         let mut asm = Assembler::new(CHUNK_BYTES);
         let labels = stubs::emit(&mut asm, &pins);
         // They are of no page of the guest.
@@ -294,6 +302,7 @@ impl Template {
             counts_accesses: false,
             logic_clears_a: flags::logic_clears_a(),
             vectors: layout.vectors,
+            x87,
             has_vectors: vector::has_vectors()
                 && layout.slots.iter().any(|slot| slot.ty == Type::V128),
         })

@@ -1,16 +1,16 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    AccessSite, FrameOffsets, JumpOffsets, LAST_LEAVE, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
+    AccessSite, FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
     MXCSR_DENORMAL, MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE,
-    TlbOffsets, go_on_address, load_address, load_group_address, probe_address, run_end_address,
-    run_step_address, store_address, store_group_address, store_vector_address,
+    TlbOffsets, load_address, load_group_address, probe_address, run_step_address, store_address,
+    store_group_address, store_vector_address,
 };
 
 use vm_core::PAGE_SHIFT;
 
 use super::group::NEXT_PAGE;
-use super::{FRAME, HOT, PAGE_MASK, Pins, RETIRED};
+use super::{FRAME, HOT, PAGE_MASK, Pins, RETIRED, x87};
 use crate::asm::{Alu, Assembler, BitTest, Cc, Label, Mem, Reg, Shift, Width};
 
 /// Addresses of the shared code.
@@ -18,8 +18,8 @@ use crate::asm::{Alu, Assembler, BitTest, Cc, Label, Mem, Reg, Shift, Width};
 pub(crate) struct Stubs {
     /// `extern "sysv64" fn(frame, entry) -> u64`.
     pub(crate) enter: u64,
-    /// Runs the end of a block, from the micro-operation at RAX on, and goes on in another block if it can.
-    pub(crate) end: u64,
+    /// Leaves with what RAX says, pinned registers put back.
+    pub(crate) leave: u64,
     /// Called: runs the step at RAX with all guest state in the frame; comes back with all of it reloaded.
     pub(crate) step: u64,
     /// Goes to the guest address in RAX.
@@ -47,6 +47,9 @@ pub(crate) struct Stubs {
     pub(crate) vector_probe: u64,
     /// Called: makes MXCSR and the pinned vector registers the guest's. Keeps the others that are pinned.
     pub(crate) fp_enter: u64,
+    /// Called: has the x87 unit be the guest's (`x87::enter`), and takes its registers to memory (`x87::leave`).
+    pub(crate) x87_enter: u64,
+    pub(crate) x87_leave: u64,
 }
 
 /// What a jump within the page does that does not go to another block at once.
@@ -61,7 +64,7 @@ pub(crate) struct Ways {
 }
 
 pub(crate) struct Labels {
-    all: [Label; 18],
+    all: [Label; 20],
 }
 
 impl Labels {
@@ -69,7 +72,7 @@ impl Labels {
         let address = |label| base + asm.offset_of(label) as u64;
         let [
             enter,
-            end,
+            leave,
             step,
             go,
             go_off,
@@ -86,10 +89,12 @@ impl Labels {
             store_vector,
             probe_vector,
             fp_enter,
+            x87_enter,
+            x87_leave,
         ] = self.all.map(address);
         Stubs {
             enter,
-            end,
+            leave,
             step,
             go,
             go_off,
@@ -104,6 +109,8 @@ impl Labels {
             vector_access: [load_vector, store_vector],
             vector_probe: probe_vector,
             fp_enter,
+            x87_enter,
+            x87_leave,
         }
     }
 }
@@ -140,10 +147,10 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
 
     // Out of the way, because only floating point comes there.
     let fp_leave = asm.label();
-    let (live_at_leave, live_at_step, left) = (asm.label(), asm.label(), asm.label());
+    let (live_at_leave, live_at_step) = (asm.label(), asm.label());
     let leave = asm.here();
     spill(asm, pins);
-    asm.alu_imm(Alu::Cmp, Width::D, frame(FrameOffsets::FP_LIVE), 0);
+    asm.alu_imm(Alu::Cmp, Width::Q, frame(FrameOffsets::FP_LIVE), 0);
     asm.jcc(Cc::Ne, live_at_leave);
     let out = asm.here();
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
@@ -162,7 +169,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     let step = asm.here();
     let not_done = asm.label();
     spill(asm, pins);
-    asm.alu_imm(Alu::Cmp, Width::D, frame(FrameOffsets::FP_LIVE), 0);
+    asm.alu_imm(Alu::Cmp, Width::Q, frame(FrameOffsets::FP_LIVE), 0);
     asm.jcc(Cc::Ne, live_at_step);
     asm.bind(not_live);
     asm.lea(Width::Q, Reg::Rdi, Mem::new(FRAME, -pins.bias));
@@ -178,9 +185,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     // The interpreter has left: nothing in registers counts any more, nor does the way back.
     asm.bind(not_done);
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
-    asm.jmp(left);
-
-    let end = end(asm, pins, [left, fp_leave, out]);
+    asm.jmp(out);
 
     let go_off = asm.here();
     asm.movsx(Width::Q, Width::D, Reg::Rax, Reg::Rax);
@@ -203,7 +208,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     asm.jmp(go);
 
     let fp_enter = fp_enter(asm, pins);
-    asm.bind(fp_leave);
+    let [x87_enter, x87_leave, enter_again] = x87_ways(asm, pins, fp_enter, fp_leave);
     fp_leave_body(asm, pins);
 
     let [refill_read, refill_write] =
@@ -214,7 +219,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             kind,
             address,
         };
-        slow.emit(asm, pins, [fp_leave, fp_enter, left])
+        slow.emit(asm, pins, [fp_leave, enter_again, out])
     };
     let load = slow(refill_read, Kind::Load, load_address());
     let store = slow(refill_write, Kind::Store, store_address());
@@ -226,7 +231,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     Labels {
         all: [
             enter,
-            end,
+            leave,
             step,
             go,
             go_off,
@@ -243,36 +248,10 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             store_vector,
             probe_vector,
             fp_enter,
+            x87_enter,
+            x87_leave,
         ],
     }
-}
-
-/// Runs the end of a block from the micro-operation at RAX on. `left` is bound to where to go when host code has left, with
-/// all guest state in the frame, for what RAX says: `out` is the way to the run loop.
-fn end(asm: &mut Assembler, pins: &Pins, [left, fp_leave, out]: [Label; 3]) -> Label {
-    let (live, call, not_live) = (asm.label(), asm.label(), asm.label());
-    asm.bind(live);
-    asm.call(fp_leave);
-    asm.jmp(not_live);
-    let end = asm.here();
-    spill(asm, pins);
-    asm.alu_imm(Alu::Cmp, Width::D, pins.word(FrameOffsets::FP_LIVE), 0);
-    asm.jcc(Cc::Ne, live);
-    asm.bind(not_live);
-    asm.mov(Width::Q, Reg::Rsi, Reg::Rax);
-    asm.mov_imm(Reg::Rax, run_end_address());
-    asm.bind(call);
-    asm.lea(Width::Q, Reg::Rdi, Mem::new(FRAME, -pins.bias));
-    asm.call_rm(Reg::Rax);
-    asm.alu_imm(Alu::Cmp, Width::Q, Reg::Rax, LAST_LEAVE as i32);
-    asm.jcc(Cc::Be, out);
-    reload(asm, pins);
-    asm.jmp_rm(Reg::Rax);
-    asm.bind(left);
-    asm.mov(Width::Q, Reg::Rsi, Reg::Rax);
-    asm.mov_imm(Reg::Rax, go_on_address());
-    asm.jmp(call);
-    end
 }
 
 /// Takes a site's address off the stack to RCX, and the guest address that it leads to to RAX.
@@ -317,7 +296,7 @@ impl Slow {
         self,
         asm: &mut Assembler,
         pins: &Pins,
-        [fp_leave, fp_enter, left]: [Label; 3],
+        [fp_leave, enter_again, out]: [Label; 3],
     ) -> Label {
         let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
         let stack = |word: i32| Mem::new(Reg::Rsp, WORD * word);
@@ -358,9 +337,9 @@ impl Slow {
         asm.bind(slow);
         asm.push(Reg::Rax);
         spill(asm, pins);
-        asm.mov(Width::D, Reg::Rdx, frame(FrameOffsets::FP_LIVE));
+        asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::FP_LIVE));
         asm.push(Reg::Rdx);
-        asm.test(Width::D, Reg::Rdx, Reg::Rdx);
+        asm.test(Width::Q, Reg::Rdx, Reg::Rdx);
         asm.jcc_short(Cc::E, not_live);
         asm.call(fp_leave);
         asm.bind(not_live);
@@ -387,9 +366,9 @@ impl Slow {
         asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, WORD * (aligned - pushed));
         reload(asm, pins);
         asm.pop(Reg::Rdx);
-        asm.test(Width::D, Reg::Rdx, Reg::Rdx);
+        asm.test(Width::Q, Reg::Rdx, Reg::Rdx);
         asm.jcc_short(Cc::E, ready);
-        asm.call(fp_enter);
+        asm.call(enter_again);
         asm.bind(ready);
         asm.pop(Reg::Rax);
         asm.lea(Width::Q, Reg::Rsp, stack(1));
@@ -402,7 +381,7 @@ impl Slow {
         // An exception: nothing in registers counts any more, nor does the way back.
         asm.bind(not_done);
         asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, WORD * aligned);
-        asm.jmp(left);
+        asm.jmp(out);
         start
     }
 
@@ -544,6 +523,44 @@ pub(crate) fn turn(asm: &mut Assembler, pins: &Pins, away: Label) {
     asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::EXIT_FLAG));
     asm.alu_imm(Alu::Cmp, Width::D, Mem::new(Reg::Rdx, 0), 0);
     asm.jcc(Cc::Ne, away);
+}
+
+/// The x87 unit's ways in and out; and a way in again to what was live by RDX, the 64 bits at [`FrameOffsets::FP_LIVE`].
+/// Begins the way out of all that is live, of which vectors and MXCSR come last.
+fn x87_ways(asm: &mut Assembler, pins: &Pins, fp_enter: Label, all_leave: Label) -> [Label; 3] {
+    const { assert!(FrameOffsets::X87_LIVE == FrameOffsets::FP_LIVE + 4) };
+    let Some(places) = pins.x87 else {
+        asm.bind(all_leave);
+        return [fp_enter; 3];
+    };
+    let x87_enter = x87::enter(asm, pins, places);
+    let x87_leave = x87::leave(asm, pins, places);
+    let (no_float, no_x87) = (asm.label(), asm.label());
+    let enter_again = asm.here();
+    asm.push(Reg::Rdx);
+    asm.test(Width::D, Reg::Rdx, Reg::Rdx);
+    asm.jcc_short(Cc::E, no_float);
+    asm.call(fp_enter);
+    asm.bind(no_float);
+    asm.pop(Reg::Rdx);
+    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rdx, 32);
+    asm.jcc(Cc::Ne, x87_enter);
+    asm.ret();
+
+    let (none, float) = (asm.label(), asm.label());
+    asm.bind(all_leave);
+    let live = |offset: i32| pins.word(offset);
+    asm.alu_imm(Alu::Cmp, Width::D, live(FrameOffsets::X87_LIVE), 0);
+    asm.jcc_short(Cc::E, no_x87);
+    asm.call(x87_leave);
+    asm.bind(no_x87);
+    asm.alu_imm(Alu::Cmp, Width::D, live(FrameOffsets::FP_LIVE), 0);
+    asm.jcc_short(Cc::E, none);
+    asm.jmp_short(float);
+    asm.bind(none);
+    asm.ret();
+    asm.bind(float);
+    [x87_enter, x87_leave, enter_again]
 }
 
 fn fp_enter(asm: &mut Assembler, pins: &Pins) -> Label {

@@ -71,6 +71,26 @@ fn codes() -> Vec<Code> {
         .collect()
 }
 
+/// Instructions of the x87 unit, some of MMX, and those that load control and status.
+fn unit_codes() -> Vec<Code> {
+    use CpuidFeature::*;
+    let all = Code::values().filter(|code| {
+        let features = code.cpuid_features();
+        let wanted = |feature: &CpuidFeature| matches!(feature, FPU | FPU387 | FPU287 | CMOV);
+        let fpu = features.iter().all(wanted) && features.iter().any(|f| *f != CMOV);
+        // A prefix of the operand size is nothing that the encoder gives without being asked.
+        let plain = code.op_code().operand_size() != 16;
+        code.op_code().mode64() && fpu && plain
+    });
+    let mmx = [
+        Code::Paddb_mm_mmm64,
+        Code::Movq_mm_mmm64,
+        Code::Movd_rm32_mm,
+        Code::Emms,
+    ];
+    all.chain(mmx).collect()
+}
+
 /// One instruction, its operand in memory mostly where any instruction can reach it.
 fn instruction(codes: &[Code], random: &mut Random) -> Option<Vec<u8>> {
     let code = random.pick(codes);
@@ -168,6 +188,30 @@ fn prepare(code: &[u8], seed: u64) -> Machine {
         rounding | zeros
     };
     mxcsr::write(state, 0x1f80 & !unmasked | control);
+    // Mostly with values that arithmetic keeps ordinary, and with all exceptions masked.
+    for register in &mut state.x87 {
+        let odd = random.one_in(4);
+        let [significand, high] = [random.next(), random.next()];
+        *register = match odd {
+            true => [random.pick(&[0, 1 << 63, significand]), high & 0xffff],
+            false => [
+                significand | 1 << 63,
+                (0x3ff8 + (high & 15)) | high & 0x8000,
+            ],
+        };
+    }
+    let any = random.next() & 0xff;
+    state.x87_tags = random.pick(&[0, 0, 0xf0, 0x3c, 0xff, any]);
+    state.x87_status = random.below(8) << 11 | random.next() & 0x473f;
+    let [rounding, precision] = [random.below(4) << 10, random.pick(&[0, 2, 3, 3]) << 8];
+    let unmasked = match random.one_in(8) {
+        true => 1 << random.below(6),
+        false => 0,
+    };
+    state.x87_control = (0x7f & !unmasked) | rounding | precision;
+    if state.x87_status & unmasked != 0 {
+        state.x87_status |= 0x8080;
+    }
     machine
 }
 
@@ -266,6 +310,30 @@ fn vector_programs_end_alike_translated_and_interpreted() {
     }
     // The others end early, in exceptions.
     assert!(finished > count / 2, "{finished} of {}", 2 * count);
+}
+
+#[test]
+fn x87_programs_end_alike_translated_and_interpreted() {
+    let count = std::env::var("RANDOM_PROGRAMS").map_or(400, |n| n.parse().unwrap());
+    let codes = unit_codes();
+    assert!(codes.len() > 120, "{}", codes.len());
+    let mut seeds = Random(std::env::var("RANDOM_SEED").map_or(7, |n| n.parse().unwrap()));
+    let mut finished = 0;
+    for _ in 0..count {
+        finished += u32::from(compare(&codes, 4, seeds.next()));
+        finished += u32::from(compare(&codes, 20, seeds.next()));
+    }
+    assert!(finished > count, "{finished} of {}", 2 * count);
+}
+
+#[test]
+fn every_x87_instruction_ends_alike_translated_and_interpreted() {
+    let mut random = Random(3);
+    for code in unit_codes() {
+        for _ in 0..8 {
+            compare(&[code], 3, random.next());
+        }
+    }
 }
 
 #[test]
