@@ -76,6 +76,7 @@ fn machine() -> Machine {
             id: 0,
             bootstrap: true,
             physical_bits: PHYS_ADDR_BITS as u8,
+            x2apic: true,
         },
         ApicLines {
             intr: input(line::INTR),

@@ -28,7 +28,7 @@ use vm_device::storage::ahci::{Ahci, SataDrive};
 use vm_device::storage::nvme::Nvme;
 use vm_device::timer::hpet::{Hpet, HpetLines};
 use vm_device::watchdog::i6300esb::I6300Esb;
-use vm_frontend::x86::cpu::{CpuConfig, PHYS_ADDR_BITS, TSC_HZ};
+use vm_frontend::x86::cpu::{CpuConfig, Feature, PHYS_ADDR_BITS, TSC_HZ};
 use vm_frontend::x86::line;
 use vm_mem::{GuestMemory, PhysMap};
 
@@ -104,7 +104,8 @@ pub(super) fn place_devices(mut parts: Parts<'_>, plan: Plan<'_>) -> Result<Plac
         devices,
     } = plan;
     let apics = ApicBus::new();
-    let local_apics = local_apics(&parts, &apics);
+    let x2apic = cpu.has(Feature::X2apic);
+    let local_apics = local_apics(&parts, &apics, x2apic);
     let pic = I8259::new(apics.lint(0));
     let external = Arc::downgrade(&pic);
     apics.set_external(external);
@@ -289,7 +290,7 @@ fn plug(
 }
 
 /// One for each processor; its number is the processor's.
-fn local_apics(parts: &Parts<'_>, bus: &Arc<ApicBus>) -> Vec<Arc<LocalApic>> {
+fn local_apics(parts: &Parts<'_>, bus: &Arc<ApicBus>, x2apic: bool) -> Vec<Arc<LocalApic>> {
     let time = ApicTime {
         clock: parts.clock.clone(),
         alarms: &*parts.timers,
@@ -302,6 +303,7 @@ fn local_apics(parts: &Parts<'_>, bus: &Arc<ApicBus>) -> Vec<Arc<LocalApic>> {
             id: vcpu.id().0,
             bootstrap: vcpu.id().0 == 0,
             physical_bits: PHYS_ADDR_BITS as u8,
+            x2apic,
         };
         let lines = ApicLines {
             intr: vcpu.line(line::INTR),

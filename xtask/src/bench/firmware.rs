@@ -154,11 +154,12 @@ fn until(command: Command, name: &str, firmware: &Firmware) -> Result<(f64, u64)
     let mut running = Running::start(command)
         .map_err(|error| failure(format!("cannot be started: {error}"), &[]))?;
     if let Some((text, keys)) = firmware.typed {
-        let came = running.wait_for(text);
-        let stdin = running.child.stdin.as_mut();
-        let typed = stdin.is_some_and(|stdin| stdin.write_all(keys.as_bytes()).is_ok());
-        if !came || !typed {
+        if !running.wait_for(text) {
             return Err(failure(format!("does not come to {text:?}"), &running.said));
+        }
+        // A process that has ended says so by what does not come next.
+        if let Some(stdin) = &mut running.child.stdin {
+            let _ = stdin.write_all(keys.as_bytes());
         }
     }
     match running.wait_for(firmware.until) {

@@ -24,6 +24,7 @@ fn board() -> Board {
         id: 0,
         bootstrap: true,
         physical_bits: 40,
+        x2apic: true,
     };
     let bases = ApicTime {
         clock,

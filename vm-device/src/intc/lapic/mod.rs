@@ -68,6 +68,8 @@ pub struct ApicIdentity {
     pub bootstrap: bool,
     /// Bits of a physical address (CPUID leaf 80000008H).
     pub physical_bits: u8,
+    /// Whether it has x2APIC mode (CPUID leaf 1, bit 21 of ECX).
+    pub x2apic: bool,
 }
 
 struct Core {
@@ -428,7 +430,8 @@ impl Core {
     fn set_base(&self, registers: &mut Registers, value: u64) -> bool {
         let page = 1 << base::ADDRESS_SHIFT;
         let address = (1u64 << self.who.physical_bits.clamp(32, 52)) - page;
-        let known = address | base::BSP | base::X2APIC | base::ENABLE;
+        let x2apic = if self.who.x2apic { base::X2APIC } else { 0 };
+        let known = address | base::BSP | x2apic | base::ENABLE;
         let modes = base::ENABLE | base::X2APIC;
         let change = (registers.base & modes, value & modes);
         let allowed = match change {

@@ -54,6 +54,10 @@ struct Board {
 }
 
 fn board(cpus: u32) -> Board {
+    board_with(cpus, true)
+}
+
+fn board_with(cpus: u32, x2apic: bool) -> Board {
     let time = Arc::new(ManualTime::default());
     let bus = ApicBus::new();
     let clock: Arc<dyn Clock> = time.clone();
@@ -69,6 +73,7 @@ fn board(cpus: u32) -> Board {
             id,
             bootstrap: id == 0,
             physical_bits: 40,
+            x2apic,
         };
         let lines = ApicLines {
             intr: intr.clone(),
@@ -97,6 +102,16 @@ fn fixed(to: Destination, vector: u8) -> Message {
         level: false,
         assert: true,
     }
+}
+
+#[test]
+fn x2apic_mode_that_is_not_there_is_refused() {
+    let board = board_with(1, false);
+    let apic = &board.cpus[0].apic;
+    let base = apic.register_read(msr::APIC_BASE).unwrap();
+    assert!(!apic.register_write(msr::APIC_BASE, base | base::X2APIC));
+    assert!(apic.register_write(msr::APIC_BASE, base));
+    assert_eq!(apic.register_read(msr::APIC_BASE), Some(base));
 }
 
 #[test]
