@@ -7,10 +7,10 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vm_core::GuestPhysAddr;
+use vm_engine::PageMap;
 use vm_engine::tier::HostPlace;
 use vm_osal::ExecutableMemory;
 
@@ -46,7 +46,7 @@ struct Extents {
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Extent {
     of: (GuestPhysAddr, Part),
     bytes: usize,
@@ -55,12 +55,14 @@ struct Extent {
     live: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Chunk {
     /// Logarithm of the extents' bytes over [`LEAST_BYTES`].
     size: u8,
     /// A bit for each extent in use.
     used: u64,
+    /// All extents, of which some may not be in use; none where the chunk never had any of this size.
+    extents: Vec<Extent>,
 }
 
 #[derive(Debug)]
@@ -72,8 +74,8 @@ struct Chunks {
     partly: [Vec<usize>; SIZES],
     /// Chunks that were taken since pages were last taken out of the mapping.
     written: usize,
-    extents: HashMap<usize, Extent>,
-    pages: HashMap<(GuestPhysAddr, Part), Extents>,
+    /// The extents of each guest page, by [`Part`].
+    pages: PageMap<[Extents; 2]>,
 }
 
 /// Executable memory to put code into.
@@ -135,27 +137,43 @@ impl Chunks {
             return Some((number * CHUNK_BYTES + n * bytes, false));
         }
         let number = self.free.pop()?;
-        self.chunks[number] = Chunk {
-            size: size as u8,
-            used: 1,
-        };
+        let chunk = &mut self.chunks[number];
+        (chunk.size, chunk.used) = (size as u8, 1);
+        chunk.extents.clear();
         if all != 1 {
             self.partly[size].push(number);
         }
         Some((number * CHUNK_BYTES, true))
     }
 
+    /// The extent that starts there.
+    fn extent(&mut self, start: usize) -> &mut Extent {
+        let chunk = &mut self.chunks[start / CHUNK_BYTES];
+        let n = start % CHUNK_BYTES / (LEAST_BYTES << chunk.size);
+        &mut chunk.extents[n]
+    }
+
+    /// Notes what an extent in use is for now.
+    fn set_extent(&mut self, start: usize, extent: Extent) {
+        let chunk = &mut self.chunks[start / CHUNK_BYTES];
+        let n = start % CHUNK_BYTES / extent.bytes;
+        // Those of a chunk are first taken in order.
+        match chunk.extents.get_mut(n) {
+            Some(place) => *place = extent,
+            None => chunk.extents.push(extent),
+        }
+    }
+
     /// Frees an extent.
     fn release_extent(&mut self, start: usize) {
-        let extent = self
-            .extents
-            .remove(&start)
-            .expect("invariant: it was there");
-        if let Some(page) = self.pages.get_mut(&extent.of) {
-            page.bytes -= extent.bytes;
+        let extent = self.extent(start);
+        let ((of, part), bytes) = (extent.of, extent.bytes);
+        if let Some(parts) = self.pages.get_mut(&of.raw()) {
+            let page = &mut parts[part as usize];
+            page.bytes -= bytes;
             page.current = page.current.filter(|&current| current != start);
-            if page.bytes == 0 {
-                self.pages.remove(&extent.of);
+            if parts.iter().all(|part| part.bytes == 0) {
+                self.pages.remove(&of.raw());
             }
         }
         let number = start / CHUNK_BYTES;
@@ -183,8 +201,7 @@ impl Arena {
                 free: (0..count).rev().collect(),
                 partly: Default::default(),
                 written: 0,
-                extents: HashMap::new(),
-                pages: HashMap::new(),
+                pages: PageMap::default(),
             }),
             ways: OnceLock::new(),
         })
@@ -226,17 +243,16 @@ impl Arena {
         if bytes > CHUNK_BYTES {
             return None;
         }
-        let (current, all) = match chunks.pages.get(&of) {
-            Some(page) => (page.current, page.bytes),
+        let (current, all) = match chunks.pages.get(&of.0.raw()) {
+            Some(parts) => (parts[of.1 as usize].current, parts[of.1 as usize].bytes),
             None => (None, 0),
         };
+        let has_room = |extent: &Extent| extent.used + bytes <= extent.bytes;
         let start = match current {
-            Some(start) if chunks.extents[&start].used + bytes <= chunks.extents[&start].bytes => {
-                start
-            }
+            Some(start) if has_room(chunks.extent(start)) => start,
             _ => self.extend(chunks, of, bytes.max(all.min(MOST_BYTES)))?,
         };
-        let extent = chunks.extents.get_mut(&start)?;
+        let extent = chunks.extent(start);
         let offset = start + extent.used;
         extent.used += bytes;
         extent.live += 1;
@@ -267,7 +283,7 @@ impl Arena {
             let chunk = start / CHUNK_BYTES * CHUNK_BYTES;
             self.memory.populate(chunk, CHUNK_BYTES);
         }
-        let page = chunks.pages.entry(of).or_default();
+        let page = &mut chunks.pages.entry(of.0.raw()).or_default()[of.1 as usize];
         page.bytes += bytes;
         page.current = Some(start);
         let extent = Extent {
@@ -276,14 +292,13 @@ impl Arena {
             used: 0,
             live: 0,
         };
-        chunks.extents.insert(start, extent);
+        chunks.set_extent(start, extent);
         Some(start)
     }
 
     fn give_back(&self, chunks: &mut Chunks, place: &Place) {
         let start = place.extent as usize;
-        let extent = chunks.extents.get_mut(&start);
-        let extent = extent.expect("invariant: code is alive in it");
+        let extent = chunks.extent(start);
         extent.live -= 1;
         if extent.live == 0 {
             chunks.release_extent(start);
@@ -431,7 +446,7 @@ mod tests {
         }
         let chunks = arena.lock();
         assert_eq!(chunks.free.len(), 2);
-        assert!(chunks.pages.is_empty() && chunks.extents.is_empty());
+        assert!(chunks.pages.is_empty());
     }
 
     #[test]
@@ -442,7 +457,8 @@ mod tests {
             old = arena.allocate(PAGE, 100, 100).expect("old code is gone");
         }
         let chunks = arena.lock();
-        let bytes: usize = chunks.extents.values().map(|extent| extent.bytes).sum();
+        let page = &chunks.pages[&PAGE.raw()];
+        let bytes: usize = page.iter().map(|part| part.bytes).sum();
         assert!(bytes <= 4 * MOST_BYTES, "{bytes}");
         drop(chunks);
         drop(old);

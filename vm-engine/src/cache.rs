@@ -9,7 +9,6 @@
 mod age;
 mod table;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -20,6 +19,7 @@ use vm_mem::{CodePages, CodeWriteObserver};
 
 use crate::code::Code;
 use crate::jump::Entry;
+use crate::page_map::PageMap;
 use crate::retired::{EntryNote, RetiredLog};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use age::{Age, Ages};
@@ -102,9 +102,9 @@ struct Fresh {
 }
 
 struct Index {
-    pages: HashMap<u64, Page>,
-    /// Pages that got their first code, by number.
-    fresh: HashMap<u64, Fresh>,
+    pages: PageMap<Page>,
+    /// Pages that got their first code.
+    fresh: PageMap<Fresh>,
     /// Of each stripe of pages, when one of them was last found to be written.
     last_written: Box<[u64]>,
 }
@@ -152,8 +152,8 @@ impl BlockCache {
         Self {
             table: BlockTable::new(),
             index: Mutex::new(Index {
-                pages: HashMap::new(),
-                fresh: HashMap::new(),
+                pages: PageMap::default(),
+                fresh: PageMap::default(),
                 last_written: vec![0; STRIPES].into(),
             }),
             invalidated: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! Code of one block: micro-operations, and host code where a translator made some.
 
-use vm_ir::{Attr, Block, Inst};
+use vm_ir::{Attr, Block, Inst, Op};
 
 use crate::interp::control;
 use crate::jump::Entry;
@@ -143,7 +143,10 @@ pub(crate) fn translate(
     translator: &dyn Translator,
 ) -> Option<Code> {
     let mut predecoder = Predecoder::start(block, rules, storage).ok()?;
-    for inst in &block.insts {
+    let leaves = translator.leaves_for(&block.terminator);
+    let last = block.insts.len().saturating_sub(1);
+    let mut with_end = None;
+    for (at, inst) in block.insts.iter().enumerate() {
         let marker = matches!(inst.attr, Attr::Insn { .. });
         let falls_back = marker || translator.falls_back(inst);
         let place = predecoder.place(|predecoder| {
@@ -151,16 +154,20 @@ pub(crate) fn translate(
                 predecoder.inst(inst);
             }
         });
-        if place.first.is_some() {
+        if at == last && leaves && inst.op == Op::Call {
+            // A system instruction: the interpreter goes on to the end at once.
+            with_end = place.first;
+        } else if place.first.is_some() {
             predecoder.emit(tier::resume_host, |_| ());
         }
         predecoder.made.places.push(place);
     }
-    let end = predecoder.place(|predecoder| {
-        if translator.leaves_for(&block.terminator) {
+    let mut end = predecoder.place(|predecoder| {
+        if leaves {
             predecoder.terminator(&block.terminator);
         }
     });
+    end.first = with_end.or(end.first);
     let (words, _defined) = storage.take_steps();
     let step = |place: Place| Step {
         first: place.first.map_or(0, |at| words.address(at)),

@@ -10,7 +10,7 @@ use vm_mem::{HAS_CODE, TableRef, TlbFill, access, tag_of};
 
 use crate::frame::{FrameHead, SlowPaths};
 use crate::interp::memory;
-use crate::microop::MicroOp;
+use crate::microop::{Leave, MicroOp};
 use crate::vcpu::Vcpu;
 
 /// Slow paths of one guest ISA.
@@ -24,6 +24,7 @@ impl<G: Guest> For<G> {
         probe: probe::<G>,
         wrote: wrote::<G>,
         call: call::<G>,
+        go_on: go_on::<G>,
         stops_at: stops_at::<G>,
         define: define::<G>,
         float_control: float_control::<G>,
@@ -108,6 +109,11 @@ unsafe fn call<G: Guest>(f: *mut FrameHead, op: *const MicroOp, a: u64, b: u64, 
         let result = result.map(|value| (*f).value[0] = value);
         outcome(f, result)
     }
+}
+
+unsafe fn go_on<G: Guest>(f: *mut FrameHead, leave: Leave) -> Option<u64> {
+    // SAFETY: as above.
+    unsafe { owner::<G>(f).go_on(leave) }
 }
 
 unsafe fn stops_at<G: Guest>(f: *mut FrameHead, pc: u64) -> bool {

@@ -1,10 +1,10 @@
 //! The border to a second tier: a translator that makes host code of blocks.
 //!
 //! A translated block is host code, and micro-operations only of what host code has the interpreter run: an operation
-//! that the translator does not know, or the rare case of one that it does, is a *step* ([`run_step_address`]). Host code
-//! leaves by giving back the micro-operation to go on with, which must not have taken effect yet, or the reason for
-//! leaving. A load or store that finds no translation needs no micro-operation: all that is told of it fits in a word
-//! ([`AccessSite`]).
+//! that the translator does not know, or the rare case of one that it does, is a *step* ([`run_step_address`]). So is a
+//! block's end that the translator does not know, as those of system instructions and exceptions: behind it the engine
+//! says which block's host code comes next ([`run_end_address`]), or why host code has to leave. A load or store that finds
+//! no translation needs no micro-operation: all that is told of it fits in a word ([`AccessSite`]).
 //!
 //! Host code of one block goes on in another one's without coming back here: by a jump that is changed when both are
 //! linked, or through the jump cache, whose lines have host addresses where there is a translator.
@@ -50,7 +50,7 @@ pub trait Translator: Send + Sync {
     fn is_full(&self) -> bool;
 
     /// Address of `extern "sysv64" fn(frame, entry: u64) -> u64`, which runs host code from [`HostCode::chained`] on and
-    /// gives back the address of the micro-operation to go on with or a `LEAVE_` constant.
+    /// gives back a `LEAVE_` constant, or another reason that [`run_end_address`] has given.
     fn enter(&self) -> u64;
 }
 
@@ -65,7 +65,7 @@ pub struct Translation<'a> {
     pub layout: &'static StateLayout,
     /// Bytes from the frame to each temporary.
     pub temp_offsets: &'a [u16],
-    /// For each operation, its step.
+    /// For each operation, its step. That of the last one may be the terminator's: then the end runs both.
     pub steps: &'a [Step],
     /// Whether the host's floating-point unit follows the guest's rules, results that are NaNs aside.
     pub host_float: bool,
@@ -112,7 +112,7 @@ pub trait HostPlace: Send + Sync {
     fn keep_apart(&self, site: u64);
 }
 
-/// Why host code leaves, instead of a micro-operation's address: no code known for `pc`.
+/// Why host code leaves: no code known for `pc`.
 pub const LEAVE_LOOKUP: u64 = Leave::Lookup as u64;
 /// The same: the run loop wants a turn, and `pc` says where to go on.
 pub const LEAVE_ATTENTION: u64 = Leave::Attention as u64;
@@ -120,6 +120,8 @@ pub const LEAVE_ATTENTION: u64 = Leave::Attention as u64;
 pub const LEAVE_LINK: u64 = Leave::Link as u64;
 /// The same: the exception that a slow path has put into the frame.
 pub const LEAVE_EXCEPTION: u64 = Leave::Exception as u64;
+/// The largest of them.
+pub const LAST_LEAVE: u64 = Leave::Resume as u64;
 /// What a step gives when host code is to go on behind it. Everything else is to be given back.
 pub const STEP_DONE: u64 = Leave::Resume as u64;
 
@@ -242,6 +244,35 @@ unsafe extern "sysv64" fn run_step(f: *mut FrameHead, first: *const MicroOp) -> 
     }
 }
 
+/// Address of `extern "sysv64" fn(frame, first: u64) -> u64`, which runs a block's end from its first micro-operation on.
+/// Gives back where host code goes on, [`HostCode::chained`] of another block, or the `LEAVE_` constant to leave with:
+/// those are the numbers up to [`LAST_LEAVE`].
+pub fn run_end_address() -> u64 {
+    run_end as *const () as u64
+}
+
+unsafe extern "sysv64" fn run_end(f: *mut FrameHead, first: *const MicroOp) -> u64 {
+    // SAFETY: as for `run_step`; the slow path is of the frame's guest.
+    unsafe {
+        let leave = ((*first).handler)(f, first);
+        ((*f).slow.go_on)(f, leave).unwrap_or(leave as u64)
+    }
+}
+
+/// Address of `extern "sysv64" fn(frame, leave: u64) -> u64`, for host code that has left for a `LEAVE_` constant, with all
+/// guest state in the frame. Gives back the same as the function of [`run_end_address`].
+pub fn go_on_address() -> u64 {
+    go_on as *const () as u64
+}
+
+unsafe extern "sysv64" fn go_on(f: *mut FrameHead, leave: u64) -> u64 {
+    let Some(&reason) = REASONS.get(leave as usize) else {
+        return leave;
+    };
+    // SAFETY: as for `run_end`.
+    unsafe { ((*f).slow.go_on)(f, reason).unwrap_or(leave) }
+}
+
 /// Behind a step: goes back to the host code.
 pub(crate) unsafe fn resume_host(_: *mut FrameHead, _: *const MicroOp) -> Leave {
     Leave::Resume
@@ -266,12 +297,8 @@ pub(crate) unsafe fn run_host(f: *mut FrameHead, enter: u64, entry: u64) -> Leav
     unsafe {
         let enter: unsafe extern "sysv64" fn(*mut FrameHead, u64) -> u64 =
             std::mem::transmute(enter as usize);
-        let next = enter(f, entry);
-        if next < REASONS.len() as u64 {
-            return REASONS[next as usize];
-        }
-        let next: *const MicroOp = std::ptr::with_exposed_provenance(next as usize);
-        ((*next).handler)(f, next)
+        let reason = enter(f, entry);
+        REASONS[reason as usize]
     }
 }
 

@@ -78,12 +78,46 @@ pub unsafe fn store(host: u64, size_log2: u8, value: u64) {
 /// # Safety
 /// All bytes are of mapped guest RAM. Where the ranges overlap, `to` is not above `from`.
 pub unsafe fn copy(to: u64, from: u64, bytes: u64) {
-    // SAFETY: as the caller promises. The ABI has the direction flag clear.
+    // Few bytes are all loaded before the first is stored: the instruction for many takes long to start.
+    // SAFETY: as the caller promises.
+    unsafe {
+        match bytes {
+            0 => {}
+            1..=3 => copy_small(to, from, [0, bytes / 2, bytes - 1], 0),
+            4..=7 => copy_small(to, from, [0, bytes - 4], 2),
+            8..=16 => copy_small(to, from, [0, bytes - 8], 3),
+            17..=32 => copy_small(to, from, [0, 8, bytes - 16, bytes - 8], 3),
+            _ => copy_many(to, from, bytes),
+        }
+    }
+}
+
+/// Copies pieces of `1 << size_log2` bytes, which may overlap, from the same offsets.
+unsafe fn copy_small<const PIECES: usize>(
+    to: u64,
+    from: u64,
+    offsets: [u64; PIECES],
+    size_log2: u8,
+) {
+    // SAFETY: as for `copy`.
+    unsafe {
+        let pieces = offsets.map(|offset| load(from + offset, size_log2));
+        for (offset, piece) in std::iter::zip(offsets, pieces) {
+            store(to + offset, size_log2, piece);
+        }
+    }
+}
+
+unsafe fn copy_many(to: u64, from: u64, bytes: u64) {
+    // SAFETY: as for `copy`. The ABI has the direction flag clear.
     unsafe {
         asm!("rep movsb", inout("rdi") to => _, inout("rsi") from => _, inout("rcx") bytes => _,
             options(nostack, preserves_flags));
     }
 }
+
+/// Words that are stored one by one.
+const FEW_WORDS: u64 = 16;
 
 /// Fills bytes with `pattern`, its lowest byte first, over and over.
 ///
@@ -93,8 +127,14 @@ pub unsafe fn fill(to: u64, pattern: u64, bytes: u64) {
     let words = bytes / 8;
     // SAFETY: as the caller promises. The ABI has the direction flag clear.
     unsafe {
-        asm!("rep stosq", inout("rdi") to => _, in("rax") pattern, inout("rcx") words => _,
-            options(nostack, preserves_flags));
+        if words <= FEW_WORDS {
+            for n in 0..words {
+                store(to + 8 * n, 3, pattern);
+            }
+        } else {
+            asm!("rep stosq", inout("rdi") to => _, in("rax") pattern, inout("rcx") words => _,
+                options(nostack, preserves_flags));
+        }
         for n in 0..bytes % 8 {
             store(to + 8 * words + n, 0, pattern >> (8 * n));
         }
@@ -218,6 +258,43 @@ mod tests {
         }
         assert_eq!(&bytes[..8], &[0x11; 8]);
         assert_eq!(&bytes[16..], &[0x11; 16]);
+    }
+
+    #[test]
+    fn copies_and_fills_of_all_lengths_are_as_of_single_bytes() {
+        let start: [u8; 256] = std::array::from_fn(|n| n as u8);
+        for bytes in 0..100_usize {
+            for (to, from) in [(0, 110), (110, 0), (3, 8), (5, 6)] {
+                let (mut copied, mut expected) = (start, start);
+                let base = copied.as_mut_ptr() as u64;
+                // SAFETY: all bytes are of the array.
+                unsafe { copy(base + to as u64, base + from as u64, bytes as u64) };
+                for n in 0..bytes {
+                    expected[to + n] = expected[from + n];
+                }
+                assert_eq!(copied, expected, "{bytes} bytes from {from} to {to}");
+            }
+            let (mut filled, mut expected) = (start, start);
+            let pattern = 0x8877_6655_4433_2211_u64;
+            // SAFETY: as above.
+            unsafe { fill(filled.as_mut_ptr() as u64 + 3, pattern, bytes as u64) };
+            for n in 0..bytes {
+                expected[3 + n] = pattern.to_le_bytes()[n % 8];
+            }
+            assert_eq!(filled, expected, "{bytes} bytes");
+        }
+        let (mut filled, mut long) = ([0_u8; 512], [1_u8; 512]);
+        // SAFETY: as above.
+        unsafe {
+            fill(filled.as_mut_ptr() as u64, u64::from_le_bytes([1; 8]), 500);
+            copy(
+                long.as_mut_ptr() as u64 + 500,
+                filled.as_ptr() as u64 + 500,
+                12,
+            );
+        }
+        assert_eq!(filled[499..501], [1, 0]);
+        assert_eq!(long[499..501], [1, 0]);
     }
 
     #[test]

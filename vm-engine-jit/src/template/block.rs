@@ -604,6 +604,10 @@ impl Emitter<'_> {
             return None;
         }
         self.release_held();
+        if step.first == self.of.terminator.first {
+            // The block's end runs it.
+            return Some(());
+        }
         self.asm.mov_imm(Reg::Rax, step.first);
         self.asm.call_to(self.stubs.step);
         self.live = Live {
@@ -661,6 +665,6 @@ impl Emitter<'_> {
     /// Leaves for a micro-operation.
     pub(crate) fn leave(&mut self, op: u64) {
         self.asm.mov_imm(Reg::Rax, op);
-        self.asm.jmp_to(self.stubs.leave);
+        self.asm.jmp_to(self.stubs.end);
     }
 }

@@ -426,7 +426,10 @@ fn line(template: &Template, layout: &'static StateLayout, name: &str, block: &B
         steps: &vec![step; block.insts.len()],
         host_float: true,
         host_is_guest: true,
-        terminator: step,
+        terminator: Step {
+            first: 0x2000,
+            ..step
+        },
     };
     let split = block::translate(&mut scratch, &translation, template).expect("host code");
     let code = scratch

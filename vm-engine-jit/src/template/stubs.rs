@@ -1,10 +1,10 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    AccessSite, FrameOffsets, JumpOffsets, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
+    AccessSite, FrameOffsets, JumpOffsets, LAST_LEAVE, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
     MXCSR_DENORMAL, MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE,
-    TlbOffsets, load_address, load_group_address, probe_address, run_step_address, store_address,
-    store_group_address, store_vector_address,
+    TlbOffsets, go_on_address, load_address, load_group_address, probe_address, run_end_address,
+    run_step_address, store_address, store_group_address, store_vector_address,
 };
 
 use vm_core::PAGE_SHIFT;
@@ -18,8 +18,8 @@ use crate::asm::{Alu, Assembler, BitTest, Cc, Label, Mem, Reg, Shift, Width};
 pub(crate) struct Stubs {
     /// `extern "sysv64" fn(frame, entry) -> u64`.
     pub(crate) enter: u64,
-    /// Leaves with what RAX says, pinned registers put back.
-    pub(crate) leave: u64,
+    /// Runs the end of a block, from the micro-operation at RAX on, and goes on in another block if it can.
+    pub(crate) end: u64,
     /// Called: runs the step at RAX with all guest state in the frame; comes back with all of it reloaded.
     pub(crate) step: u64,
     /// Goes to the guest address in RAX.
@@ -72,7 +72,7 @@ impl Labels {
         let address = |label| base + asm.offset_of(label) as u64;
         let [
             enter,
-            leave,
+            end,
             step,
             go,
             go_off,
@@ -94,7 +94,7 @@ impl Labels {
         ] = self.all.map(address);
         Stubs {
             enter,
-            leave,
+            end,
             step,
             go,
             go_off,
@@ -147,7 +147,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
 
     // Out of the way, because only floating point comes there.
     let fp_leave = asm.label();
-    let (live_at_leave, live_at_step) = (asm.label(), asm.label());
+    let (live_at_leave, live_at_step, left) = (asm.label(), asm.label(), asm.label());
     let leave = asm.here();
     spill(asm, pins);
     asm.alu_imm(Alu::Cmp, Width::Q, frame(FrameOffsets::FP_LIVE), 0);
@@ -185,7 +185,9 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     // The interpreter has left: nothing in registers counts any more, nor does the way back.
     asm.bind(not_done);
     asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, 8);
-    asm.jmp(out);
+    asm.jmp(left);
+
+    let end = end(asm, pins, [left, fp_leave, out]);
 
     let go_off = asm.here();
     asm.movsx(Width::Q, Width::D, Reg::Rax, Reg::Rax);
@@ -219,7 +221,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             kind,
             address,
         };
-        slow.emit(asm, pins, [fp_leave, enter_again, out])
+        slow.emit(asm, pins, [fp_leave, enter_again, left])
     };
     let load = slow(refill_read, Kind::Load, load_address());
     let store = slow(refill_write, Kind::Store, store_address());
@@ -231,7 +233,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
     Labels {
         all: [
             enter,
-            leave,
+            end,
             step,
             go,
             go_off,
@@ -252,6 +254,34 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             x87_leave,
         ],
     }
+}
+
+/// Runs the end of a block from the micro-operation at RAX on. `left` is bound to where to go when host code has left, with
+/// all guest state in the frame, for what RAX says: `out` is the way to the run loop.
+fn end(asm: &mut Assembler, pins: &Pins, [left, fp_leave, out]: [Label; 3]) -> Label {
+    let (live, call, not_live) = (asm.label(), asm.label(), asm.label());
+    asm.bind(live);
+    asm.call(fp_leave);
+    asm.jmp(not_live);
+    let end = asm.here();
+    spill(asm, pins);
+    asm.alu_imm(Alu::Cmp, Width::Q, pins.word(FrameOffsets::FP_LIVE), 0);
+    asm.jcc(Cc::Ne, live);
+    asm.bind(not_live);
+    asm.mov(Width::Q, Reg::Rsi, Reg::Rax);
+    asm.mov_imm(Reg::Rax, run_end_address());
+    asm.bind(call);
+    asm.lea(Width::Q, Reg::Rdi, Mem::new(FRAME, -pins.bias));
+    asm.call_rm(Reg::Rax);
+    asm.alu_imm(Alu::Cmp, Width::Q, Reg::Rax, LAST_LEAVE as i32);
+    asm.jcc(Cc::Be, out);
+    reload(asm, pins);
+    asm.jmp_rm(Reg::Rax);
+    asm.bind(left);
+    asm.mov(Width::Q, Reg::Rsi, Reg::Rax);
+    asm.mov_imm(Reg::Rax, go_on_address());
+    asm.jmp(call);
+    end
 }
 
 /// Takes a site's address off the stack to RCX, and the guest address that it leads to to RAX.
@@ -296,7 +326,7 @@ impl Slow {
         self,
         asm: &mut Assembler,
         pins: &Pins,
-        [fp_leave, enter_again, out]: [Label; 3],
+        [fp_leave, enter_again, left]: [Label; 3],
     ) -> Label {
         let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
         let stack = |word: i32| Mem::new(Reg::Rsp, WORD * word);
@@ -381,7 +411,7 @@ impl Slow {
         // An exception: nothing in registers counts any more, nor does the way back.
         asm.bind(not_done);
         asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, WORD * aligned);
-        asm.jmp(out);
+        asm.jmp(left);
         start
     }
 

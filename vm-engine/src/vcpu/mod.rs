@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod bytes;
+mod context;
 mod debug;
 mod env;
 mod exclusive;
@@ -15,6 +16,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use context::RecentOf;
 use exclusive::Split;
 use fetched::FetchedPages;
 use rehearsal::Rehearsal;
@@ -24,14 +26,13 @@ use vm_frontend::{
 };
 use vm_gc::Participant;
 use vm_ir::{Block, Mode};
-use vm_mem::{MAX_MODES, SpaceRef, TlbSet, TlbStats};
+use vm_mem::{MAX_MODES, SpaceRef, TlbStats};
 
 use crate::engine::Engine;
 use crate::frame::{Counters, Frame};
-use crate::jump::{Context, Entry, JumpCache, LAST_CONTEXT};
+use crate::jump::{Context, Entry, JumpCache};
 use crate::microop::{BlockHead, Leave};
 use crate::predecode::Storage;
-use crate::retired::News;
 use crate::shared::{NAP, Remote, VcpuShared};
 use crate::slow::{DevicePage, For};
 use crate::tier;
@@ -40,6 +41,8 @@ use crate::tier;
 const MAX_INSNS: u32 = 64;
 /// Instructions between two turns of the run loop, about.
 const BUDGET: u64 = 32 << 10;
+/// So many instructions nearer comes the next turn whenever code goes on without one.
+const GOING_ON: u64 = 64;
 /// Lines of the instruction TLB.
 const FETCH_LINES: usize = 256;
 /// Retired things dropped in one turn of the run loop.
@@ -109,6 +112,8 @@ pub struct Vcpu<G: Guest> {
     /// Where the TLB tables of the frame came from.
     pub(crate) space: AddressSpace,
     entered: Entered,
+    /// What the frame's recent translations are copies of.
+    recent_of: RecentOf,
     /// The page without RAM that was last accessed.
     pub(crate) device_page: Option<DevicePage>,
     /// Addresses put into the jump cache since the last epoch; when there are [`ENTERED`] of them, perhaps not all.
@@ -133,6 +138,8 @@ pub struct Vcpu<G: Guest> {
     helper_calls: Box<[u64]>,
     /// The breakpoint that the next run starts from, and does not stop at again.
     resume_at: Option<GuestVirtAddr>,
+    /// Why the run loop is to end, when host code has left for that.
+    left_for: Option<VmExit>,
     /// Retired code may be left to be dropped.
     collecting: bool,
     /// What was accessed under a watchpoint.
@@ -188,6 +195,7 @@ impl<G: Guest> Vcpu<G> {
             frame,
             space: AddressSpace::default(),
             entered: Entered::default(),
+            recent_of: RecentOf::default(),
             device_page: None,
             entered_pcs: Vec::with_capacity(ENTERED),
             retired_seen: 0,
@@ -204,6 +212,7 @@ impl<G: Guest> Vcpu<G> {
             requests: Vec::new(),
             helper_calls: vec![0; G::layout().helpers.len()].into(),
             resume_at: None,
+            left_for: None,
             collecting: false,
             watch_hit: None,
             data_hits: 0,
@@ -354,6 +363,55 @@ impl<G: Guest> Vcpu<G> {
         }
     }
 
+    /// Where host code goes on that has left a block for this reason, if nothing asks for a turn of the run loop: system
+    /// instructions and exceptions mostly change what the frame says of the state, and no more.
+    pub(crate) fn go_on(&mut self, leave: Leave) -> Option<u64> {
+        // Where blocks are compared, each comes back by itself.
+        if self.engine.lockstep.get().is_some() || self.shared.exit_flag.load(Ordering::SeqCst) != 0
+        {
+            return None;
+        }
+        match leave {
+            Leave::Exit if self.requests.is_empty() => {}
+            Leave::Exception => {
+                let exception = self.head().fault;
+                if [Exception::RUN_ALONE, Exception::RUN_EXCLUSIVELY].contains(&exception) {
+                    return None;
+                }
+                self.left_for = self.raise(exception);
+                if self.left_for.is_some() {
+                    return Some(Leave::Attention as u64);
+                }
+            }
+            _ => return None,
+        }
+        // Exceptions that retire nothing must not keep the run loop from its turn for ever.
+        self.head().limit = self.head().limit.saturating_sub(GOING_ON);
+        // From here on nothing is left of the exception but its delivery.
+        let otherwise = match leave {
+            Leave::Exception => Some(Leave::Attention as u64),
+            _ => None,
+        };
+        if self.common().retired > self.head().limit {
+            return otherwise;
+        }
+        if self.stale {
+            if self.data_hits != 0 || G::interrupt_is_due(self.state(), self.lines()) {
+                return otherwise;
+            }
+            self.refresh_translation();
+        }
+        let pc = self.common().pc;
+        match self.head().known(pc) {
+            Some(Entry::Host(code)) if !G::rests(self.state()) => {
+                self.common().page_base = GuestVirtAddr(pc).page_base().raw();
+                self.enter_recent();
+                Some(code)
+            }
+            _ => otherwise,
+        }
+    }
+
     /// Runs one instruction, and keeps no code of it.
     fn run_one(&mut self, pc: u64) -> Option<VmExit> {
         if self.stops_at(GuestVirtAddr(pc)) {
@@ -375,7 +433,7 @@ impl<G: Guest> Vcpu<G> {
         unsafe {
             let frame = (*this).frame.as_ptr();
             (*frame).head.owner = this.cast();
-            (*frame).head.recent.clear();
+            (*this).enter_recent();
             let common = G::common(&mut (*frame).state);
             (*frame).head.limit = common.retired.wrapping_add(budget);
             common.page_base = GuestVirtAddr(common.pc).page_base().raw();
@@ -396,7 +454,8 @@ impl<G: Guest> Vcpu<G> {
     /// Does what the reason for leaving asks for.
     fn left(&mut self, leave: Leave) -> Option<VmExit> {
         match leave {
-            Leave::Attention | Leave::Lookup => {}
+            Leave::Attention => return self.left_for.take(),
+            Leave::Lookup => {}
             Leave::Link => self.link(),
             Leave::Exception => {
                 let exception = self.head().fault;
@@ -584,146 +643,5 @@ impl<G: Guest> Vcpu<G> {
         }
         self.refresh_translation();
         None
-    }
-
-    /// Brings the frame's copies up to date with the state.
-    fn refresh_translation(&mut self) {
-        self.stale = false;
-        self.mode = G::mode(self.state());
-        self.space = G::address_space(self.state());
-        let generation = self.enter_table();
-        self.renumber_contexts();
-        self.head().context = self.context(generation, false);
-        self.head().global_context = match self.space.asid {
-            0 => 0,
-            _ => self.context(self.shared.tlb.global_generation(), true),
-        };
-        self.head().enter_host = self.engine.enter_host();
-    }
-
-    /// The TLB table of the current space, from memory as long as it is valid: spaces change with every system call.
-    pub(crate) fn table_of_space(&mut self) -> SpaceRef {
-        let (tlb, space) = (&self.shared.tlb, self.space);
-        let version = tlb.version();
-        if self.entered.version != version || self.entered.asid != space.asid {
-            self.entered = Entered {
-                version,
-                asid: space.asid,
-                ..Entered::default()
-            };
-        }
-        let mode = usize::from(space.data_mode);
-        if let Some(known) = self.entered.tables[mode] {
-            return known;
-        }
-        let entered = tlb.enter(space.asid, space.data_mode);
-        // Entering may have evicted another space.
-        self.entered.version = tlb.version();
-        self.entered.tables[mode] = Some(entered);
-        entered
-    }
-
-    /// Makes the frame use the TLB table of the current space; gives the space's generation.
-    pub(crate) fn enter_table(&mut self) -> u64 {
-        let space = self.table_of_space();
-        let nowhere = self.rehearsal_table();
-        let head = self.head();
-        head.tlb = space.table.sets;
-        head.tlb_mask = space.table.mask;
-        head.tlb_byte_mask = space.table.mask * size_of::<TlbSet>() as u64;
-        if let Some(nowhere) = nowhere {
-            (head.tlb, head.tlb_mask, head.tlb_byte_mask) = (nowhere, 0, 0);
-        }
-        head.recent.clear();
-        space.generation
-    }
-
-    /// The number that stands for the current generation and mode.
-    fn context(&mut self, generation: u64, global: bool) -> Context {
-        let mode = self.mode;
-        let known = |c: &&Known| c.generation == generation && c.mode == mode;
-        if let Some(context) = self.contexts[usize::from(global)].iter().find(known) {
-            return context.id;
-        }
-        self.next_context += 1;
-        let contexts = &mut self.contexts[usize::from(global)];
-        if contexts.len() == CONTEXTS {
-            contexts.remove(0);
-        }
-        contexts.push(Known {
-            generation,
-            mode,
-            id: self.next_context,
-        });
-        self.next_context
-    }
-
-    /// Lets the numbers of contexts start anew when fewer than two are left: nothing may be left that was noted under one,
-    /// nor may the frame go on with one.
-    fn renumber_contexts(&mut self) {
-        if self.next_context > LAST_CONTEXT - 2 {
-            self.contexts.iter_mut().for_each(Vec::clear);
-            self.jumps.clear();
-            self.fetch.fill(FetchLine::EMPTY);
-            self.next_context = 0;
-        }
-    }
-
-    /// Makes every pointer into translated code unreachable for this virtual CPU: no context number comes back.
-    fn drop_pointers(&mut self) {
-        self.contexts.iter_mut().for_each(Vec::clear);
-        self.stale = true;
-        self.head().context = 0;
-        self.head().global_context = 0;
-    }
-
-    /// Empties the lines of the jump cache that may lead to retired code.
-    fn forget_retired(&mut self) {
-        let mut pcs = std::mem::take(&mut self.retired_pcs);
-        match self
-            .engine
-            .cache
-            .retired
-            .since(&mut self.retired_seen, &mut pcs)
-        {
-            News::Nothing => {}
-            News::These if self.entered_pcs.len() < ENTERED => {
-                for &pc in pcs.iter().chain(&self.entered_pcs) {
-                    self.jumps.forget(pc);
-                }
-            }
-            News::These | News::Everything => self.drop_pointers(),
-        }
-        self.entered_pcs.clear();
-        self.retired_pcs = pcs;
-    }
-
-    fn drop_pointers_if_retired(&mut self) {
-        let mut retired = false;
-        self.participant.quiescent(|| retired = true);
-        if retired {
-            self.forget_retired();
-        }
-        if retired || self.collecting {
-            // The rest is for the next turns.
-            self.collecting = self.engine.collector.collect(COLLECTED) == COLLECTED;
-        }
-    }
-
-    fn flush(&mut self, scope: FlushScope) {
-        self.device_page = None;
-        let tlb = &self.shared.tlb;
-        match scope.page {
-            None => {
-                tlb.flush_all(scope.asid);
-                if scope.asid.is_none() {
-                    self.fetched.clear();
-                }
-            }
-            Some(page) => tlb.flush_page(page, scope.asid, self.fetched.flush(page)),
-        }
-        self.stale = true;
-        // The table in use may have been replaced, and the running block may go on.
-        self.enter_table();
     }
 }

@@ -190,8 +190,10 @@ pub const MXCSR: u16 = SEGMENT_LIMIT + 6;
 pub const X87_CODE: u16 = MXCSR + 1;
 /// The slot of its operand's address.
 pub const X87_DATA: u16 = X87_CODE + 1;
+/// The slot of IA32_KERNEL_GS_BASE.
+pub const KERNEL_GS_BASE: u16 = X87_DATA + 1;
 /// Slots in the layout.
-pub const SLOTS: usize = X87_DATA as usize + 1;
+pub const SLOTS: usize = KERNEL_GS_BASE as usize + 1;
 
 /// Numbers of the general registers, as instructions encode them.
 pub mod gpr {
@@ -319,6 +321,8 @@ const fn slot_table() -> [SlotDecl; SLOTS] {
     let last = offset_of!(CpuState, x87_last);
     table[X87_CODE as usize] = row("fip", Type::I64, last + 8);
     table[X87_DATA as usize] = row("fdp", Type::I64, last + 16);
+    let kernel_gs = offset_of!(CpuState, kernel_gs_base);
+    table[KERNEL_GS_BASE as usize] = row("kernel_gs_base", Type::I64, kernel_gs);
     let mut rank = 0;
     while rank < PIN_ORDER.len() {
         table[GPR as usize + PIN_ORDER[rank]].pin_rank = rank as u8;

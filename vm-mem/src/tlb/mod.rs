@@ -90,6 +90,8 @@ pub struct Tlb {
     global_generation: AtomicU64,
     /// Counts what makes a [`SpaceRef`] invalid.
     version: AtomicU64,
+    /// Counts what makes copies of entries invalid.
+    changes: AtomicU64,
     stats: [AtomicU64; 5],
 }
 
@@ -118,6 +120,7 @@ impl Tlb {
             global_generation: AtomicU64::new(1),
             clock: AtomicU64::new(0),
             version: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             stats: [const { AtomicU64::new(0) }; 5],
         }
     }
@@ -168,6 +171,16 @@ impl Tlb {
         }
     }
 
+    /// Changes whenever copies of entries may no longer hold, as a page was flushed or lost its write tags. Whoever asks
+    /// behind that learns of it.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn change_version(&self) {
         self.version.fetch_add(1, Ordering::Relaxed);
     }
@@ -214,6 +227,7 @@ impl Tlb {
         for table in old.tables.iter_mut().flatten() {
             let _ = table.flush();
         }
+        self.note_change();
     }
 
     /// Remembers a translation; true when that has given the table another place, which [`Tlb::enter`] tells.
@@ -307,6 +321,7 @@ impl Tlb {
             }
         }
         drop(spaces);
+        self.note_change();
         self.count([0, full, elided, 0, resized]);
     }
 
@@ -329,6 +344,7 @@ impl Tlb {
             }
         }
         drop(spaces);
+        self.note_change();
         self.count([0, 0, 0, 1, 0]);
     }
 
@@ -364,6 +380,8 @@ impl Tlb {
                 }
             }
         }
+        // Behind the tags: a copy made since has none. There may be copies of entries that are gone.
+        self.note_change();
     }
 
     /// Counters.
@@ -409,6 +427,34 @@ mod tests {
             tag.load(Ordering::Relaxed) == tag_of(addr, 1)
         })?;
         Some(addr.wrapping_add(entry.addend.load(Ordering::Relaxed)))
+    }
+
+    #[test]
+    fn whatever_ends_copies_of_entries_is_a_change_and_filling_is_none() {
+        let tlb = Tlb::new();
+        tlb.enter(1, 0);
+        tlb.fill(1, 0, fill(0x1000, 0x8000_0000), || true);
+        let mut seen = tlb.changes();
+        assert_eq!(seen, Tlb::new().changes());
+        let mut changed = |what: &str| {
+            let now = tlb.changes();
+            assert_ne!(now, seen, "{what}");
+            seen = now;
+        };
+        tlb.protect(GuestPhysAddr(0x8000_0000));
+        changed("write tags taken");
+        tlb.protect(GuestPhysAddr(0x9000_0000));
+        changed(
+            "write tags of a page that has no entry, but perhaps copies of one that was evicted",
+        );
+        tlb.flush_page(GuestVirtAddr(0x1000), Some(1), CodeFlush::default());
+        changed("a page flushed");
+        tlb.flush_all(Some(1));
+        changed("a space flushed");
+        for asid in 2..=SPACES as u32 + 1 {
+            tlb.enter(asid, 0);
+        }
+        changed("a space evicted");
     }
 
     #[test]

@@ -80,7 +80,6 @@ names! {
     INVALIDATE_CACHES "invalidate_caches";
     HALT "halt";
     PAUSE "pause";
-    SWAP_GS "swap_gs";
     CHECK_FSGSBASE "check_fsgsbase";
     WRITE_SEGMENT_BASE "write_segment_base";
     PORT_IN "port_in";

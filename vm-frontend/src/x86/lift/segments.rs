@@ -1,14 +1,14 @@
 //! Segment registers and what describes segments (Intel SDM 1, 7.3.14 and 7.3.16; Intel SDM 3A, 5.10).
 
 use iced_x86::{Mnemonic, OpKind, Register};
-use vm_ir::{Cond, HelperId, Op, Operand, Type};
+use vm_ir::{Cond, HelperId, Op, Operand, Slot, Type};
 
 use super::address::segment_number;
 use super::context::{Context, Place, Use};
 use super::flags::unprivileged;
 use super::{DENIED, Flow, INVALID, bits, branch, helper};
 use crate::x86::mode;
-use crate::x86::state::{seg, segment_base_slot, selector_slot};
+use crate::x86::state::{self, seg, segment_base_slot, selector_slot};
 
 /// How an instruction is lifted.
 #[derive(Clone, Copy)]
@@ -88,7 +88,11 @@ pub(super) fn lift(c: &mut Context<'_>, rule: Rule) -> Flow {
             if !c.has(mode::SUPERVISOR) {
                 return DENIED;
             }
-            c.b.call(helper::SWAP_GS, None, []);
+            let gs = segment_base_slot(seg::GS);
+            let kernel = Slot::state(state::KERNEL_GS_BASE);
+            let old = c.copy(gs);
+            c.b.mov(gs, kernel);
+            c.b.mov(kernel, old);
         }
         // The rest needs descriptors.
         _ if !c.protected() => return INVALID,

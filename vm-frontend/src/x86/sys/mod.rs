@@ -118,7 +118,6 @@ pub(super) const HELPERS: &[Row] = &[
     row("halt", S, interrupts::halt),
     row("monitor", SF, identity::missing),
     row("mwait", SF, identity::missing),
-    row("swap_gs", S, segment::swap_gs),
     row("check_fsgsbase", RF, segment::check_fsgsbase),
     row("write_segment_base", SF, segment::write_segment_base),
     row("port_in", SFM, ports::port_in),

@@ -229,13 +229,6 @@ pub(super) fn code_target(cpu: &mut Cpu<'_>, [rip, _, _]: [u64; 3]) -> Result<u6
     }
 }
 
-/// `swap_gs`.
-pub(super) fn swap_gs(cpu: &mut Cpu<'_>, _: [u64; 3]) -> Result<u64, Exception> {
-    let state = &mut *cpu.state;
-    std::mem::swap(&mut state.segments[seg::GS].base, &mut state.kernel_gs_base);
-    Ok(0)
-}
-
 /// `check_fsgsbase`.
 pub(super) fn check_fsgsbase(cpu: &mut Cpu<'_>, _: [u64; 3]) -> Result<u64, Exception> {
     if cpu.state.cr4 & cr4::FSGSBASE == 0 {
