@@ -93,6 +93,14 @@ impl Assembler {
     pub fn alu_imm(&mut self, op: Alu, width: Width, dst: impl Into<Rm>, imm: i32) {
         let dst = dst.into();
         let short = i8::try_from(imm).is_ok();
+        if dst == Rm::from(Reg::Rax) && !short && matches!(width, Width::D | Width::Q) {
+            // RAX has opcodes of its own, without ModRM.
+            if width == Width::Q {
+                self.put_slice([0x48]);
+            }
+            let [a, b, c, d] = imm.to_le_bytes();
+            return self.put_slice([(op as u8) << 3 | 5, a, b, c, d]);
+        }
         let (opcode, bytes) = match (width, short) {
             (Width::B, _) => (0x80, 1),
             (_, true) => (0x83, 1),

@@ -11,7 +11,7 @@ use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Operand, Type};
 use super::PAGE_MASK;
 use super::block::Emitter;
 use super::cold::Cold;
-use super::stubs::tlb_entry;
+use super::slow::tlb_entry;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
 /// Whether [`Emitter::reserve`] knows the operation.
@@ -180,7 +180,7 @@ impl Emitter<'_> {
             return None;
         }
         let (from, back) = (self.asm.label(), self.asm.label());
-        tlb_entry(self.asm, self.pins);
+        tlb_entry(self.asm, self.pins, Reg::Rax);
         // The page, and the bits that tell a misaligned address.
         let bits = PAGE_MASK | (mem.bytes() as i32 - 1);
         self.asm.mov(Width::Q, Reg::Rdx, Reg::Rax);

@@ -12,7 +12,7 @@ use super::stubs::Stubs;
 use super::vector::{self, Held};
 use super::x87::{Unit, X87};
 use super::{Pins, RETIRED, Scratch, Template};
-use super::{atomic, flags, integer, memory};
+use super::{atomic, branch, flags, integer, memory};
 use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Rm, Shift, Width};
 
 /// A block being translated.
@@ -26,6 +26,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) cold: &'a mut Vec<Cold>,
     /// Words of grouped accesses.
     pub(crate) members: &'a mut Vec<u32>,
+    /// Whether the block leads back to its start, or to code of its page before that: it may be of a loop.
+    pub(crate) repeats: bool,
     /// Whether accesses to memory are counted.
     pub(crate) counts_accesses: bool,
     /// What is known to be the guest's.
@@ -201,6 +203,7 @@ pub(crate) fn translate(
         pins: &template.pins,
         stubs: &template.stubs,
         counts_accesses: template.counts_accesses,
+        repeats: branch::repeats(of),
         of,
         cold,
         members,

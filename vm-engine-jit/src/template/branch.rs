@@ -1,7 +1,7 @@
 //! Ways out of a block.
 
-use vm_engine::tier::Step;
-use vm_ir::{Attr, Inst, Terminator, leaves_page};
+use vm_engine::tier::{Step, Translation};
+use vm_ir::{Attr, Inst, Op, Terminator, leaves_page};
 
 use super::RETIRED;
 use super::block::Emitter;
@@ -9,6 +9,21 @@ use super::cold::{Cold, Jump};
 use super::flags::any_width;
 use super::stubs::turn;
 use crate::asm::{Alu, Cc, Label, Reg, Width};
+
+/// See [`Emitter::repeats`].
+pub(super) fn repeats(of: &Translation<'_>) -> bool {
+    let start = of.block.key.phys_pc.page_offset() as i64;
+    let leads_back = |offset: i64| !leaves_page(offset) && offset <= start;
+    let exits = of.block.insts.iter().filter(|inst| inst.op == Op::ExitIf);
+    let exits_back = || exits.filter_map(|exit| exit.args[2].imm()).any(leads_back);
+    match of.block.terminator {
+        Terminator::Jump { offset, .. } => leads_back(offset) || exits_back(),
+        Terminator::Branch {
+            taken, fallthrough, ..
+        } => leads_back(taken) || leads_back(fallthrough) || exits_back(),
+        _ => exits_back(),
+    }
+}
 
 impl Emitter<'_> {
     /// Goes to an offset from the page base: at once within the page, else, and out of the way, through the jump cache. `undo` instructions of

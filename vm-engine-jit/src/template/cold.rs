@@ -7,7 +7,7 @@ use super::block::Emitter;
 use super::float::Unpacked;
 use super::lazy::Lazy;
 use super::reach::Way;
-use super::stubs::if_misaligned;
+use super::slow::if_misaligned;
 use super::vector::{Away, Held, PairAway};
 use super::x87::Unit;
 use crate::asm::{Cc, DISPLACEMENT_BYTES, Label, Reg, Width, Xmm};
@@ -195,17 +195,24 @@ impl Emitter<'_> {
                     self.held = held;
                     self.asm.bind(from);
                     self.store_all_held();
-                    self.address_in_rax(way, kept, lazy);
+                    self.address_for_slow_path(way, kept, lazy);
                     if let Some(value) = value {
                         let value = self.in_reg(value, Reg::Rcx);
                         self.asm.push(value);
                     }
-                    self.asm.mov_imm(Reg::Rcx, site.into());
                     self.asm.call_to(access);
-                    self.unpack_again(unpacked);
-                    self.load_held(held);
-                    self.as_behind_look_up(way, kept);
-                    self.asm.jmp(hit);
+                    let more = !unpacked.is_empty() || !held.is_empty() || kept.is_some();
+                    let at_once = !more && way.is_as_behind_look_up();
+                    let behind = if at_once { hit } else { self.asm.label() };
+                    self.asm.jmp(behind);
+                    self.asm.data(site.to_le_bytes());
+                    if !at_once {
+                        self.asm.bind(behind);
+                        self.unpack_again(unpacked);
+                        self.load_held(held);
+                        self.as_behind_look_up(way, kept);
+                        self.asm.jmp(hit);
+                    }
                 }
                 Cold::Apart {
                     from,

@@ -6,7 +6,7 @@ use vm_ir::{Attr, Endian, Ext, Family, Inst, MemAttr, MemOrder, Operand, Type};
 
 use super::block::Emitter;
 use super::cold::Cold;
-use super::stubs::recent;
+use super::slow::recent;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
 /// The operation, when it is an access.
@@ -119,9 +119,7 @@ impl Emitter<'_> {
             true => FrameOffsets::RECENT_WRITE,
         };
         // The page, and the bits that tell a misaligned address.
-        let mask = self.frame(FrameOffsets::ACCESS_MASKS + 8 * i32::from(size_log2 & 3));
-        self.asm.mov(Width::Q, Reg::Rdx, mask);
-        self.asm.alu(Alu::And, Width::Q, Reg::Rdx, Reg::Rax);
+        self.page_of(Reg::Rdx, Reg::Rax, 0, size_log2);
         let tag = recent(self.pins, tag, line);
         self.asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, tag);
         self.asm.jcc(Cc::Ne, miss);

@@ -20,6 +20,7 @@ mod narrow;
 mod pending;
 mod product;
 mod reach;
+mod slow;
 mod stubs;
 mod vector;
 mod x87;

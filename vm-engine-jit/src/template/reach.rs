@@ -8,11 +8,11 @@ use vm_engine::tier::{AccessSite, FrameOffsets, Step, TlbOffsets};
 use vm_ir::family::{Access, Binary, Field, Ternary};
 use vm_ir::{Attr, Family, Inst, MemAttr, Op, Operand, Slot, Type};
 
-use super::Pins;
 use super::block::Emitter;
 use super::cold::Cold;
 use super::lazy::Lazy;
-use super::stubs::{recent, tlb_entry};
+use super::slow::{recent, tlb_entry};
+use super::{PAGE_MASK, Pins};
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
 /// Where the guest's address is while the host's is looked for.
@@ -22,8 +22,21 @@ pub(crate) enum Way {
     Sum,
     /// It is so many bytes from a register, which the host's instruction adds up itself.
     From(Reg, i32),
+    /// The same, and RAX has what tells its page, which else is in RDX.
+    Beside(Reg, i32),
     /// RCX has it, and then the host's: RAX is taken.
     Apart,
+}
+
+impl Way {
+    /// Whether registers are as the code behind an access wants them, once RCX leads from the address to the host's.
+    pub(super) fn is_as_behind_look_up(self) -> bool {
+        match self {
+            Self::Sum | Self::Beside(..) => true,
+            Self::From(base, disp) => base != Reg::Rax || disp == 0,
+            Self::Apart => false,
+        }
+    }
 }
 
 /// Bits of an offset from which on accesses are expected to go from page to page.
@@ -175,6 +188,7 @@ impl Emitter<'_> {
                         }
                         Way::Apart
                     }
+                    base if self.repeats && !kept && base != Reg::Rax => Way::Beside(base, disp),
                     base => Way::From(base, disp),
                 }
             }
@@ -196,26 +210,20 @@ impl Emitter<'_> {
             }
         };
         let (miss, hit) = (self.asm.label(), self.asm.label());
-        let mask = self.frame(FrameOffsets::ACCESS_MASKS + 8 * i32::from(mem.size_log2 & 3));
-        let at = match way {
-            Way::From(base, 0) => base,
-            Way::From(base, disp) => {
-                self.asm.lea(Width::Q, Reg::Rdx, Mem::new(base, disp));
-                Reg::Rdx
-            }
-            Way::Sum => Reg::Rax,
-            Way::Apart => Reg::Rcx,
-        };
         let table = scattered && way == Way::Sum;
         if table {
-            tlb_entry(self.asm, self.pins);
+            tlb_entry(self.asm, self.pins, Reg::Rax);
         }
-        if at == Reg::Rdx {
-            self.asm.alu(Alu::And, Width::Q, Reg::Rdx, mask);
-        } else {
-            self.asm.mov(Width::Q, Reg::Rdx, mask);
-            self.asm.alu(Alu::And, Width::Q, Reg::Rdx, at);
-        }
+        let page = match way {
+            Way::Beside(..) => Reg::Rax,
+            _ => Reg::Rdx,
+        };
+        let (at, off) = match way {
+            Way::From(base, disp) | Way::Beside(base, disp) => (base, disp),
+            Way::Sum => (Reg::Rax, 0),
+            Way::Apart => (Reg::Rcx, 0),
+        };
+        self.page_of(page, at, off, mem.size_log2);
         let (tag, addend) = match (table, write) {
             (true, false) => (
                 Mem::new(Reg::Rcx, TlbOffsets::READ),
@@ -236,7 +244,7 @@ impl Emitter<'_> {
                 )
             }
         };
-        self.asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, tag);
+        self.asm.alu(Alu::Cmp, Width::Q, page, tag);
         self.asm.jcc(Cc::Ne, miss);
         let place = match way {
             Way::Apart => {
@@ -247,13 +255,37 @@ impl Emitter<'_> {
                 self.asm.mov(Width::Q, Reg::Rcx, addend);
                 Mem::indexed(Reg::Rax, Reg::Rcx, 0, 0)
             }
-            Way::From(base, disp) => {
+            Way::From(base, disp) | Way::Beside(base, disp) => {
                 self.asm.mov(Width::Q, Reg::Rcx, addend);
                 Mem::indexed(base, Reg::Rcx, 0, disp)
             }
         };
         self.asm.bind(hit);
         Some((place, way, [miss, hit]))
+    }
+
+    /// What tells the page of a register and displacement, and whether that is misaligned for an access.
+    ///
+    /// A mask in memory makes the shortest code. Loops have it in the instruction: they load so much besides that the host's
+    /// processor would wait for one more load of each access.
+    pub(super) fn page_of(&mut self, to: Reg, base: Reg, disp: i32, size_log2: u8) {
+        let size_log2 = size_log2 & 3;
+        let mask = self.frame(FrameOffsets::ACCESS_MASKS + 8 * i32::from(size_log2));
+        match (disp, self.repeats) {
+            (0, true) => self.asm.mov(Width::Q, to, base),
+            (0, false) => {
+                self.asm.mov(Width::Q, to, mask);
+                return self.asm.alu(Alu::And, Width::Q, to, base);
+            }
+            _ => self.asm.lea(Width::Q, to, Mem::new(base, disp)),
+        }
+        match self.repeats {
+            true => {
+                let bits = PAGE_MASK | ((1 << size_log2) - 1);
+                self.asm.alu_imm(Alu::And, Width::Q, to, bits);
+            }
+            false => self.asm.alu(Alu::And, Width::Q, to, mask),
+        }
     }
 
     /// The temporary that RAX has, unless it is this operand.
@@ -274,9 +306,13 @@ impl Emitter<'_> {
             left: step.left,
             must_align: false,
         };
+        let access = &self.stubs.access[usize::from(write)][usize::from(site.line)];
         self.cold.push(Cold::Access {
             from,
-            access: self.stubs.access[usize::from(write)],
+            access: match way {
+                Way::Beside(..) => access.in_rdx,
+                _ => access.in_rax,
+            },
             site: site.pack()?,
             value: write.then_some(inst.args[3]),
             hit,
@@ -289,19 +325,29 @@ impl Emitter<'_> {
         Some(place)
     }
 
-    /// Brings the guest's address to RAX, out of the way, and flags to memory; `kept` is what RAX has.
-    pub(super) fn address_in_rax(&mut self, way: Way, kept: Option<Slot>, lazy: Option<Lazy>) {
+    /// Brings the guest's address to where a slow path is entered with it, out of the way, and flags to memory; `kept` is
+    /// what RAX has.
+    pub(super) fn address_for_slow_path(
+        &mut self,
+        way: Way,
+        kept: Option<Slot>,
+        lazy: Option<Lazy>,
+    ) {
         if let Some(temp) = kept {
             let home = self.home(temp);
             self.asm.store(Width::Q, home, Reg::Rax);
         }
         match way {
-            Way::Sum | Way::From(Reg::Rax, _) => self.put_lazy_keeping(lazy, &[Reg::Rax]),
+            Way::Sum | Way::From(Reg::Rax, _) | Way::Beside(..) => {
+                self.put_lazy_keeping(lazy, &[Reg::Rax]);
+            }
             Way::From(..) => self.put_lazy(lazy),
             Way::Apart => self.put_lazy_keeping(lazy, &[Reg::Rcx]),
         }
         match way {
             Way::Sum | Way::From(Reg::Rax, 0) => {}
+            Way::Beside(base, 0) => self.asm.mov(Width::Q, Reg::Rdx, base),
+            Way::Beside(base, disp) => self.asm.lea(Width::Q, Reg::Rdx, Mem::new(base, disp)),
             Way::From(base, 0) => self.asm.mov(Width::Q, Reg::Rax, base),
             Way::From(base, disp) => self.asm.lea(Width::Q, Reg::Rax, Mem::new(base, disp)),
             Way::Apart => self.asm.mov(Width::Q, Reg::Rax, Reg::Rcx),

@@ -1,17 +1,15 @@
 //! Code that all blocks share: the way in and out, steps of the interpreter, jumps through the jump cache.
 
 use vm_engine::tier::{
-    AccessSite, FrameOffsets, JumpOffsets, LAST_LEAVE, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
+    FrameOffsets, JumpOffsets, LAST_LEAVE, LEAVE_ATTENTION, LEAVE_LINK, LEAVE_LOOKUP,
     MXCSR_DENORMAL, MXCSR_FLAGS, MXCSR_ROUNDING_SHIFT, MXCSR_ROUNDINGS, RUST_MXCSR, STEP_DONE,
     TlbOffsets, go_on_address, load_address, load_group_address, probe_address, run_end_address,
     run_step_address, store_address, store_group_address, store_vector_address,
 };
 
-use vm_core::PAGE_SHIFT;
-
-use super::group::NEXT_PAGE;
+use super::slow::{ByLine, Kind, Slow, refill};
 use super::{FRAME, HOT, PAGE_MASK, Pins, RETIRED, x87};
-use crate::asm::{Alu, Assembler, BitTest, Cc, Label, Mem, Reg, Shift, Width};
+use crate::asm::{Alu, Assembler, Cc, Label, Mem, Reg, Shift, Width};
 
 /// Addresses of the shared code.
 #[derive(Clone, Copy, Debug)]
@@ -32,15 +30,17 @@ pub(crate) struct Stubs {
     /// the bits only that tell the page and misalignment, CL the line of recent translations. Comes back with ZF set and
     /// the addend in RCX, which the line has now, or with ZF clear. Changes RCX and RDX.
     pub(crate) refill: [u64; 2],
-    /// Called, as `refill`, with an `AccessSite` in ECX and the value of a store pushed before: comes back, without the
-    /// value, with what is to be added to the address in RCX. That may lead to a word of the frame with what was loaded,
-    /// when all that remains is to take it, or to one that nobody reads, when the value has been stored.
-    pub(crate) access: [u64; 2],
+    /// Called, for reading and for writing, with the value of a store pushed before, from where a long jump and an
+    /// `AccessSite` stand behind the call: fills the line from the TLB. Comes back, without the value, with what is to be
+    /// added to the address in RCX. That may lead to a word of the frame with what was loaded, when all that remains is to
+    /// take it, or to one that nobody reads, when the value has been stored. Keeps the address where that is in RAX; else
+    /// changes RAX and RDX.
+    pub(crate) access: [ByLine<u64>; 2],
     /// Called, as `refill` for a page, with a `GroupSite` in ECX: does the same for a group of accesses, of which each is
-    /// told by a word behind two jumps of [`JUMP_BYTES`]. Comes back, as `access`, at the first jump when the host's
+    /// told by a word behind two long jumps. Comes back, as `access`, at the first jump when the host's
     /// accesses remain to be done, and at the second when they are done.
     pub(crate) group: [u64; 2],
-    /// Called, as `access`, for 16 bytes: what is stored stands at [`FrameOffsets::VALUE`]. Vector registers that are not
+    /// Called, as `refill`, with an `AccessSite` in ECX: does as `access` for 16 bytes. What is stored stands at [`FrameOffsets::VALUE`]. Vector registers that are not
     /// pinned change.
     pub(crate) vector_access: [u64; 2],
     /// The same for the check that a store is allowed; changes nothing but RCX, RDX and vectors.
@@ -64,7 +64,8 @@ pub(crate) struct Ways {
 }
 
 pub(crate) struct Labels {
-    all: [Label; 20],
+    all: [Label; 18],
+    access: [ByLine<Label>; 2],
 }
 
 impl Labels {
@@ -81,8 +82,6 @@ impl Labels {
             apart,
             refill_read,
             refill_write,
-            load,
-            store,
             load_group,
             store_group,
             load_vector,
@@ -104,7 +103,7 @@ impl Labels {
                 apart,
             },
             refill: [refill_read, refill_write],
-            access: [load, store],
+            access: (self.access).map(|lines| lines.map(|entries| entries.map(address))),
             group: [load_group, store_group],
             vector_access: [load_vector, store_vector],
             vector_probe: probe_vector,
@@ -118,13 +117,13 @@ impl Labels {
 /// Registers that the caller of host code wants back (System V ABI, 3.2.1).
 const SAVED: [Reg; 6] = [Reg::Rbp, Reg::Rbx, Reg::R12, Reg::R13, Reg::R14, Reg::R15];
 
-fn spill(asm: &mut Assembler, pins: &Pins) {
+pub(super) fn spill(asm: &mut Assembler, pins: &Pins) {
     for &(reg, offset) in &pins.all {
         asm.store(Width::Q, Mem::new(FRAME, offset - pins.bias), reg);
     }
 }
 
-fn reload(asm: &mut Assembler, pins: &Pins) {
+pub(super) fn reload(asm: &mut Assembler, pins: &Pins) {
     asm.lea(Width::Q, HOT, Mem::new(FRAME, pins.hot_bias - pins.bias));
     for &(reg, offset) in &pins.all {
         asm.mov(Width::Q, reg, Mem::new(FRAME, offset - pins.bias));
@@ -215,21 +214,20 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
 
     let [refill_read, refill_write] =
         [TlbOffsets::READ, TlbOffsets::WRITE].map(|tag| refill(asm, pins, tag));
-    let mut slow = |refill, kind, address| {
-        let slow = Slow {
-            refill,
-            kind,
-            address,
-        };
-        slow.emit(asm, pins, [fp_leave, enter_again, left])
+    let slow = |kind, address| Slow {
+        kind,
+        address,
+        fp_leave,
+        enter_again,
+        left,
     };
-    let load = slow(refill_read, Kind::Load, load_address());
-    let store = slow(refill_write, Kind::Store, store_address());
-    let load_group = slow(refill_read, Kind::Group, load_group_address());
-    let store_group = slow(refill_write, Kind::Group, store_group_address());
-    let load_vector = slow(refill_read, Kind::Vector, load_address());
-    let store_vector = slow(refill_write, Kind::Vector, store_vector_address());
-    let probe_vector = slow(refill_write, Kind::Vector, probe_address());
+    let load = slow(Kind::Load, load_address()).by_line(asm, pins);
+    let store = slow(Kind::Store, store_address()).by_line(asm, pins);
+    let load_group = slow(Kind::Group, load_group_address()).emit(asm, pins, refill_read);
+    let store_group = slow(Kind::Group, store_group_address()).emit(asm, pins, refill_write);
+    let load_vector = slow(Kind::Vector, load_address()).emit(asm, pins, refill_read);
+    let store_vector = slow(Kind::Vector, store_vector_address()).emit(asm, pins, refill_write);
+    let probe_vector = slow(Kind::Vector, probe_address()).emit(asm, pins, refill_write);
     Labels {
         all: [
             enter,
@@ -242,8 +240,6 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             apart,
             refill_read,
             refill_write,
-            load,
-            store,
             load_group,
             store_group,
             load_vector,
@@ -253,6 +249,7 @@ pub(crate) fn emit(asm: &mut Assembler, pins: &Pins) -> Labels {
             x87_enter,
             x87_leave,
         ],
+        access: [load, store],
     }
 }
 
@@ -291,141 +288,6 @@ fn target_of_site(asm: &mut Assembler, pins: &Pins) {
     asm.alu_imm(Alu::And, Width::D, Reg::Rax, !PAGE_MASK);
     let base = pins.word(FrameOffsets::PAGE_BASE);
     asm.alu(Alu::Add, Width::Q, Reg::Rax, base);
-}
-
-/// Bytes of a word on the stack.
-const WORD: i32 = 8;
-
-/// Bytes of a vector.
-const VECTOR_BYTES: i32 = 16;
-
-/// Bytes of a jump that is not short.
-const JUMP_BYTES: i32 = 5;
-
-/// Which slow path.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Load,
-    /// The value stands above the return address.
-    Store,
-    Group,
-    /// What is stored stands in the frame.
-    Vector,
-}
-
-/// [`Stubs::access`] and [`Stubs::group`] of one kind.
-struct Slow {
-    refill: Label,
-    kind: Kind,
-    /// What does the access where the TLB does not help.
-    address: u64,
-}
-
-impl Slow {
-    fn emit(
-        self,
-        asm: &mut Assembler,
-        pins: &Pins,
-        [fp_leave, enter_again, left]: [Label; 3],
-    ) -> Label {
-        let frame = |offset: i32| Mem::new(FRAME, offset - pins.bias);
-        let stack = |word: i32| Mem::new(Reg::Rsp, WORD * word);
-        let (slow, not_live, not_done, ready) =
-            (asm.label(), asm.label(), asm.label(), asm.label());
-        let start = asm.here();
-        asm.push(Reg::Rcx);
-        if self.kind == Kind::Group {
-            // The highest bit tells that there may be two pages.
-            asm.test(Width::D, Reg::Rcx, Reg::Rcx);
-            asm.jcc_short(Cc::S, slow);
-        }
-        if self.kind == Kind::Vector {
-            let lies = asm.label();
-            asm.lea(Width::D, Reg::Rdx, Mem::new(Reg::Rax, VECTOR_BYTES - 1));
-            asm.alu(Alu::Xor, Width::D, Reg::Rdx, Reg::Rax);
-            asm.test_dh(NEXT_PAGE);
-            asm.jcc_short(Cc::Ne, slow);
-            asm.bit_test_imm(
-                BitTest::Test,
-                Width::D,
-                Reg::Rcx,
-                AccessSite::MUST_ALIGN as u8,
-            );
-            asm.jcc_short(Cc::Ae, lies);
-            asm.mov(Width::D, Reg::Rdx, Reg::Rax);
-            asm.alu_imm(Alu::And, Width::D, Reg::Rdx, VECTOR_BYTES - 1);
-            asm.jcc_short(Cc::Ne, slow);
-            asm.bind(lies);
-            asm.mov(Width::Q, Reg::Rdx, Reg::Rax);
-            asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, PAGE_MASK);
-        }
-        asm.call(self.refill);
-        asm.jcc_short(Cc::Ne, slow);
-        asm.lea(Width::Q, Reg::Rsp, stack(1));
-        self.ret(asm);
-
-        asm.bind(slow);
-        asm.push(Reg::Rax);
-        spill(asm, pins);
-        asm.mov(Width::Q, Reg::Rdx, frame(FrameOffsets::FP_LIVE));
-        asm.push(Reg::Rdx);
-        asm.test(Width::Q, Reg::Rdx, Reg::Rdx);
-        asm.jcc_short(Cc::E, not_live);
-        asm.call(fp_leave);
-        asm.bind(not_live);
-        // Now there are three words, the return address, and the value.
-        asm.lea(Width::Q, Reg::Rdi, frame(0));
-        asm.mov(Width::Q, Reg::Rsi, stack(1));
-        asm.mov(Width::D, Reg::Rdx, stack(2));
-        match self.kind {
-            Kind::Load | Kind::Vector => {}
-            Kind::Store => asm.mov(Width::Q, Reg::Rcx, stack(4)),
-            Kind::Group => {
-                asm.mov(Width::Q, Reg::Rcx, stack(3));
-                asm.alu_imm(Alu::Add, Width::Q, Reg::Rcx, 2 * JUMP_BYTES);
-            }
-        }
-        // Host code has the stack aligned to two words.
-        let pushed = 4 + self.values();
-        let aligned = pushed + pushed % 2;
-        asm.alu_imm(Alu::Sub, Width::Q, Reg::Rsp, WORD * (aligned - pushed));
-        asm.mov_imm(Reg::Rax, self.address);
-        asm.call_rm(Reg::Rax);
-        asm.alu_imm(Alu::Cmp, Width::Q, Reg::Rax, STEP_DONE as i32);
-        asm.jcc_short(Cc::Ne, not_done);
-        asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, WORD * (aligned - pushed));
-        reload(asm, pins);
-        asm.pop(Reg::Rdx);
-        asm.test(Width::Q, Reg::Rdx, Reg::Rdx);
-        asm.jcc_short(Cc::E, ready);
-        asm.call(enter_again);
-        asm.bind(ready);
-        asm.pop(Reg::Rax);
-        asm.lea(Width::Q, Reg::Rsp, stack(1));
-        asm.lea(Width::Q, Reg::Rcx, frame(FrameOffsets::VALUE));
-        asm.alu(Alu::Sub, Width::Q, Reg::Rcx, Reg::Rax);
-        if self.kind == Kind::Group {
-            asm.alu_imm(Alu::Add, Width::Q, stack(0), JUMP_BYTES);
-        }
-        self.ret(asm);
-        // An exception: nothing in registers counts any more, nor does the way back.
-        asm.bind(not_done);
-        asm.alu_imm(Alu::Add, Width::Q, Reg::Rsp, WORD * aligned);
-        asm.jmp(left);
-        start
-    }
-
-    /// Words above the return address.
-    fn values(&self) -> i32 {
-        i32::from(self.kind == Kind::Store)
-    }
-
-    fn ret(&self, asm: &mut Assembler) {
-        match self.values() {
-            0 => asm.ret(),
-            values => asm.ret_dropping((WORD * values) as u16),
-        }
-    }
 }
 
 /// Goes to the guest address in RAX by the jump cache.
@@ -475,74 +337,6 @@ fn go(asm: &mut Assembler, pins: &Pins, leave: Label) -> Label {
     asm.mov_imm(Reg::Rax, LEAVE_LOOKUP);
     asm.jmp(leave);
     go
-}
-
-/// Place of a line of recent translations; `of` is the offset of the first.
-pub(crate) fn recent(pins: &Pins, of: i32, line: u8) -> Mem {
-    pins.word(of + FrameOffsets::RECENT_BYTES * i32::from(line))
-}
-
-/// Goes to `away` when RDX, as for [`Stubs::refill`], tells a misaligned address. Changes RCX.
-pub(crate) fn if_misaligned(asm: &mut Assembler, away: Label) {
-    asm.mov(Width::D, Reg::Rcx, Reg::Rdx);
-    asm.alu_imm(Alu::And, Width::D, Reg::Rcx, !PAGE_MASK);
-    asm.jcc(Cc::Ne, away);
-}
-
-/// Bytes of the largest access.
-const LARGEST_BYTES: i32 = 8;
-
-/// The first way of the TLB's set for the address in RAX to RCX.
-pub(crate) fn tlb_entry(asm: &mut Assembler, pins: &Pins) {
-    let frame = |offset: i32| pins.word(offset);
-    asm.mov(Width::Q, Reg::Rcx, Reg::Rax);
-    let shift = PAGE_SHIFT as u8 - TlbOffsets::SET_BYTES.trailing_zeros() as u8;
-    asm.shift_imm(Shift::Shr, Width::Q, Reg::Rcx, shift);
-    let mask = frame(FrameOffsets::TLB_BYTE_MASK);
-    asm.alu(Alu::And, Width::Q, Reg::Rcx, mask);
-    asm.alu(Alu::Add, Width::Q, Reg::Rcx, frame(FrameOffsets::TLB));
-}
-
-fn refill(asm: &mut Assembler, pins: &Pins, tag: i32) -> Label {
-    // Of a misaligned access the last byte must be on the page, too: that of the largest serves all. No tag of another
-    // page is in this set.
-    let (misaligned, start, tags) = (asm.label(), asm.label(), asm.label());
-    asm.bind(misaligned);
-    asm.lea(Width::Q, Reg::Rdx, Mem::new(Reg::Rax, LARGEST_BYTES - 1));
-    asm.alu_imm(Alu::And, Width::Q, Reg::Rdx, PAGE_MASK);
-    asm.jmp_short(tags);
-    asm.bind(start);
-    asm.push(Reg::Rcx);
-    if_misaligned(asm, misaligned);
-    asm.bind(tags);
-    let (second, hit) = (asm.label(), asm.label());
-    tlb_entry(asm, pins);
-    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
-    asm.jcc_short(Cc::Ne, second);
-    asm.bind(hit);
-    // Nothing from here on changes the comparison's flags.
-    asm.pop(Reg::Rdx);
-    asm.movzx(Width::B, Reg::Rdx, Reg::Rdx);
-    const { assert!(FrameOffsets::RECENT_BYTES == 3 << 3) };
-    asm.lea(Width::Q, Reg::Rdx, Mem::indexed(Reg::Rdx, Reg::Rdx, 1, 0));
-    let line = |of: i32| Mem::indexed(FRAME, Reg::Rdx, 3, of - pins.bias);
-    for (from, to) in [
-        (TlbOffsets::READ, FrameOffsets::RECENT_READ),
-        (TlbOffsets::WRITE, FrameOffsets::RECENT_WRITE),
-    ] {
-        asm.push_mem(Mem::new(Reg::Rcx, from));
-        asm.pop_mem(line(to));
-    }
-    asm.mov(Width::Q, Reg::Rcx, Mem::new(Reg::Rcx, TlbOffsets::ADDEND));
-    asm.store(Width::Q, line(FrameOffsets::RECENT_ADDEND), Reg::Rcx);
-    asm.ret();
-    asm.bind(second);
-    asm.alu_imm(Alu::Add, Width::Q, Reg::Rcx, TlbOffsets::WAY_BYTES);
-    asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, Mem::new(Reg::Rcx, tag));
-    asm.jcc_short(Cc::E, hit);
-    asm.lea(Width::Q, Reg::Rsp, Mem::new(Reg::Rsp, WORD));
-    asm.ret();
-    start
 }
 
 /// Goes to `away` when the run loop must get a turn. Changes RDX.

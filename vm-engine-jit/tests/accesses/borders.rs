@@ -11,17 +11,26 @@ const STORE_PAGE_FAULT: u64 = 15;
 const LD: u32 = load(0x3003);
 const SD: u32 = store(0x3023);
 
-/// The trap of one access in S-mode, on both tiers.
+/// The trap of one access in S-mode, on both tiers and in all forms.
 fn trap_of(word: u32, addr: u64, satp: u64, tables: &[(u64, u64)]) -> (u64, u64) {
+    let traps = FORMS.map(|form| trap_in_form(form, word, addr, satp, tables));
+    assert!(
+        traps.iter().all(|trap| *trap == traps[0]),
+        "{word:x} at {addr:x}: {traps:x?}"
+    );
+    traps[0]
+}
+
+fn trap_in_form(form: Form, word: u32, addr: u64, satp: u64, tables: &[(u64, u64)]) -> (u64, u64) {
     let traps = TIERS.map(|translated| {
         let engine = engine(translated);
-        put(&engine, CODE, &[word, ECALL]);
+        put(&engine, CODE, &form.program(&[word]));
         for (at, entry) in tables {
             write(&engine, *at, &entry.to_le_bytes());
         }
         let mut vcpu = vcpu(&engine, 0);
         let state = vcpu.state_mut();
-        (state.x[ADDRESS], state.x[RESULT], state.satp) = (addr, 1, satp);
+        (state.x[form.base], state.x[RESULT], state.satp) = (addr, 1, satp);
         let trap = trap_from(&mut vcpu, S, CODE);
         if !is_call(trap.0) {
             assert_eq!(vcpu.state().x[RESULT], 1, "the result stays");
@@ -101,7 +110,10 @@ fn misaligned_accesses_reach_the_bytes_of_their_pages() {
     const SECOND: u64 = RAM + 0x1_0000;
     let leaf = |phys: u64| phys >> 12 << 10 | 0xcf;
     let table = |phys: u64| phys >> 12 << 10 | 1;
-    for translated in TIERS {
+    for (translated, form) in TIERS
+        .into_iter()
+        .flat_map(|tier| FORMS.map(|form| (tier, form)))
+    {
         let engine = engine(translated);
         for (at, entry) in [
             (ROOT + 8 * 2, leaf(RAM)),
@@ -124,13 +136,14 @@ fn misaligned_accesses_reach_the_bytes_of_their_pages() {
             (8, LD, SD),
         ] {
             // The first of three fills what copies of translations there are, the second finds them.
-            put(&engine, CODE, &[loads, loads, stores, loads, ECALL]);
+            let program = form.program(&[loads, loads, stores, loads]);
+            put(&engine, CODE, &program);
             for at in 0..=32 - size {
                 put_bytes(&bytes);
                 let value = 0x0123_4567_89ab_cdef_u64.rotate_left(at as u32 * 8);
                 let state = vcpu.state_mut();
                 state.satp = 8 << 60 | ROOT >> 12;
-                state.x[ADDRESS] = VIRTUAL + 0x1000 - 16 + at as u64;
+                state.x[form.base] = VIRTUAL + 0x1000 - 16 + at as u64;
                 state.x[VALUE] = value;
                 let (cause, _) = trap_from(&mut vcpu, S, CODE);
                 assert_eq!(cause, S_CALL, "{size} bytes at {at}");
@@ -141,18 +154,18 @@ fn misaligned_accesses_reach_the_bytes_of_their_pages() {
                 assert_eq!(
                     vcpu.state().x[RESULT],
                     u64::from_le_bytes(expected),
-                    "{size} bytes at {at}, translated {translated}"
+                    "{size} bytes at {at}, translated {translated}, {form:?}"
                 );
                 assert_eq!(read::<16>(&engine, FIRST + 0x1000 - 16), bytes[..16]);
                 assert_eq!(read::<16>(&engine, SECOND), bytes[16..]);
             }
         }
         // Another address off the same register, on the page before: no copy of a translation may serve it.
-        let neighbours = [LD, LD | 0xffc << 20, ECALL];
+        let neighbours = form.program(&[LD, LD | 0xffc << 20]);
         put(&engine, CODE, &neighbours);
         put_bytes(&bytes);
         let state = vcpu.state_mut();
-        state.x[ADDRESS] = VIRTUAL + 0x1000;
+        state.x[form.base] = VIRTUAL + 0x1000;
         let (cause, _) = trap_from(&mut vcpu, S, CODE);
         assert_eq!(cause, S_CALL);
         let expected = u64::from_le_bytes(bytes[12..20].try_into().expect("eight bytes"));

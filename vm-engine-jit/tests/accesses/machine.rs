@@ -57,6 +57,56 @@ pub(crate) const fn atomic(funct5: u32, funct3: u32, value: u32) -> u32 {
     load(0x2f | funct3 << 12) | value << 20 | funct5 << 27
 }
 
+/// How a program of accesses is translated: what its addresses are off, and whether the code may be a loop's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// A register that the host has in one of its own, or not.
+    pub(crate) base: usize,
+    /// A branch leads back to the beginning, which is never taken.
+    repeats: bool,
+}
+
+/// All of them.
+pub(crate) const FORMS: [Form; 4] = [
+    Form {
+        base: ADDRESS,
+        repeats: false,
+    },
+    Form {
+        base: ADDRESS,
+        repeats: true,
+    },
+    Form {
+        base: 15,
+        repeats: false,
+    },
+    Form {
+        base: 15,
+        repeats: true,
+    },
+];
+
+impl Form {
+    /// The program of these accesses, and a call.
+    pub(crate) fn program(self, accesses: &[u32]) -> Vec<u32> {
+        let off_base = |word: &u32| *word & !(31 << 15) | (self.base as u32) << 15;
+        let mut words: Vec<u32> = accesses.iter().map(off_base).collect();
+        if self.repeats {
+            let back = -4 * words.len() as i32;
+            words.push(branch_unless_zero(29, back));
+        }
+        words.push(ECALL);
+        words
+    }
+}
+
+/// `bne` with zero (RISC-V Unpriv 20240411, 2.5.2).
+fn branch_unless_zero(reg: u32, offset: i32) -> u32 {
+    let offset = offset as u32;
+    let bits = |from: u32, count: u32| offset >> from & ((1 << count) - 1);
+    0x1063 | reg << 15 | bits(11, 1) << 7 | bits(1, 4) << 8 | bits(5, 6) << 25 | bits(12, 1) << 31
+}
+
 pub(crate) const LR: u32 = 2;
 pub(crate) const SC: u32 = 3;
 pub(crate) const AMOADD: u32 = 0;

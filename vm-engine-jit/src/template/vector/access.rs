@@ -8,7 +8,7 @@ use crate::template::PAGE_MASK;
 use crate::template::cold::Cold;
 use crate::template::group::NEXT_PAGE;
 use crate::template::memory::access_width;
-use crate::template::stubs::recent;
+use crate::template::slow::recent;
 use vm_ir::{MemAttr, MemOrder};
 
 /// Bytes of a vector.

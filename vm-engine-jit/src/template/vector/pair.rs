@@ -8,7 +8,7 @@ use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 use crate::template::PAGE_MASK;
 use crate::template::cold::Cold;
 use crate::template::group::NEXT_PAGE;
-use crate::template::stubs::recent;
+use crate::template::slow::recent;
 use vm_ir::MemAttr;
 
 /// An access of 32 bytes out of the way; see [`Cold::Pair`].
