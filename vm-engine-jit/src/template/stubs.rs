@@ -40,8 +40,8 @@ pub(crate) struct Stubs {
     /// told by a word behind two long jumps. Comes back, as `access`, at the first jump when the host's
     /// accesses remain to be done, and at the second when they are done.
     pub(crate) group: [u64; 2],
-    /// Called, as `refill`, with an `AccessSite` in ECX: does as `access` for 16 bytes. What is stored stands at [`FrameOffsets::VALUE`]. Vector registers that are not
-    /// pinned change.
+    /// Called, as `refill`, with an `AccessSite` in ECX: does as `access` for 16 bytes. What is stored stands at
+    /// [`FrameOffsets::VALUE`]. Vector registers that are not pinned change.
     pub(crate) vector_access: [u64; 2],
     /// The same for the check that a store is allowed; changes nothing but RCX, RDX and vectors.
     pub(crate) vector_probe: u64,
