@@ -211,6 +211,8 @@ pub trait SysEnv<S> {
     /// Fills up to `bytes` bytes with `pattern`, whose first byte goes to `addr`, repeated every eight; gives how many as
     /// [`SysEnv::copy_bytes`] does.
     fn fill_bytes(&mut self, state: &S, addr: u64, pattern: u64, bytes: u64) -> u64;
+    /// Loads bytes from `addr` on, as many as [`SysEnv::copy_bytes`] would copy from there, and gives their number.
+    fn load_bytes(&mut self, state: &S, addr: u64, into: &mut [u8]) -> usize;
     /// Reads an I/O port; all ones where nothing answers.
     fn port_read(&mut self, port: u16, width: AccessWidth) -> u64;
     /// Writes an I/O port.

@@ -68,6 +68,9 @@ macro_rules! sys_env_without {
         fn fill_bytes(&mut self, _: &$state, _: u64, _: u64, _: u64) -> u64 {
             0
         }
+        fn load_bytes(&mut self, _: &$state, _: u64, _: &mut [u8]) -> usize {
+            0
+        }
     };
     (@ ports $state:ty) => {
         fn port_read(&mut self, _: u16, _: vm_core::AccessWidth) -> u64 {

@@ -58,6 +58,20 @@ impl<G: Guest> Vcpu<G> {
         bytes
     }
 
+    /// What [`vm_frontend::SysEnv::load_bytes`] promises.
+    pub(super) fn load_bytes(&mut self, addr: u64, into: &mut [u8]) -> usize {
+        let bytes = Self::in_page(addr, into.len() as u64);
+        let known = self.known(addr, bytes, false);
+        let source = known.or_else(|| Some(self.plain(addr, bytes, Access::Read)?.0));
+        let Some(source) = source else {
+            return 0;
+        };
+        let target = into.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: the source is mapped guest RAM, within a page; the target is the slice.
+        unsafe { access::copy(target, source, bytes) };
+        bytes as usize
+    }
+
     /// Host address of bytes of one page that the TLB lets be accessed. It has no page that is watched, and lets no write
     /// through to one that has code.
     fn known(&mut self, addr: u64, bytes: u64, write: bool) -> Option<u64> {

@@ -169,6 +169,10 @@ impl<G: Guest> SysEnv<G::State> for Env<'_, G> {
         self.vcpu.fill_bytes(addr, pattern, bytes)
     }
 
+    fn load_bytes(&mut self, _: &G::State, addr: u64, into: &mut [u8]) -> usize {
+        self.vcpu.load_bytes(addr, into)
+    }
+
     fn port_read(&mut self, port: u16, width: AccessWidth) -> u64 {
         self.vcpu.port_read(port, width)
     }

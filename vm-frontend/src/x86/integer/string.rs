@@ -14,6 +14,8 @@ use crate::x86::state::seg::{ES, FS, GS};
 
 /// Bytes that a call moves at most.
 const MOST_BYTES: u64 = 64 << 10;
+/// Bytes that are compared at once at most.
+const COMPARED_BYTES: usize = 256;
 /// Elements that a call moves one by one at most.
 const MOST_ELEMENTS: u64 = 1024;
 
@@ -146,7 +148,8 @@ fn run(cpu: &mut Cpu<'_>, request: Request) -> Result<u64, Exception> {
         } else {
             in_bulk(cpu, request)?
         };
-        if moved == 0 {
+        // Flags are those of a single comparison, the last one.
+        if moved == 0 || compares(request) {
             let equal = element(cpu, request)?;
             take(cpu, request, 1);
             elements += 1;
@@ -165,6 +168,10 @@ fn run(cpu: &mut Cpu<'_>, request: Request) -> Result<u64, Exception> {
         }
     }
     Ok((count(cpu, request) == 0).into())
+}
+
+fn compares(request: Request) -> bool {
+    matches!(request.kind, Kind::Compare | Kind::Scan)
 }
 
 fn count(cpu: &Cpu<'_>, request: Request) -> u64 {
@@ -264,7 +271,7 @@ fn reach(
     Ok((at, elements))
 }
 
-/// Moves or stores upwards as much as one piece of memory allows; elements done, zero when it must go one by one.
+/// Moves, stores or compares upwards as much as one piece of memory allows; elements done, zero when it must go one by one.
 fn in_bulk(cpu: &mut Cpu<'_>, request: Request) -> Result<u64, Exception> {
     if cpu.state.direction != 1 {
         return Ok(0);
@@ -291,15 +298,46 @@ fn in_bulk(cpu: &mut Cpu<'_>, request: Request) -> Result<u64, Exception> {
             let pattern = repeated(cpu.state.gpr[RAX], request.bytes);
             cpu.env.fill_bytes(cpu.state, to, pattern, bytes)
         }
-        _ => return Ok(0),
+        Kind::Compare | Kind::Scan => undecided(cpu, request, count.saturating_sub(1))?,
+        Kind::Load | Kind::In | Kind::Out => return Ok(0),
     };
     let elements = done / request.element();
-    if request.kind == Kind::Move {
+    if matches!(request.kind, Kind::Move | Kind::Compare) {
         advance(cpu, request, RSI, elements);
     }
     advance(cpu, request, RDI, elements);
     take(cpu, request, elements);
     Ok(elements)
+}
+
+/// Bytes of the next `most` elements at most that do not end the comparison.
+fn undecided(cpu: &mut Cpu<'_>, request: Request, most: u64) -> Result<u64, Exception> {
+    let (mut ones, mut others) = ([0; COMPARED_BYTES], [0; COMPARED_BYTES]);
+    let most = most.min(COMPARED_BYTES as u64 / request.element());
+    let (from, readable) = match request.kind {
+        Kind::Compare => {
+            let from = cpu.state.gpr[RSI];
+            reach(cpu, request, request.source.into(), from, 0)?
+        }
+        _ => (0, most),
+    };
+    let with = cpu.state.gpr[RDI];
+    let (with, also) = reach(cpu, request, ES, with, 0)?;
+    let mut bytes = (most.min(readable).min(also) * request.element()) as usize;
+    if request.kind == Kind::Compare {
+        bytes = cpu.env.load_bytes(cpu.state, from, &mut ones[..bytes]);
+    } else {
+        let value = repeated(cpu.state.gpr[RAX], request.bytes).to_le_bytes();
+        let chunks = ones.chunks_mut(value.len());
+        chunks.for_each(|chunk| chunk.copy_from_slice(&value));
+    }
+    bytes = cpu.env.load_bytes(cpu.state, with, &mut others[..bytes]);
+    let stops = |(a, b): (&[u8], &[u8])| (a == b) == (request.repeat == Repeat::WhileNotEqual);
+    let element = usize::from(request.bytes);
+    let pairs = ones[..bytes].chunks_exact(element);
+    let mut pairs = pairs.zip(others[..bytes].chunks_exact(element));
+    let whole = bytes / element;
+    Ok((pairs.position(stops).unwrap_or(whole) * element) as u64)
 }
 
 /// Eight bytes of the low bytes of a value, over and over.

@@ -128,6 +128,14 @@ impl SysEnv<CpuState> for Env {
         }
     }
 
+    fn load_bytes(&mut self, _: &CpuState, addr: u64, into: &mut [u8]) -> usize {
+        let bytes = self.piece([addr, addr], into.len() as u64) as usize;
+        match self.memory.read(addr, &mut into[..bytes]) {
+            Ok(()) => bytes,
+            Err(_) => 0,
+        }
+    }
+
     fn fill_bytes(&mut self, _: &CpuState, addr: u64, pattern: u64, bytes: u64) -> u64 {
         let bytes = self.piece([addr, addr], bytes);
         let pattern = pattern.to_le_bytes();
