@@ -10,7 +10,6 @@ use vm_ir::{Attr, Endian, Ext, Inst, MemAttr, MemOrder, Operand, Type};
 
 use super::PAGE_MASK;
 use super::block::Emitter;
-use super::cold::Cold;
 use super::slow::tlb_entry;
 use crate::asm::{Alu, Cc, Label, Mem, Reg, Width};
 
@@ -188,13 +187,7 @@ impl Emitter<'_> {
         let tag = Mem::new(Reg::Rcx, tag);
         self.asm.alu(Alu::Cmp, Width::Q, Reg::Rdx, tag);
         self.asm.jcc(Cc::Ne, from);
-        self.cold.push(Cold::Step {
-            from,
-            op: step.first,
-            back,
-            live: self.live,
-            unpacked: self.unpacked,
-        });
+        self.step_away(from, step, back);
         let page = Mem::new(Reg::Rcx, TlbOffsets::PHYS);
         let addend = Mem::new(Reg::Rcx, TlbOffsets::ADDEND);
         self.asm.mov(Width::Q, Reg::Rdx, page);

@@ -1,6 +1,6 @@
 //! Code out of the way: slow paths, and jumps that are not linked yet.
 
-use vm_engine::tier::GroupSite;
+use vm_engine::tier::{GroupSite, Step};
 use vm_ir::{Operand, Slot};
 
 use super::block::Emitter;
@@ -167,6 +167,17 @@ impl Site {
 }
 
 impl Emitter<'_> {
+    /// Has an operation run by its step, out of the way: from a label on, with the host's units at `back` as they are now.
+    pub(super) fn step_away(&mut self, from: Label, step: &Step, back: Label) {
+        self.cold.push(Cold::Step {
+            from,
+            op: step.first,
+            back,
+            live: self.live,
+            unpacked: self.unpacked,
+        });
+    }
+
     /// Emits what is out of the way.
     /// `None`: not this block.
     pub(super) fn finish(&mut self) -> Option<()> {

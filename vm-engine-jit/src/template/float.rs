@@ -198,13 +198,7 @@ impl Emitter<'_> {
         self.enter_float();
         operation(self, failed);
         let back = self.asm.here();
-        self.cold.push(Cold::Step {
-            from: failed,
-            op: step.first,
-            back,
-            live: self.live,
-            unpacked: self.unpacked,
-        });
+        self.step_away(failed, step, back);
         Some(())
     }
 

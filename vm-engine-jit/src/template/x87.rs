@@ -579,13 +579,7 @@ impl Emitter<'_> {
         self.note_x87_code(step);
         self.asm.bind(back);
         if let Some(from) = crossing {
-            self.cold.push(Cold::Step {
-                from,
-                op: step.first,
-                back,
-                live: self.live,
-                unpacked: self.unpacked,
-            });
+            self.step_away(from, step, back);
         }
         Some(())
     }

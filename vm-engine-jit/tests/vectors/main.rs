@@ -297,32 +297,33 @@ fn compare(codes: &[Code], length: u64, seed: u64) -> bool {
     interpreted.state.gpr[13] == 0
 }
 
-#[test]
-fn vector_programs_end_alike_translated_and_interpreted() {
+/// Compares random programs of two lengths; how many there were of each, and how many of all came to their end.
+fn compare_random(codes: &[Code], lengths: [u64; 2], seed: u64) -> (u32, u32) {
     let count = std::env::var("RANDOM_PROGRAMS").map_or(400, |n| n.parse().unwrap());
-    let codes = codes();
-    assert!(codes.len() > 500, "{}", codes.len());
-    let mut seeds = Random(std::env::var("RANDOM_SEED").map_or(1, |n| n.parse().unwrap()));
+    let mut seeds = Random(std::env::var("RANDOM_SEED").map_or(seed, |n| n.parse().unwrap()));
     let mut finished = 0;
     for _ in 0..count {
-        finished += u32::from(compare(&codes, 4, seeds.next()));
-        finished += u32::from(compare(&codes, 30, seeds.next()));
+        for length in lengths {
+            finished += u32::from(compare(codes, length, seeds.next()));
+        }
     }
+    (count, finished)
+}
+
+#[test]
+fn vector_programs_end_alike_translated_and_interpreted() {
+    let codes = codes();
+    assert!(codes.len() > 500, "{}", codes.len());
+    let (count, finished) = compare_random(&codes, [4, 30], 1);
     // The others end early, in exceptions.
     assert!(finished > count / 2, "{finished} of {}", 2 * count);
 }
 
 #[test]
 fn x87_programs_end_alike_translated_and_interpreted() {
-    let count = std::env::var("RANDOM_PROGRAMS").map_or(400, |n| n.parse().unwrap());
     let codes = unit_codes();
     assert!(codes.len() > 120, "{}", codes.len());
-    let mut seeds = Random(std::env::var("RANDOM_SEED").map_or(7, |n| n.parse().unwrap()));
-    let mut finished = 0;
-    for _ in 0..count {
-        finished += u32::from(compare(&codes, 4, seeds.next()));
-        finished += u32::from(compare(&codes, 20, seeds.next()));
-    }
+    let (count, finished) = compare_random(&codes, [4, 20], 7);
     assert!(finished > count, "{finished} of {}", 2 * count);
 }
 
